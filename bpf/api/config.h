@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Load-time configuration: one const volatile struct per feature in .rodata, filled by the agent
+ * before load, so the verifier removes what is off. User space fills the very same structs.
+ */
+#ifndef AXO_API_CONFIG_H
+#define AXO_API_CONFIG_H
+
+#include "bpf/api/types.h"
+
+enum tunnel_protocol {
+	TUNNEL_NONE = 0,
+	TUNNEL_VXLAN = 1,
+};
+
+/* Variable node_cfg: what every program needs to know about its node. */
+struct node_config {
+	__u8 ipv4;
+	__u8 ipv6;
+	__u8 legacy_routing;   /* enable-host-legacy-routing: leave forwarding to the kernel's stack */
+	__u8 has_ktime_coarse; /* kernel >= 5.11 */
+	__u8 has_redirect_peer;
+	__u8 has_fib_skip_neigh; /* kernel >= 6.3 */
+	__u8 conntrack_accounting;
+	__u8 pad0;
+	__u32 host_ifindex; /* cilium_host */
+	__u32 net_ifindex;  /* cilium_net */
+	struct axo_mac host_mac;
+	__u16 mtu; /* of the pods' devices */
+	__be32 router_ip4; /* the node's gateway address for its pods */
+	__be32 router_ip6[4];
+	__u32 hash_seed;
+};
+
+/* Variable tunnel_cfg. */
+struct tunnel_config {
+	__u8 protocol; /* enum tunnel_protocol */
+	__u8 fast;     /* push and pull outer headers in tc; 0: always the tunnel device */
+	__u8 underlay_v6;
+	__u8 has_decap_flags; /* bpf_skb_adjust_room knows BPF_F_ADJ_ROOM_DECAP_L3_* (6.3) */
+	__be16 port;
+	__u16 overhead; /* 50 over IPv4, 70 over IPv6 */
+	__u32 ifindex;	/* cilium_vxlan */
+	__be32 node_ip4; /* outer source address */
+	__be32 node_ip6[4];
+	__be16 sport_low; /* machine order: range of outer source ports */
+	__be16 sport_high;
+};
+
+/* Variable trace_cfg. */
+enum trace_aggregation { /* monitor-aggregation */
+	TRACE_AGGREGATE_NONE = 0,
+	TRACE_AGGREGATE_LOWEST = 1,
+	TRACE_AGGREGATE_LOW = 2,
+	TRACE_AGGREGATE_MEDIUM = 3,
+	TRACE_AGGREGATE_MAXIMUM = 4,
+};
+struct trace_config {
+	__u8 drop;    /* bpf-events-drop-enabled */
+	__u8 trace;   /* bpf-events-trace-enabled */
+	__u8 verdict; /* bpf-events-policy-verdict-enabled */
+	__u8 aggregation; /* enum trace_aggregation */
+	__u8 report_tcp_flags; /* monitor-aggregation-flags */
+	__u8 pad[3];
+	__u32 report_interval; /* ticks; monitor-aggregation-interval. Also how long a decision stays fresh */
+	__u32 ring_wakeup_bytes; /* wake the reader when this much waits */
+};
+
+/* Variable ct_cfg: lifetimes in ticks (bpf-ct-timeout-*). */
+struct ct_config {
+	__u32 regular_tcp;
+	__u32 regular_any;
+	__u32 regular_tcp_syn;
+	__u32 regular_tcp_fin;
+	__u8 fragments_v4; /* enable-ipv4-fragment-tracking */
+	__u8 fragments_v6;
+	__u16 pad;
+};
+
+#endif

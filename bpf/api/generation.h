@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Generations: how a cached decision learns that what it was derived from has moved.
+ *
+ * A flow's decision carries the sum of the generations it depends on, its stamp. Each generation
+ * only grows, so two equal sums mean that none has moved. Writers bump a generation AFTER the maps
+ * it covers are written; the slow path reads the generations BEFORE it looks anything up. Then a
+ * stale decision can only carry a stale stamp.
+ *
+ * One array entry, mmapable: the agent bumps with an atomic add, without a system call.
+ */
+#ifndef AXO_API_GENERATION_H
+#define AXO_API_GENERATION_H
+
+#include "bpf/api/types.h"
+
+#define GENERATION_BUCKETS 1024  /* of the ipcache; a power of two */
+#define GENERATION_ENDPOINTS 65536
+
+struct generations {
+	__u32 node; /* routes, devices, node addresses, prefixes shorter than a host's, configuration */
+	__u32 pad[15];
+	__u32 ipcache[GENERATION_BUCKETS]; /* host prefixes, by axo_addr_bucket of the address */
+	__u32 policy[GENERATION_ENDPOINTS]; /* by endpoint id: its policy, and the endpoint itself; 0 never moves */
+};
+
+/*
+ * The bucket of an address. words: the address as it stands in a packet, IPv4 as one 32-bit word,
+ * IPv6 as four. Both sides call this very function.
+ */
+static inline __u32 axo_addr_bucket4(__be32 ip4)
+{
+	__u32 h = (__u32)ip4 * 0x9E3779B1u;
+
+	return (h >> 16) & (GENERATION_BUCKETS - 1);
+}
+
+static inline __u32 axo_addr_bucket6(const __be32 *ip6)
+{
+	__u32 h = ((__u32)ip6[0] ^ (__u32)ip6[1] * 0x85EBCA6Bu ^ (__u32)ip6[2] * 0xC2B2AE35u ^
+		   (__u32)ip6[3]) * 0x9E3779B1u;
+
+	return (h >> 16) & (GENERATION_BUCKETS - 1);
+}
+
+#endif

@@ -1,0 +1,60 @@
+# One static library per folder of src/, sources found by glob; tests stand beside the code as *_test.cpp.
+#
+#   axo_layer(NAME folder… LINK targets…)   library axo_NAME from src/folder/**.cpp
+#   axo_layer_tests(NAME folder… LINK …)    executable NAME_test from src/folder/**_test.cpp, registered with ctest
+
+# One precompiled header for everything: the standard library and JSON. Only what nearly every file needs.
+# Compiled once, reused by every target.
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/pch.cpp CONTENT "" @ONLY)
+add_library(axo_pch STATIC ${CMAKE_BINARY_DIR}/pch.cpp)
+target_link_libraries(axo_pch PRIVATE Threads::Threads)
+target_precompile_headers(axo_pch PRIVATE
+  <algorithm> <array> <chrono> <cstdint> <filesystem> <functional> <map> <memory> <optional> <span> <string>
+  <string_view> <unordered_map> <vector> <nlohmann/json.hpp>)
+
+function(axo_glob out)
+  set(all)
+  foreach(folder IN LISTS ARGN)
+    file(GLOB_RECURSE found CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cpp ${CMAKE_SOURCE_DIR}/src/${folder}/*.S)
+    list(APPEND all ${found})
+  endforeach()
+  set(${out} ${all} PARENT_SCOPE)
+endfunction()
+
+function(axo_layer name)
+  cmake_parse_arguments(ARG "" "" "FOLDERS;LINK" ${ARGN})
+  axo_glob(sources ${ARG_FOLDERS})
+  list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
+  if(sources)
+    add_library(axo_${name} STATIC ${sources})
+    target_include_directories(axo_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR})
+    target_link_libraries(axo_${name} PUBLIC ${ARG_LINK})
+    target_precompile_headers(axo_${name} REUSE_FROM axo_pch)
+  else()
+    add_library(axo_${name} INTERFACE)
+    target_include_directories(axo_${name} INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR})
+    target_link_libraries(axo_${name} INTERFACE ${ARG_LINK})
+  endif()
+  axo_glob(tests ${ARG_FOLDERS})
+  list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
+  if(tests)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE axo_${name} GTest::gtest GTest::gtest_main)
+    target_precompile_headers(${name}_test REUSE_FROM axo_pch)
+    add_test(NAME unit.${name} COMMAND ${name}_test)
+    set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 120)
+  endif()
+endfunction()
+
+function(axo_program name folder)
+  cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
+  axo_glob(sources ${folder})
+  list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
+  if(sources)
+    add_executable(${name} ${sources})
+    target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR})
+    target_link_libraries(${name} PRIVATE ${ARG_LINK})
+    target_precompile_headers(${name} REUSE_FROM axo_pch)
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  endif()
+endfunction()
