@@ -1,0 +1,35 @@
+// The generations map (bpf/api/generation.h), mapped into memory: bumping is one atomic add.
+//
+// Bump AFTER the maps that a generation covers have been written. Thread: any.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/ip.h"
+#include "base/result.h"
+#include "base/types.h"
+#include "bpf/api/generation.h"
+
+namespace axo {
+
+class Generations {
+public:
+    static Result<Generations> open(const std::string& pin_path);
+    Generations(Generations&&) noexcept;
+    Generations& operator=(Generations&&) noexcept;
+    ~Generations();
+
+    void bump_node();                       // every flow of this node decides again
+    void bump_address(const IpAddress& ip); // flows to or from addresses of this bucket
+    void bump_prefix(const Prefix& prefix); // a host prefix bumps its bucket, any other the node
+    void bump_endpoint(EndpointId id);
+    [[nodiscard]] std::uint32_t node() const;
+    [[nodiscard]] std::uint32_t endpoint(EndpointId id) const;
+
+private:
+    explicit Generations(generations* memory) : memory_(memory) {}
+    generations* memory_ = nullptr;
+};
+
+}  // namespace axo

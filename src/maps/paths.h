@@ -1,0 +1,36 @@
+// Where BPF objects are pinned: Cilium's places, so that tools and operators find them.
+#pragma once
+
+#include <string>
+
+#include "base/types.h"
+
+namespace axo {
+
+struct BpfPaths {
+    std::string root = "/sys/fs/bpf";  // --bpf-root
+
+    [[nodiscard]] std::string globals() const { return root + "/tc/globals"; }
+    [[nodiscard]] std::string map(const std::string& name) const { return globals() + "/" + name; }
+    [[nodiscard]] std::string state() const { return root + "/cilium"; }
+    [[nodiscard]] std::string device_links(const std::string& device) const { return state() + "/devices/" + device + "/links"; }
+    [[nodiscard]] std::string endpoint_links(EndpointId id) const { return state() + "/endpoints/" + id.to_string() + "/links"; }
+    // The loaded programs of one build and configuration, adopted by a restarting agent.
+    [[nodiscard]] std::string programs(const std::string& digest) const { return state() + "/programs/" + digest; }
+};
+
+namespace map_name {
+inline constexpr const char* kEndpoints = "cilium_lxc";
+inline constexpr const char* kEndpointDevices = "cilium_lxc_dev";
+inline constexpr const char* kIpcache = "cilium_ipcache_v2";
+inline constexpr const char* kGenerations = "cilium_generations";
+inline constexpr const char* kFlows4 = "cilium_flows4";
+inline constexpr const char* kFlows6 = "cilium_flows6";
+inline constexpr const char* kFragments4 = "cilium_ipv4_frag_datagrams";
+inline constexpr const char* kFragments6 = "cilium_ipv6_frag_datagrams";
+inline constexpr const char* kEvents = "cilium_events";
+inline constexpr const char* kEventsLost = "cilium_events_lost";
+inline constexpr const char* kMetrics = "cilium_metrics";
+}  // namespace map_name
+
+}  // namespace axo
