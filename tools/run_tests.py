@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Runs lint, unit tests, BPF tests and cluster tests of a build; prints "N passed, N failed" last.
+
+Usage: tools/run_tests.py --build BUILD_DIR [--only lint,unit,bpf,cluster] [--filter TEXT]
+Exit status 1 when anything failed or nothing ran.
+"""
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+KINDS = ["lint", "unit", "bpf", "cluster"]
+
+
+class Tally:
+    def __init__(self):
+        self.passed, self.failed, self.failures = 0, 0, []
+
+    def add(self, name, passed, failed, seconds, failures=()):
+        self.passed += passed
+        self.failed += failed
+        self.failures += failures
+        mark = "ok  " if failed == 0 else "FAIL"
+        print(f"{mark} {name:28} {passed:5} passed {failed:3} failed  {seconds:7.1f} s", flush=True)
+
+
+def run_step(tally, name, command):
+    """A step without counts of its own is one check."""
+    start = time.monotonic()
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    good = done.returncode == 0
+    if not good:
+        print(done.stdout, end="")
+    tally.add(name, int(good), int(not good), time.monotonic() - start, [] if good else [name])
+
+
+def run_gtest(tally, binary, pattern, timeout):
+    """Counts what the binary reports; a crash or a time-out is one more failure."""
+    start = time.monotonic()
+    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+        command = [str(binary), f"--gtest_output=json:{report.name}", "--gtest_brief=1"]
+        if pattern:
+            command.append(f"--gtest_filter=*{pattern}*")
+        try:
+            done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                  timeout=timeout)
+            output, code = done.stdout, done.returncode
+        except subprocess.TimeoutExpired as expired:
+            output = (expired.stdout or b"").decode(errors="replace") if isinstance(expired.stdout, bytes) else expired.stdout or ""
+            code = f"no end after {timeout} s"
+        try:
+            result = json.loads(pathlib.Path(report.name).read_text())
+            failed = result["failures"] + result.get("errors", 0)
+            passed = result["tests"] - failed - result.get("disabled", 0)
+            names = [f"{suite['name']}.{case['name']}" for suite in result["testsuites"] for case in suite["testsuite"]
+                     if case.get("failures")]
+        except (ValueError, KeyError):
+            passed, failed, names = 0, 1, [f"{binary.name}: {code}"]
+    if failed == 0 and code != 0:
+        failed, names = 1, [f"{binary.name}: exit status {code}"]
+    if failed:
+        print(output, end="")
+    tally.add(binary.name, passed, failed, time.monotonic() - start, names)
+
+
+def run_cluster(tally, build, pattern):
+    start = time.monotonic()
+    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+        command = [sys.executable, "tests/cluster/run.py", "--build", str(build), "--report", report.name]
+        if pattern:
+            command += ["--filter", pattern]
+        code = subprocess.run(command, cwd=ROOT).returncode
+        try:
+            result = json.loads(pathlib.Path(report.name).read_text())
+        except ValueError:
+            result = {"passed": 0, "failed": 1, "failures": [f"cluster tests: exit status {code}, no report"]}
+    tally.add("cluster", result["passed"], result["failed"], time.monotonic() - start, result["failures"])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/dev")
+    parser.add_argument("--only", default=",".join(KINDS))
+    parser.add_argument("--filter", default="")
+    args = parser.parse_args()
+    only = args.only.split(",")
+    unknown = set(only) - set(KINDS)
+    if unknown:
+        parser.error(f"--only: unknown {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+    build = args.build.resolve()
+    tally = Tally()
+    if "lint" in only:
+        run_step(tally, "include directions: own test", ["tools/check_layers_test.py"])
+        run_step(tally, "include directions", ["tools/check_layers.py"])
+        run_step(tally, "format", ["make", "-s", "lint-format"])
+    if "unit" in only:
+        for binary in sorted((build / "src").glob("*_test")):
+            run_gtest(tally, binary, args.filter, 300)
+    if "bpf" in only:
+        for binary in sorted((build / "tests").glob("bpf_test")):
+            run_gtest(tally, binary, args.filter, 600)
+    if "cluster" in only:
+        run_cluster(tally, build, args.filter)
+    for name in tally.failures:
+        print(f"failed: {name}")
+    if tally.passed + tally.failed == 0:
+        print("nothing was run")
+    print(f"{tally.passed} passed, {tally.failed} failed")
+    return 0 if tally.failed == 0 and tally.passed > 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
