@@ -2,12 +2,11 @@
 //
 // A Controller runs its function when triggered and, optionally, at an interval; a failure is
 // retried with exponential backoff (base, doubled, at most 60 s). The registry is what the status
-// API reads. Thread: the loop's only.
+// API reads; it outlives its controllers. Thread: the loop's only.
 #pragma once
 
 #include <chrono>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,7 +23,7 @@ struct ControllerStatus {
     std::uint64_t consecutive_failures = 0;
     std::chrono::system_clock::time_point last_success{};  // epoch: never
     std::chrono::system_clock::time_point last_failure{};
-    std::string last_error;    // of the latest failure
+    std::string last_error;    // of the latest run; empty when that was a success
     Duration interval{0};      // 0: only when triggered
 };
 
@@ -38,18 +37,24 @@ public:
     Controller(const Controller&) = delete;
     Controller& operator=(const Controller&) = delete;
 
-    // Runs the work on the next loop turn; several triggers before that are one run.
+    // Runs the work on the next loop turn; several triggers before that are one run. A pending retry keeps its time.
     void trigger();
+    // For the work itself: whether this run is a retry or the interval's, rather than a trigger's.
+    [[nodiscard]] bool timer_run() const { return cause_ == Cause::kTimer; }
     [[nodiscard]] const ControllerStatus& status() const { return status_; }
 
 private:
-    void run_once();
+    enum class Cause { kTrigger, kTimer };
+    void run_once(Cause cause);
+    void arm(Duration delay);
 
     EventLoop& loop_;
     ControllerRegistry& registry_;
     Work work_;
     ControllerStatus status_;
+    Cause cause_ = Cause::kTrigger;
     bool scheduled_ = false;
+    Duration retry_{0};  // 0: the latest run succeeded
     EventLoop::Handle timer_;
     std::shared_ptr<bool> alive_;
 };
@@ -60,7 +65,7 @@ public:
 
 private:
     friend class Controller;
-    std::map<std::string, const Controller*> controllers_;
+    std::vector<const Controller*> controllers_;
 };
 
 }  // namespace axo

@@ -4,17 +4,18 @@
 // restart computes an empty diff and says so. Single failures are kept per object and retried with
 // backoff; the rest goes on. Removal of what is not desired happens only once the desired state is
 // declared complete: after a restart nothing is pruned before all sources have spoken.
-// Thread: the loop's only.
+// Changes by put/remove_desired are written without reading first; the whole is compared at start, at the interval,
+// when retrying and on resync. Operations must not change this reconciler's desired state. Thread: the loop's only.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <memory>
+#include <optional>
 #include <set>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "base/log.h"
 #include "base/result.h"
@@ -50,29 +51,37 @@ public:
         : name_(name),
           log_(name),
           operations_(std::move(operations)),
-          controller_(loop, registry, std::move(name), [this] { return reconcile(); }, full_interval) {}
+          controller_(loop, registry, std::move(name), [this] { return run(); }, full_interval) {}
 
-    // The whole desired state. complete: everything that should exist is in it (see class comment).
+    // The whole desired state. complete: everything that should exist is in it (see class comment); it stays complete.
     void set_desired(std::map<Key, Value> desired, bool complete) {
+        if (started_) {
+            // Only what differs from the previous call is written; nothing has to be read for that.
+            for (const auto& [key, value] : desired_) {
+                const auto next = desired.find(key);
+                if (next == desired.end() || !(next->second == value)) touch(key);
+            }
+            for (const auto& [key, value] : desired) {
+                if (!desired_.contains(key)) touch(key);
+            }
+        }
         desired_ = std::move(desired);
         complete_ = complete_ || complete;
-        full_ = true;
         controller_.trigger();
     }
     void put_desired(const Key& key, Value value) {
+        touch(key);
         desired_.insert_or_assign(key, std::move(value));
-        dirty_.insert(key);
         controller_.trigger();
     }
     void remove_desired(const Key& key) {
+        touch(key);
         desired_.erase(key);
-        dirty_.insert(key);
         controller_.trigger();
     }
     void set_complete() {
         if (complete_) return;
         complete_ = true;
-        full_ = true;
         controller_.trigger();
     }
     // Somebody else may have changed the kernel: compare everything again.
@@ -80,8 +89,13 @@ public:
         full_ = true;
         controller_.trigger();
     }
-    // Applies what is pending now instead of on the next turn: for callers that must not continue before.
-    Status flush() { return reconcile(); }
+    // Applies what is pending now instead of on the next turn: for callers that must not continue before. Tells how
+    // that went; what failed is retried as ever.
+    Status flush() {
+        auto outcome = reconcile(false);
+        if (!outcome) controller_.trigger();  // so that the controller knows and retries
+        return outcome;
+    }
 
     [[nodiscard]] const std::map<Key, Value>& desired() const { return desired_; }
     [[nodiscard]] const ReconcileCounters& counters() const { return counters_; }
@@ -89,14 +103,24 @@ public:
     [[nodiscard]] const std::string& name() const { return name_; }
 
 private:
-    Status reconcile() {
+    // What the kernel held before the first unapplied change of a key, as far as known; nothing: no such object.
+    using Before = std::optional<Value>;
+
+    void touch(const Key& key) {
+        if (!dirty_.insert(key).second || before_.contains(key)) return;
+        const auto applied = desired_.find(key);
+        before_.emplace(key, applied == desired_.end() ? Before{} : Before{applied->second});
+    }
+
+    // The controller's run: a retry or the interval compares everything, a trigger only needs what has changed.
+    Status run() {
+        if (auto outcome = reconcile(controller_.timer_run()); !outcome) return outcome;
+        return first_error(errors_);
+    }
+
+    Status reconcile(bool everything) {
         bool wrote = false;
-        Status outcome;
-        if (full_ || !started_ || !errors_.empty()) {
-            outcome = reconcile_all(wrote);
-        } else {
-            outcome = reconcile_dirty(wrote);
-        }
+        auto outcome = everything || full_ || !started_ ? reconcile_all(wrote) : reconcile_dirty(wrote);
         if (wrote && operations_.committed) operations_.committed();
         return outcome;
     }
@@ -106,65 +130,80 @@ private:
         if (!actual) return std::unexpected(std::move(actual).error().with_context("reading actual state"));
         full_ = false;
         dirty_.clear();
-        errors_.clear();
+        before_.clear();
+        const auto previous_errors = std::exchange(errors_, {});
         for (const auto& [key, value] : desired_) {
+            const bool first_look = !started_ && compared_.insert(key).second;
             const auto found = actual->find(key);
             if (found == actual->end()) {
-                wrote |= apply(key, value, counters_.added);
+                wrote |= put(key, value, Before{}, previous_errors);
             } else if (!(found->second == value)) {
-                wrote |= apply(key, value, counters_.updated);
-            } else if (!started_) {
+                wrote |= put(key, value, Before{std::move(found->second)}, previous_errors);
+            } else if (first_look) {
                 ++counters_.unchanged_at_start;
             }
         }
         if (complete_) {
-            for (const auto& [key, value] : *actual) {
-                if (!desired_.contains(key)) wrote |= drop(key);
+            for (auto& [key, value] : *actual) {
+                if (!desired_.contains(key)) wrote |= drop(key, Before{std::move(value)}, previous_errors);
             }
         }
         if (!started_ && complete_) {
             started_ = true;
-            log_.info("first reconciliation done",
+            compared_.clear();
+            log_.info("First reconciliation done",
                       {{"unchanged", counters_.unchanged_at_start}, {"added", counters_.added},
                        {"updated", counters_.updated}, {"removed", counters_.removed}, {"failed", counters_.failed}});
         }
-        return first_error();
+        return first_error(errors_);
     }
 
     Status reconcile_dirty(bool& wrote) {
-        auto dirty = std::exchange(dirty_, {});
-        for (const Key& key : dirty) {
+        Errors failures;
+        for (const Key& key : std::exchange(dirty_, {})) {
+            auto entry = before_.extract(key);
+            const Before& before = entry.mapped();
             const auto wanted = desired_.find(key);
-            if (wanted != desired_.end()) {
-                wrote |= apply(key, wanted->second, counters_.added);
-            } else {
-                wrote |= drop(key);
+            Errors previous;
+            // After a failed attempt nobody knows what the kernel holds.
+            if (auto failure = errors_.extract(key)) {
+                previous.insert(std::move(failure));
+            } else if (wanted == desired_.end() ? !before : before && *before == wanted->second) {
+                continue;
             }
+            wrote |= wanted == desired_.end() ? drop(key, before, previous) : put(key, wanted->second, before, previous);
+            if (const auto failure = errors_.find(key); failure != errors_.end()) failures.insert(*failure);
         }
-        return first_error();
+        return first_error(failures);
     }
 
-    bool apply(const Key& key, const Value& value, std::uint64_t& counter) {
-        if (auto done = operations_.put(key, value); !done) return failed(key, std::move(done).error());
-        ++counter;
+    using Errors = std::map<Key, Error>;
+
+    bool put(const Key& key, const Value& value, const Before& before, const Errors& previous) {
+        if (auto done = operations_.put(key, value); !done) return failed(key, before, std::move(done).error(), previous);
+        ++(before ? counters_.updated : counters_.added);
         return true;
     }
-    bool drop(const Key& key) {
-        if (auto done = operations_.remove(key); !done) return failed(key, std::move(done).error());
+    bool drop(const Key& key, const Before& before, const Errors& previous) {
+        if (auto done = operations_.remove(key); !done) return failed(key, before, std::move(done).error(), previous);
         ++counters_.removed;
         return true;
     }
-    bool failed(const Key& key, Error error) {
+    bool failed(const Key& key, const Before& before, Error error, const Errors& previous) {
         ++counters_.failed;
-        log_.warn("reconciliation failed", {{"object", operations_.describe(key)}, error});
+        const auto known = previous.find(key);
+        if (known == previous.end() || known->second.message != error.message) {
+            log_.warn("Reconciliation failed", {{"object", operations_.describe(key)}, error});
+        }
+        before_.insert_or_assign(key, before);
         errors_.insert_or_assign(key, std::move(error));
         return false;
     }
-    Status first_error() const {
-        if (errors_.empty()) return {};
-        const auto& [key, error] = *errors_.begin();
+    Status first_error(const Errors& errors) const {
+        if (errors.empty()) return {};
+        const auto& [key, error] = *errors.begin();
         return fail(error.code, operations_.describe(key) + ": " + error.to_string() +
-                                    (errors_.size() > 1 ? " (and " + std::to_string(errors_.size() - 1) + " more)" : ""));
+                                    (errors.size() > 1 ? " (and " + std::to_string(errors.size() - 1) + " more)" : ""));
     }
 
     std::string name_;
@@ -172,7 +211,9 @@ private:
     Operations operations_;
     std::map<Key, Value> desired_;
     std::set<Key> dirty_;
-    std::map<Key, Error> errors_;
+    std::map<Key, Before> before_;  // of every dirty or failed key
+    std::set<Key> compared_;        // keys the first reconciliation has seen; until started
+    Errors errors_;
     ReconcileCounters counters_;
     bool complete_ = false;
     bool full_ = true;

@@ -12,6 +12,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/event_loop.h"
@@ -24,6 +25,10 @@ public:
     using ChangeCallback = std::function<void(const std::set<Key>& changed)>;
 
     Table(EventLoop& loop, std::string name) : loop_(loop), name_(std::move(name)) {}
+    // Watchers are told nothing any more; their Watch objects may go later.
+    ~Table() {
+        for (auto& [id, watcher] : *watchers_) watcher->cancelled = true;
+    }
     Table(const Table&) = delete;
     Table& operator=(const Table&) = delete;
 
@@ -59,7 +64,7 @@ public:
     void mark_initialized() {
         if (initialized_) return;
         initialized_ = true;
-        for (auto& [id, watcher] : watchers_) schedule(*watcher);
+        for (auto& [id, watcher] : *watchers_) schedule(*watcher);
     }
     [[nodiscard]] bool initialized() const { return initialized_; }
 
@@ -89,11 +94,11 @@ public:
         watcher->callback = std::move(callback);
         for (const auto& [key, row] : rows_) watcher->pending.insert(key);
         const std::uint64_t id = ++next_watcher_;
-        watchers_.emplace(id, watcher);
+        watchers_->emplace(id, watcher);
         schedule(*watcher);
-        return Watch([this, id, watcher] {
+        return Watch([watchers = std::weak_ptr(watchers_), id, watcher] {
             watcher->cancelled = true;
-            watchers_.erase(id);
+            if (const auto all = watchers.lock()) all->erase(id);
         });
     }
 
@@ -107,7 +112,7 @@ private:
 
     void changed(const Key& key) {
         ++revision_;
-        for (auto& [id, watcher] : watchers_) {
+        for (auto& [id, watcher] : *watchers_) {
             watcher->pending.insert(key);
             schedule(*watcher);
         }
@@ -130,7 +135,8 @@ private:
     std::uint64_t revision_ = 0;
     bool initialized_ = false;
     std::uint64_t next_watcher_ = 0;
-    std::map<std::uint64_t, std::shared_ptr<Watcher>> watchers_;
+    using Watchers = std::map<std::uint64_t, std::shared_ptr<Watcher>>;
+    std::shared_ptr<Watchers> watchers_ = std::make_shared<Watchers>();
 };
 
 }  // namespace axo
