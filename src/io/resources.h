@@ -1,0 +1,26 @@
+// The kinds of objects that Axoneme reads and writes, as the object stores address them.
+// Thread: any (constants).
+#pragma once
+
+#include <span>
+
+#include "io/object_store.h"
+
+namespace axo::resources {
+
+inline const ResourceType kPod{"", "v1", "Pod", "pods", true};
+inline const ResourceType kNamespace{"", "v1", "Namespace", "namespaces", false};
+inline const ResourceType kNode{"", "v1", "Node", "nodes", false};
+inline const ResourceType kEvent{"", "v1", "Event", "events", true};
+inline const ResourceType kLease{"coordination.k8s.io", "v1", "Lease", "leases", true};
+inline const ResourceType kCiliumNode{"cilium.io", "v2", "CiliumNode", "ciliumnodes", false};
+inline const ResourceType kCiliumIdentity{"cilium.io", "v2", "CiliumIdentity", "ciliumidentities", false};
+inline const ResourceType kCiliumEndpoint{"cilium.io", "v2", "CiliumEndpoint", "ciliumendpoints", true};
+inline const ResourceType kCiliumPodIpPool{"cilium.io", "v2alpha1", "CiliumPodIPPool", "ciliumpodippools", false};
+
+// All of the above: what a store accepts.
+std::span<const ResourceType* const> all();
+// By what an object says of itself; nullptr when it is none of them.
+const ResourceType* find(std::string_view api_version, std::string_view kind);
+
+}  // namespace axo::resources
