@@ -1,0 +1,37 @@
+// Shared by config.cpp and its tables; nobody else includes it.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "app/agent/config.h"
+
+namespace axo {
+
+bool is_known_cilium_key(std::string_view key);
+
+// One key this agent reads. parse stores the value or says what would have been accepted.
+struct ConfigOption {
+    std::string key;
+    std::string default_text;
+    std::string help;
+    bool boolean = false;  // "--key" alone means true
+    std::function<Status(Config&, const std::string&)> parse;
+};
+const std::vector<ConfigOption>& config_options();
+
+// A key of Cilium whose feature does not exist here. Values in `off` mean "not used".
+struct MissingFeature {
+    std::string_view key;
+    std::string_view feature;
+    std::vector<std::string_view> off;
+    bool refuse = false;  // ignoring it would weaken security or break the network silently
+};
+const std::vector<MissingFeature>& missing_features();
+
+// Go's duration syntax: "1h2m3.5s", "100ms". Bare "0" is allowed.
+Result<Duration> parse_duration(std::string_view text);
+
+}  // namespace axo

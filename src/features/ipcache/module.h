@@ -1,0 +1,47 @@
+// The ipcache of this agent: collects claims from nodes and endpoints, keeps the table that `ip list`
+// shows, and makes the BPF map equal to it.
+//
+// A generation is bumped after every write, so flows that were decided by an old entry decide again.
+// Thread: the loop's only.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "features/ipcache/desired.h"
+#include "maps/generations.h"
+#include "maps/ipcache_map.h"
+#include "runtime/reconciler.h"
+#include "runtime/table.h"
+
+namespace axo {
+
+class Ipcache {
+public:
+    using Entries = Reconciler<Prefix, IpcacheEntry>;
+
+    Ipcache(EventLoop& loop, ControllerRegistry& registry, IpcacheSettings settings, Entries::Operations operations);
+    // The map's side of the reconciler, with the bumps. Both must outlive it.
+    static Entries::Operations operations(const IpcacheMap& map, Generations& generations);
+
+    [[nodiscard]] const IpcacheSettings& settings() const { return settings_; }
+    void claim(const std::string& claimant, IpcacheRows rows);
+    void withdraw(const std::string& claimant) { claim(claimant, {}); }
+    // All sources have spoken: entries that nobody claims may go.
+    void set_complete() { entries_.set_complete(); }
+    Status flush() { return entries_.flush(); }
+
+    [[nodiscard]] const Table<Prefix, IpcacheRow>& table() const { return table_; }
+    [[nodiscard]] const Entries& entries() const { return entries_; }
+    // Longest match; nullptr when nothing covers it.
+    [[nodiscard]] const IpcacheRow* lookup(const IpAddress& address) const;
+
+private:
+    IpcacheSettings settings_;
+    IpcacheClaims claims_;
+    Table<Prefix, IpcacheRow> table_;
+    Entries entries_;
+};
+
+}  // namespace axo
