@@ -59,6 +59,11 @@ struct Route {
     friend bool operator==(const Route&, const Route&) = default;
 };
 
+// The route as routes() reports it once it was put: compare with this form. For IPv6 the kernel
+// keeps no scope; types that reject have no device and no gateway.
+Route as_listed(Route route);
+
+// Rules that select by nothing but a firewall mark (mask 0: by nothing).
 struct Rule {
     std::uint32_t priority = 0;
     Family family = Family::kIpv4;
@@ -86,7 +91,7 @@ public:
     ~Netlink();
 
     Result<std::vector<Link>> links();
-    Result<Link> link(const std::string& name);
+    Result<Link> link(const std::string& name);  // or alternative name
     Result<Link> link(IfIndex index);
 
     struct VethSpec {
@@ -100,6 +105,8 @@ public:
         std::uint32_t gro_max_size = 0;
         int peer_netns_fd = -1;  // -1: here
     };
+    // A pair that exists is adopted: MAC addresses, MTU and sizes are changed to what is asked for;
+    // a device of another kind or with another peer is kAlreadyExists. Likewise for add_vxlan.
     Status add_veth(const VethSpec& spec);
     struct VxlanSpec {
         std::string name;
@@ -126,11 +133,13 @@ public:
     Status add_address(IfIndex link, const Prefix& host_prefix_with_length, const IpAddress& address, bool no_dad = true);
     Status remove_address(IfIndex link, const IpAddress& address, int prefix_length);
 
-    // All tables, both families; multipath routes appear once per next hop.
+    // Both families, all tables but local (255), without cached routes; multipath routes appear once per next hop.
     Result<std::vector<Route>> routes();
     Status put_route(const Route& route);  // replaces the route of the same destination, table and priority
+    // Removes the route that agrees in destination, table, priority, type, protocol and, where given, gateway and device.
+    // The kernel takes IPv4's priority 0 as "any".
     Status remove_route(const Route& route);
-    // What `ip route get` answers: gateway and device for a destination.
+    // What `ip route get` answers: gateway and device for a destination. No route: kNotFound.
     struct Lookup {
         std::optional<IpAddress> gateway;
         IfIndex link;
@@ -139,10 +148,12 @@ public:
     };
     Result<Lookup> lookup(const IpAddress& destination);
 
+    // Rules that Rule cannot express (other selectors or actions) are left out.
     Result<std::vector<Rule>> rules();
     Status put_rule(const Rule& rule);
     Status remove_rule(const Rule& rule);
 
+    // Resolved and permanent entries.
     Result<std::vector<Neighbour>> neighbours();
     Status put_neighbour(const Neighbour& neighbour);
     Status remove_neighbour(const Neighbour& neighbour);
