@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/ip.h"
 #include "base/types.h"
+#include "model/labels.h"
 
 namespace axo {
 
@@ -51,8 +51,8 @@ struct EndpointRow {
     bool external_ipam = false;
 
     IdentityId identity;
-    std::vector<std::string> labels;       // security-relevant: "k8s:app=nginx", sorted
-    std::vector<std::string> info_labels;  // those that the label filter left out, sorted
+    LabelSet labels;       // security-relevant
+    LabelSet info_labels;  // those that the label filter left out
 
     [[nodiscard]] std::string cni_attachment_id() const {
         return container_id.empty() ? std::string() : container_id + ":" + container_interface;

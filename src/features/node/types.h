@@ -6,15 +6,9 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "model/cilium_node.h"
 
 namespace axo {
-
-// type: InternalIP, ExternalIP, CiliumInternalIP, Hostname … as in CiliumNode.spec.addresses.
-struct NodeAddress {
-    std::string type;
-    IpAddress ip;
-    friend bool operator==(const NodeAddress&, const NodeAddress&) = default;
-};
 
 // Key of the table: the node's name.
 struct NodeRow {
