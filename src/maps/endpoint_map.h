@@ -26,12 +26,19 @@ struct LocalEndpoint {
 class EndpointMap {
 public:
     static Result<EndpointMap> open(const std::string& pin_path);
+    // A map of the same layout that nobody else sees; for tests.
+    static Result<EndpointMap> create_private(std::uint32_t max_entries);
     Result<std::map<IpAddress, LocalEndpoint>> list() const;
     Status put(const IpAddress& address, const LocalEndpoint& endpoint) const;
     Status remove(const IpAddress& address) const;
     // "id=811   sec_id=28723 flags=0x0000 ifindex=13  mac=… nodemac=… parent_ifindex=0" or "(localhost)"
     static std::string print(const LocalEndpoint& endpoint);
     static std::string print_key(const IpAddress& address);  // "10.0.0.63:0"
+
+    static endpoint_key encode_key(const IpAddress& address);
+    static IpAddress decode_key(const endpoint_key& key);
+    static endpoint_info encode(const LocalEndpoint& endpoint);
+    static LocalEndpoint decode(const endpoint_info& value);
 
 private:
     explicit EndpointMap(BpfMap<endpoint_key, endpoint_info> map) : map_(std::move(map)) {}
@@ -53,9 +60,13 @@ struct DeviceEndpoint {
 class EndpointDeviceMap {
 public:
     static Result<EndpointDeviceMap> open(const std::string& pin_path);
+    static Result<EndpointDeviceMap> create_private(std::uint32_t max_entries);
     Result<std::map<IfIndex, DeviceEndpoint>> list() const;
     Status put(IfIndex link, const DeviceEndpoint& endpoint) const;
     Status remove(IfIndex link) const;
+
+    static endpoint_device encode(const DeviceEndpoint& endpoint);
+    static DeviceEndpoint decode(const endpoint_device& value);
 
 private:
     explicit EndpointDeviceMap(BpfMap<std::uint32_t, endpoint_device> map) : map_(std::move(map)) {}

@@ -16,6 +16,8 @@ namespace axo {
 class Generations {
 public:
     static Result<Generations> open(const std::string& pin_path);
+    // A map of the same layout that nobody else sees; for tests.
+    static Result<Generations> create_private();
     Generations(Generations&&) noexcept;
     Generations& operator=(Generations&&) noexcept;
     ~Generations();
@@ -26,9 +28,11 @@ public:
     void bump_endpoint(EndpointId id);
     [[nodiscard]] std::uint32_t node() const;
     [[nodiscard]] std::uint32_t endpoint(EndpointId id) const;
+    [[nodiscard]] std::uint32_t address(const IpAddress& ip) const;
 
 private:
     explicit Generations(generations* memory) : memory_(memory) {}
+    static Result<Generations> map_memory(int map_fd, const std::string& name);
     generations* memory_ = nullptr;
 };
 

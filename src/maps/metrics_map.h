@@ -21,7 +21,11 @@ struct MetricsRow {
 class MetricsMap {
 public:
     static Result<MetricsMap> open(const std::string& pin_path);
+    // A map of the same layout that nobody else sees; for tests.
+    static Result<MetricsMap> create_private();
     Result<std::vector<MetricsRow>> list() const;  // rows with packets only
+
+    [[nodiscard]] const RawBpfMap& raw() const { return map_; }
 
 private:
     explicit MetricsMap(RawBpfMap map) : map_(std::move(map)) {}

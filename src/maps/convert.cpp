@@ -1,0 +1,29 @@
+#include "maps/convert.h"
+
+namespace axo {
+
+axo_addr to_axo_addr(const IpAddress& address) {
+    axo_addr raw{};
+    const auto bytes = address.bytes();
+    std::copy(bytes.begin(), bytes.end(), raw.bytes);
+    return raw;
+}
+
+IpAddress from_axo_addr(const axo_addr& address, bool ipv6) {
+    return ipv6 ? IpAddress::v6(static_cast<const void*>(address.bytes)) : IpAddress::v4(address.ip4);
+}
+
+std::uint8_t to_axo_family(const IpAddress& address) {
+    if (address.is_v4()) return AXO_FAMILY_IPV4;
+    return address.is_v6() ? AXO_FAMILY_IPV6 : 0;
+}
+
+axo_mac to_axo_mac(const MacAddress& mac) {
+    axo_mac raw{};
+    std::copy(mac.bytes().begin(), mac.bytes().end(), raw.addr);
+    return raw;
+}
+
+MacAddress from_axo_mac(const axo_mac& mac) { return MacAddress::from_bytes(mac.addr); }
+
+}  // namespace axo

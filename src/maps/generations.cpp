@@ -1,0 +1,89 @@
+#include "maps/generations.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+
+#include "kernel/bpf_map.h"
+#include "maps/private_map.h"
+
+namespace axo {
+namespace {
+
+// Array maps are mapped in whole pages.
+std::size_t mapped_size() {
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    return (sizeof(generations) + page - 1) / page * page;
+}
+
+// Release order: whoever sees the new generation sees the map writes that came before it.
+void bump(std::uint32_t& generation) { std::atomic_ref(generation).fetch_add(1, std::memory_order_release); }
+std::uint32_t read(std::uint32_t& generation) { return std::atomic_ref(generation).load(std::memory_order_acquire); }
+
+std::uint32_t bucket(const IpAddress& ip) {
+    if (ip.is_v4()) return axo_addr_bucket4(ip.v4_network_order());
+    std::uint32_t words[4] = {};
+    std::memcpy(words, ip.bytes().data(), ip.bytes().size());
+    return axo_addr_bucket6(words);
+}
+
+}  // namespace
+
+Result<Generations> Generations::map_memory(int map_fd, const std::string& name) {
+    void* memory = ::mmap(nullptr, mapped_size(), PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, 0);
+    if (memory == MAP_FAILED) return fail_errno("mapping " + name + " into memory");
+    return Generations(static_cast<generations*>(memory));
+}
+
+Result<Generations> Generations::open(const std::string& pin_path) {
+    TRY_ASSIGN(const auto map, (BpfMap<std::uint32_t, generations>::open_pinned(pin_path)));
+    return map_memory(map.raw().fd(), pin_path);
+}
+
+Result<Generations> Generations::create_private() {
+    TRY_ASSIGN(const RawBpfMap raw, create_private_map({.name = "cilium_generations",
+                                                        .type = BPF_MAP_TYPE_ARRAY,
+                                                        .key_size = sizeof(std::uint32_t),
+                                                        .value_size = sizeof(generations),
+                                                        .max_entries = 1,
+                                                        .flags = BPF_F_MMAPABLE}));
+    return map_memory(raw.fd(), "a private generations map");
+}
+
+Generations::Generations(Generations&& other) noexcept : memory_(std::exchange(other.memory_, nullptr)) {}
+
+Generations& Generations::operator=(Generations&& other) noexcept {
+    std::swap(memory_, other.memory_);
+    return *this;
+}
+
+Generations::~Generations() {
+    if (memory_ != nullptr) ::munmap(memory_, mapped_size());
+}
+
+void Generations::bump_node() { bump(memory_->node); }
+
+void Generations::bump_address(const IpAddress& ip) {
+    if (ip) bump(memory_->ipcache[bucket(ip)]);
+}
+
+void Generations::bump_prefix(const Prefix& prefix) {
+    if (prefix.is_host()) {
+        bump_address(prefix.address());
+    } else {
+        bump_node();
+    }
+}
+
+void Generations::bump_endpoint(EndpointId id) {
+    // Id 0 stands for "not local" in every stamp and must not move.
+    if (id.value != 0) bump(memory_->policy[id.value]);
+}
+
+std::uint32_t Generations::node() const { return read(memory_->node); }
+std::uint32_t Generations::endpoint(EndpointId id) const { return read(memory_->policy[id.value]); }
+std::uint32_t Generations::address(const IpAddress& ip) const { return read(memory_->ipcache[bucket(ip)]); }
+
+}  // namespace axo
