@@ -93,7 +93,7 @@ Status Netlink::add_veth(const VethSpec& spec) {
         });
     });
     Status status = impl_->socket.execute(message, "add veth " + spec.name + " with peer " + spec.peer_name);
-    if (status || status.error().sys_errno != EEXIST) return status;
+    if (status || status.error().sys_errno != EEXIST || spec.exclusive) return status;
 
     auto present = existing_of_kind(impl_->socket, spec.name, "veth");
     if (!present && present.error().sys_errno == ENODEV) return status;  // only the peer's name is taken

@@ -127,8 +127,13 @@ Status PodInterface::create(const PodNamespace& pod, const PodInterfaceSpec& spe
     pair.gso_max_size = spec.gso_max_size;
     pair.gro_max_size = spec.gro_max_size;
     pair.peer_netns_fd = pod.fd();
-    // Ours from here on; a pair that another ADD made a moment ago fails here and is not touched.
+    // Two ADDs for one container and interface: whoever makes the pair owns it, the other fails here and touches nothing.
+    pair.exclusive = true;
     if (auto added = host_.add_veth(pair); !added) {
+        if (added.error().code == Code::kAlreadyExists) {
+            return fail(Code::kAlreadyExists, "interface " + pair.name + " or " + pair.peer_name + " in " + pod.path() +
+                                                  " exists already: another ADD for this container runs or was not followed by DEL");
+        }
         return forward_error(std::move(added.error()).with_context("interface pair " + pair.name + " and " + pair.peer_name + " in " + pod.path()));
     }
     auto status = configure_host_end(pair.name);
