@@ -1,0 +1,468 @@
+#include "features/endpoint/module.h"
+
+#include <charconv>
+#include <random>
+
+#include "features/endpoint/desired.h"
+
+namespace axo {
+
+namespace {
+
+constexpr std::size_t kLogEntries = 64;  // per endpoint
+
+const LabelSet& init_labels() {
+    static const LabelSet labels = LabelSet::reserved("init");
+    return labels;
+}
+
+std::string name_of(const EndpointRow& endpoint) {
+    return "endpoint " + endpoint.id.to_string() + (endpoint.k8s_pod.empty() ? "" : " (" + endpoint.pod_name() + ")");
+}
+
+}  // namespace
+
+EndpointManager::EndpointManager(EventLoop& loop, ControllerRegistry& registry, EndpointSettings settings,
+                                 EndpointDatapath& datapath, EndpointServices services)
+    : loop_(loop),
+      settings_(std::move(settings)),
+      datapath_(datapath),
+      services_(std::move(services)),
+      table_(loop, "endpoints"),
+      addresses_(loop, registry, "cilium_lxc", datapath.addresses()),
+      devices_(loop, registry, "cilium_lxc_dev", datapath.devices()),
+      writer_(loop, registry, settings_.state_dir),
+      // Ids are not reused soon: logs and flows of a deleted endpoint would be taken for the new one's.
+      next_id_(static_cast<std::uint16_t>(std::random_device{}() % 4000 + 1)),
+      retry_(loop, registry, "endpoint-regeneration", [this] { return retry_pending(); }) {}
+
+void EndpointManager::change(EndpointRow row, std::string message, bool ok) {
+    auto& log = logs_[row.id];
+    log.push_back({std::chrono::system_clock::now(), ok, std::move(message), row.state});
+    if (log.size() > kLogEntries) log.pop_front();
+    const EndpointId id = row.id;
+    table_.upsert(id, std::move(row));
+}
+
+void EndpointManager::restore(const std::vector<Link>& links) {
+    std::map<IfIndex, const Link*> by_index;
+    for (const Link& link : links) by_index.emplace(link.index, &link);
+
+    StoredEndpoints stored = read_endpoint_states(settings_.state_dir);
+    for (const auto& rejected : stored.rejected) {
+        log_.error("Endpoint state cannot be read; this endpoint is not restored, delete its pod or the file",
+                   {{"path", rejected.path.string()}, rejected.error});
+        rejected_state_.emplace(rejected.path.string(), rejected.error.message);
+        const std::string directory = rejected.path.parent_path().filename();
+        reserved_ids_.insert(EndpointId(static_cast<std::uint16_t>(std::stoul(directory))));
+    }
+    std::size_t restored = 0;
+    for (EndpointRow& endpoint : stored.endpoints) {
+        std::string gone;
+        if (endpoint.kind != EndpointKind::kHost) {
+            const auto link = by_index.find(endpoint.link);
+            if (link == by_index.end() || link->second->name != endpoint.interface_name) {
+                gone = "device " + endpoint.interface_name + " (index " + endpoint.link.to_string() + ") is gone";
+            } else if (!endpoint.host_mac.is_zero() && link->second->mac != endpoint.host_mac) {
+                gone = "device " + endpoint.interface_name + " has another MAC address";
+            } else if (!endpoint.container_netns.empty()) {
+                // Where the directory of namespaces is not ours to see, the device alone has to do.
+                const std::filesystem::path path = endpoint.container_netns;
+                std::error_code error;
+                if (std::filesystem::exists(path.parent_path(), error) && !std::filesystem::exists(path, error)) {
+                    gone = "network namespace " + path.string() + " is gone";
+                }
+            }
+            if (gone.empty()) {
+                if (auto claimed = services_.claim_addresses(endpoint); !claimed) gone = claimed.error().message;
+            }
+        }
+        if (!gone.empty()) {
+            log_.info("Endpoint of an earlier run is not restored", {{"endpointID", endpoint.id.value}, {"k8sPodName", endpoint.pod_name()}, {"reason", gone}});
+            writer_.remove(endpoint.id);
+            if (auto detached = datapath_.detach(endpoint.id); !detached) log_.warn("Unable to detach programs", {{"endpointID", endpoint.id.value}, detached.error()});
+            continue;
+        }
+        if (!endpoint.labels.empty()) services_.identity_known(endpoint.identity, endpoint.labels);
+        if (endpoint.identity == identity::kInit && endpoint.kind == EndpointKind::kPod) unresolved_.insert(endpoint.id);
+        table_.upsert(endpoint.id, endpoint);
+        put_desired(endpoint);
+        ++restored;
+    }
+    if (auto flushed = flush_maps(); !flushed) log_.warn("Endpoint maps are not complete", {flushed.error()});
+    std::vector<EndpointId> known(reserved_ids_.begin(), reserved_ids_.end());
+    const auto rows = table_.rows();
+    for (const auto& [id, row] : rows) {
+        known.push_back(id);
+        EndpointRow endpoint = row;
+        if (endpoint.kind != EndpointKind::kHost) {
+            if (auto attached = datapath_.attach(endpoint); !attached) {
+                endpoint.state = EndpointState::kNotReady;
+                unattached_.insert(id);
+                change(std::move(endpoint), "Unable to attach programs: " + attached.error().to_string(), false);
+                retry_.trigger();
+                continue;
+            }
+        }
+        endpoint.state = EndpointState::kReady;
+        services_.row_changed(endpoint);
+        change(std::move(endpoint), "Restored");
+    }
+    if (auto pruned = datapath_.prune(known); !pruned) log_.warn("Unable to remove pins of endpoints that are gone", {pruned.error()});
+    if (restored != 0 || !stored.rejected.empty()) {
+        log_.info("Restored endpoints", {{"restored", restored}, {"failed", stored.rejected.size()}});
+    }
+    if (!unresolved_.empty()) retry_.trigger();
+}
+
+void EndpointManager::set_complete() {
+    addresses_.set_complete();
+    devices_.set_complete();
+}
+
+Status EndpointManager::check_conflicts(const EndpointRow& draft) const {
+    for (const auto& [id, row] : table_.rows()) {
+        if (draft.id.value != 0 && id == draft.id) return fail(Code::kAlreadyExists, name_of(row) + " already exists");
+        if (!draft.container_id.empty() && row.cni_attachment_id() == draft.cni_attachment_id()) {
+            return fail(Code::kAlreadyExists, "container " + draft.container_id + " interface " + draft.container_interface + " already has " + name_of(row));
+        }
+        for (const IpAddress& address : {draft.ipv4, draft.ipv6}) {
+            if (address && (row.ipv4 == address || row.ipv6 == address)) {
+                return fail(Code::kAlreadyExists, "address " + address.to_string() + " is already in use by " + name_of(row));
+            }
+        }
+        if (draft.link.value != 0 && row.link == draft.link) {
+            return fail(Code::kAlreadyExists, "interface " + draft.interface_name + " (index " + draft.link.to_string() + ") already belongs to " + name_of(row));
+        }
+    }
+    return {};
+}
+
+Result<EndpointId> EndpointManager::allocate_id() {
+    for (int tries = 0; tries < 65535; ++tries) {
+        const EndpointId id(next_id_);
+        next_id_ = next_id_ == 65535 ? 1 : static_cast<std::uint16_t>(next_id_ + 1);
+        if (table_.find(id) == nullptr && !reserved_ids_.contains(id)) return id;
+    }
+    return fail(Code::kResourceExhausted, "no free endpoint id: 65535 endpoints exist on this node");
+}
+
+// Labels from the Pod object and the identity for them; reserved:init as long as either is missing.
+void EndpointManager::resolve_identity(EndpointRow& endpoint) {
+    if (endpoint.kind == EndpointKind::kHost || endpoint.kind == EndpointKind::kHealth) {
+        const bool host = endpoint.kind == EndpointKind::kHost;
+        endpoint.identity = host ? identity::kHost : identity::kHealth;
+        endpoint.labels = LabelSet::reserved(host ? "host" : "health");
+        return;
+    }
+    endpoint.identity = identity::kInit;
+    endpoint.labels = init_labels();
+    if (endpoint.k8s_pod.empty()) return;
+    const auto info = services_.pod_labels({endpoint.k8s_namespace, endpoint.k8s_pod});
+    if (!info) return;
+    endpoint.info_labels = info->other;
+    auto allocated = services_.identity_of(info->identity);
+    if (!allocated) {
+        log_.warn("No identity yet; the endpoint stays in reserved:init", {{"endpointID", endpoint.id.value}, {"k8sPodName", endpoint.pod_name()}, allocated.error()});
+        unresolved_.insert(endpoint.id);
+        retry_.trigger();
+        return;
+    }
+    endpoint.labels = info->identity;
+    endpoint.identity = *allocated;
+    unresolved_.erase(endpoint.id);
+}
+
+void EndpointManager::put_desired(const EndpointRow& endpoint) {
+    for (auto& [address, entry] : address_entries(endpoint)) addresses_.put_desired(address, entry);
+    if (auto entry = device_entry(endpoint)) devices_.put_desired(endpoint.link, *entry);
+}
+
+Status EndpointManager::flush_maps() {
+    TRY(addresses_.flush());
+    return devices_.flush();
+}
+
+// Maps first, then programs: a program that runs finds its endpoint.
+Status EndpointManager::apply(EndpointRow& endpoint) {
+    put_desired(endpoint);
+    TRY(flush_maps());
+    TRY(datapath_.attach(endpoint));
+    datapath_.bump(endpoint);
+    services_.row_changed(endpoint);
+    return {};
+}
+
+void EndpointManager::withdraw(const EndpointRow& endpoint) {
+    const auto report = [&](const Status& status) {
+        if (!status) log_.warn("Unable to remove an endpoint completely; it is retried", {{"endpointID", endpoint.id.value}, status.error()});
+    };
+    if (endpoint.kind != EndpointKind::kHost) report(datapath_.detach(endpoint.id));
+    for (const IpAddress& address : {endpoint.ipv4, endpoint.ipv6}) {
+        if (!address) continue;
+        const auto entry = addresses_.desired().find(address);
+        if (entry != addresses_.desired().end() && entry->second.id == endpoint.id) addresses_.remove_desired(address);
+    }
+    const auto device = devices_.desired().find(endpoint.link);
+    if (device != devices_.desired().end() && device->second.id == endpoint.id) devices_.remove_desired(endpoint.link);
+    report(flush_maps());
+    services_.row_removed(endpoint);
+    datapath_.bump(endpoint);
+    std::set<IpAddress> addresses;
+    if (endpoint.ipv4) addresses.insert(endpoint.ipv4);
+    if (endpoint.ipv6) addresses.insert(endpoint.ipv6);
+    if (!addresses.empty()) datapath_.forget_flows(addresses);
+}
+
+void EndpointManager::persist(const EndpointRow& endpoint, EndpointStateWriter::Done done) {
+    writer_.write(endpoint.id, endpoint_to_state(endpoint), std::move(done));
+}
+
+void EndpointManager::create(EndpointRow draft, Done done) {
+    if (auto free = check_conflicts(draft); !free) {
+        done(forward_error(free.error()));
+        return;
+    }
+    if (draft.id.value == 0) {
+        auto id = allocate_id();
+        if (!id) {
+            done(forward_error(id.error()));
+            return;
+        }
+        draft.id = *id;
+    }
+    if (auto claimed = services_.claim_addresses(draft); !claimed) {
+        done(forward_error(claimed.error()));
+        return;
+    }
+    EndpointRow endpoint = std::move(draft);
+    endpoint.state = EndpointState::kWaitingForIdentity;
+    logs_.erase(endpoint.id);
+    change(endpoint, "Endpoint creation");
+    resolve_identity(endpoint);
+    endpoint.state = EndpointState::kRegenerating;
+    change(endpoint, "Identity " + endpoint.identity.to_string());
+
+    if (endpoint.kind != EndpointKind::kHost) {
+        if (auto applied = apply(endpoint); !applied) {
+            const Error error = applied.error();
+            log_.error("Endpoint cannot be made", {{"endpointID", endpoint.id.value}, {"k8sPodName", endpoint.pod_name()}, error});
+            endpoint.state = EndpointState::kDisconnecting;
+            withdraw(endpoint);
+            table_.erase(endpoint.id);
+            logs_.erase(endpoint.id);
+            unresolved_.erase(endpoint.id);
+            done(forward_error(Error(error).with_context(name_of(endpoint))));
+            return;
+        }
+    }
+    endpoint.state = EndpointState::kReady;
+    change(endpoint, "Successfully regenerated endpoint");
+    log_.info("New endpoint", {{"endpointID", endpoint.id.value},
+                               {"k8sPodName", endpoint.pod_name()},
+                               {"ipv4", endpoint.ipv4.to_string()},
+                               {"ipv6", endpoint.ipv6.to_string()},
+                               {"identity", endpoint.identity.value}});
+    // A disk that cannot take the file does not keep the pod from working; status tells.
+    persist(endpoint, [this, id = endpoint.id, done = std::move(done)](const Status&) {
+        if (const EndpointRow* row = table_.find(id)) {
+            done(*row);
+        } else {
+            done(fail(Code::kNotFound, "endpoint " + id.to_string() + " was deleted while it was being made"));
+        }
+    });
+}
+
+Status EndpointManager::remove(EndpointId id) {
+    const EndpointRow* row = table_.find(id);
+    if (row == nullptr) return fail(Code::kNotFound, "endpoint " + id.to_string() + " does not exist");
+    EndpointRow endpoint = *row;
+    endpoint.state = EndpointState::kDisconnecting;
+    change(endpoint, "Endpoint deletion");
+    withdraw(endpoint);
+    services_.release_addresses(endpoint);
+    writer_.remove(id);
+    grace_.erase(id);
+    unresolved_.erase(id);
+    unattached_.erase(id);
+    logs_.erase(id);
+    table_.erase(id);
+    log_.info("Removed endpoint", {{"endpointID", id.value}, {"k8sPodName", endpoint.pod_name()}});
+    return {};
+}
+
+std::size_t EndpointManager::remove_container(const std::string& container_id) {
+    std::vector<EndpointId> found;
+    for (const auto& [id, row] : table_.rows()) {
+        if (!container_id.empty() && row.container_id == container_id) found.push_back(id);
+    }
+    for (const EndpointId id : found) (void)remove(id);
+    return found.size();
+}
+
+Status EndpointManager::regenerate(EndpointId id) {
+    const EndpointRow* row = table_.find(id);
+    if (row == nullptr) return fail(Code::kNotFound, "endpoint " + id.to_string() + " does not exist");
+    EndpointRow endpoint = *row;
+    if (endpoint.kind == EndpointKind::kHost) return {};
+    endpoint.state = EndpointState::kRegenerating;
+    if (auto applied = apply(endpoint); !applied) {
+        endpoint.state = EndpointState::kNotReady;
+        change(std::move(endpoint), "Regeneration failed: " + applied.error().to_string(), false);
+        unattached_.insert(id);
+        retry_.trigger();
+        return applied;
+    }
+    endpoint.state = EndpointState::kReady;
+    unattached_.erase(id);
+    change(std::move(endpoint), "Successfully regenerated endpoint");
+    return {};
+}
+
+void EndpointManager::pod_changed(const ObjectKey& pod) {
+    for (const auto& [id, row] : table_.rows()) {
+        if (row.k8s_namespace != pod.name_space || row.k8s_pod != pod.name || row.k8s_pod.empty()) continue;
+        const auto info = services_.pod_labels(pod);
+        // A pod that is being deleted keeps its identity until its endpoint goes.
+        if (!info) continue;
+        if (row.identity != identity::kInit && info->identity == row.labels) {
+            grace_.erase(id);
+            if (info->other != row.info_labels) {
+                EndpointRow changed = row;
+                changed.info_labels = info->other;
+                persist(changed);
+                table_.upsert(id, std::move(changed));
+            }
+            continue;
+        }
+        // Nobody relies on reserved:init; a real identity is only exchanged once the labels have settled.
+        const Duration delay = row.identity == identity::kInit ? Duration{0} : settings_.identity_grace;
+        grace_.insert_or_assign(id, loop_.after(delay, [this, id = id] { change_labels(id); }));
+    }
+}
+
+void EndpointManager::change_labels(EndpointId id) {
+    grace_.erase(id);
+    const EndpointRow* row = table_.find(id);
+    if (row == nullptr) return;
+    const auto info = services_.pod_labels({row->k8s_namespace, row->k8s_pod});
+    if (!info || (row->identity != identity::kInit && info->identity == row->labels)) return;
+    auto allocated = services_.identity_of(info->identity);
+    if (!allocated) {
+        log_.warn("Unable to allocate the endpoint's new identity; the old one stays in force", {{"endpointID", id.value}, allocated.error()});
+        unresolved_.insert(id);
+        retry_.trigger();
+        return;
+    }
+    unresolved_.erase(id);
+    EndpointRow endpoint = *row;
+    endpoint.labels = info->identity;
+    endpoint.info_labels = info->other;
+    const IdentityId old = std::exchange(endpoint.identity, *allocated);
+    table_.upsert(id, endpoint);
+    if (auto done = regenerate(id); !done) {
+        log_.warn("Endpoint's new identity is not in the datapath yet", {{"endpointID", id.value}, done.error()});
+    }
+    persist(endpoint);
+    log_.info("Identity of endpoint changed", {{"endpointID", id.value}, {"oldIdentity", old.value}, {"identity", endpoint.identity.value}, {"identityLabels", endpoint.labels.to_string()}});
+}
+
+Status EndpointManager::retry_pending() {
+    Status first;
+    for (const EndpointId id : std::set<EndpointId>(unattached_)) {
+        if (auto done = regenerate(id); !done && first) first = done;
+    }
+    for (const EndpointId id : std::set<EndpointId>(unresolved_)) {
+        const EndpointRow* row = table_.find(id);
+        if (row == nullptr || row->k8s_pod.empty()) {
+            unresolved_.erase(id);
+            continue;
+        }
+        const auto info = services_.pod_labels({row->k8s_namespace, row->k8s_pod});
+        if (!info) {
+            unresolved_.erase(id);  // the watch will bring the pod
+            continue;
+        }
+        if (auto allocated = services_.identity_of(info->identity); !allocated) {
+            if (first) first = forward_error(allocated.error());
+            continue;
+        }
+        change_labels(id);
+    }
+    return first;
+}
+
+void EndpointManager::set_host_addresses(const std::set<IpAddress>& addresses) {
+    for (const auto& [address, entry] : host_address_entries(host_addresses_)) {
+        if (!addresses.contains(address)) addresses_.remove_desired(address);
+    }
+    host_addresses_ = addresses;
+    for (auto& [address, entry] : host_address_entries(addresses)) {
+        // A pod's address that somebody also put on the node stays the pod's.
+        const auto taken = addresses_.desired().find(address);
+        if (taken == addresses_.desired().end() || taken->second.host) addresses_.put_desired(address, entry);
+    }
+}
+
+const EndpointRow* EndpointManager::find_kind(EndpointKind kind) const {
+    for (const auto& [id, row] : table_.rows()) {
+        if (row.kind == kind) return &row;
+    }
+    return nullptr;
+}
+
+const EndpointRow* EndpointManager::find_address(const IpAddress& address) const {
+    if (!address) return nullptr;
+    for (const auto& [id, row] : table_.rows()) {
+        if (row.ipv4 == address || row.ipv6 == address) return &row;
+    }
+    return nullptr;
+}
+
+Result<EndpointId> EndpointManager::resolve(const std::string& reference) const {
+    const auto number = [](const std::string& text) -> Result<EndpointId> {
+        unsigned value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (error != std::errc{} || end != text.data() + text.size() || value > 65535) {
+            return fail(Code::kInvalidArgument, "endpoint id '" + text + "': accepted: 1 to 65535");
+        }
+        return EndpointId(static_cast<std::uint16_t>(value));
+    };
+    const auto search = [&](const auto& matches) -> Result<EndpointId> {
+        for (const auto& [id, row] : table_.rows()) {
+            if (matches(row)) return id;
+        }
+        return fail(Code::kNotFound, "endpoint " + reference + " does not exist");
+    };
+    const auto colon = reference.find(':');
+    const std::string prefix = colon == std::string::npos ? "cilium-local" : reference.substr(0, colon);
+    const std::string rest = colon == std::string::npos ? reference : reference.substr(colon + 1);
+    if (prefix == "cilium-local") {
+        TRY_ASSIGN(const EndpointId id, number(rest));
+        if (table_.find(id) == nullptr) return fail(Code::kNotFound, "endpoint " + rest + " does not exist");
+        return id;
+    }
+    if (prefix == "cni-attachment-id") return search([&](const EndpointRow& row) { return !rest.empty() && row.cni_attachment_id() == rest; });
+    if (prefix == "container-id") return search([&](const EndpointRow& row) { return !rest.empty() && row.container_id == rest; });
+    if (prefix == "container-name") return search([&](const EndpointRow& row) { return !rest.empty() && row.container_name == rest; });
+    if (prefix == "docker-endpoint") return search([&](const EndpointRow& row) { return !rest.empty() && row.docker_endpoint_id == rest; });
+    if (prefix == "cep-name") return search([&](const EndpointRow& row) { return !rest.empty() && row.pod_name() == rest; });
+    if (prefix == "pod-name") {
+        return search([&](const EndpointRow& row) { return !row.k8s_pod.empty() && row.k8s_namespace + ":" + row.k8s_pod == rest; });
+    }
+    if (prefix == "ipv4" || prefix == "ipv6") {
+        const auto address = IpAddress::parse(rest);
+        if (!address) return fail(Code::kInvalidArgument, "endpoint id '" + reference + "': " + address.error().message);
+        return search([&](const EndpointRow& row) { return row.ipv4 == *address || row.ipv6 == *address; });
+    }
+    return fail(Code::kInvalidArgument, "endpoint id '" + reference + "': unknown prefix '" + prefix +
+                                            "'; accepted: cilium-local, cni-attachment-id, container-id, container-name, "
+                                            "docker-endpoint, cep-name, pod-name, ipv4, ipv6");
+}
+
+std::vector<EndpointLogEntry> EndpointManager::log(EndpointId id) const {
+    const auto found = logs_.find(id);
+    return found == logs_.end() ? std::vector<EndpointLogEntry>{} : std::vector<EndpointLogEntry>(found->second.begin(), found->second.end());
+}
+
+}  // namespace axo

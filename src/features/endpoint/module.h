@@ -1,0 +1,118 @@
+// The endpoint manager: the life cycle of this node's endpoints.
+//
+//   PUT      waiting-for-identity -> regenerating (maps, programs) -> ready      answered when the datapath is ready
+//   restart  restoring -> ready
+//   DELETE   disconnecting -> gone
+//
+// Owns the endpoints table, the reconcilers of cilium_lxc and cilium_lxc_dev, and the state files.
+// Thread: the loop's only.
+#pragma once
+
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "features/endpoint/port.h"
+#include "features/endpoint/state_file.h"
+#include "features/endpoint/state_writer.h"
+#include "kernel/netlink.h"
+#include "runtime/table.h"
+
+namespace axo {
+
+struct EndpointLogEntry {
+    std::chrono::system_clock::time_point time;
+    bool ok = true;
+    std::string message;
+    EndpointState state = EndpointState::kReady;
+};
+
+struct EndpointSettings {
+    std::filesystem::path state_dir;  // ".../state"
+    Duration identity_grace = std::chrono::seconds(5);
+};
+
+class EndpointManager {
+public:
+    using Addresses = Reconciler<IpAddress, LocalEndpoint>;
+    using Devices = Reconciler<IfIndex, DeviceEndpoint>;
+    using Done = std::function<void(Result<EndpointRow>)>;
+
+    EndpointManager(EventLoop& loop, ControllerRegistry& registry, EndpointSettings settings, EndpointDatapath& datapath,
+                    EndpointServices services);
+
+    // Takes up what an earlier agent left. links: of this namespace, to see which endpoints' devices are still there.
+    void restore(const std::vector<Link>& links);
+    // Every endpoint is known: what else is in the maps and pins may go.
+    void set_complete();
+
+    // Makes an endpoint of what the request said; done gets it when the datapath carries its traffic.
+    // kAlreadyExists, kInvalidArgument, kResourceExhausted, kInternal. id 0: allocated.
+    void create(EndpointRow draft, Done done);
+    // What is not there is kNotFound.
+    Status remove(EndpointId id);
+    // Returns how many there were.
+    std::size_t remove_container(const std::string& container_id);
+    // Applies maps and programs again.
+    Status regenerate(EndpointId id);
+    // The Pod or Namespace object behind endpoints has changed, appeared or gone.
+    void pod_changed(const ObjectKey& pod);
+    // Addresses of the node itself.
+    void set_host_addresses(const std::set<IpAddress>& addresses);
+
+    [[nodiscard]] const Table<EndpointId, EndpointRow>& table() const { return table_; }
+    Table<EndpointId, EndpointRow>& table() { return table_; }
+    [[nodiscard]] const EndpointRow* find(EndpointId id) const { return table_.find(id); }
+    [[nodiscard]] const EndpointRow* find_kind(EndpointKind kind) const;
+    [[nodiscard]] const EndpointRow* find_address(const IpAddress& address) const;
+    // "12", "cilium-local:12", "cni-attachment-id:…", "container-id:…", "cep-name:ns/name", "pod-name:ns:name", "ipv4:…".
+    // kInvalidArgument for a form that does not exist, kNotFound.
+    Result<EndpointId> resolve(const std::string& reference) const;
+    [[nodiscard]] std::vector<EndpointLogEntry> log(EndpointId id) const;
+
+    [[nodiscard]] const Addresses& addresses() const { return addresses_; }
+    [[nodiscard]] const Devices& devices() const { return devices_; }
+    [[nodiscard]] const std::map<std::string, std::string>& rejected_state() const { return rejected_state_; }
+    [[nodiscard]] std::map<std::string, Error> state_errors() const { return writer_.errors(); }
+    void flush_state() { writer_.write_pending_now(); }
+
+private:
+    Result<EndpointId> allocate_id();
+    Status check_conflicts(const EndpointRow& draft) const;
+    void resolve_identity(EndpointRow& endpoint);
+    Status apply(EndpointRow& endpoint);
+    void withdraw(const EndpointRow& endpoint);
+    void change(EndpointRow row, std::string message, bool ok = true);
+    void change_labels(EndpointId id);
+    void persist(const EndpointRow& endpoint, EndpointStateWriter::Done done = {});
+    void put_desired(const EndpointRow& endpoint);
+    Status flush_maps();
+    Status retry_pending();
+
+    EventLoop& loop_;
+    Logger log_{"endpoint"};
+    EndpointSettings settings_;
+    EndpointDatapath& datapath_;
+    EndpointServices services_;
+    Table<EndpointId, EndpointRow> table_;
+    Addresses addresses_;
+    Devices devices_;
+    EndpointStateWriter writer_;
+    std::map<EndpointId, std::deque<EndpointLogEntry>> logs_;
+    std::map<EndpointId, EventLoop::Handle> grace_;  // identity changes that wait
+    std::set<EndpointId> unresolved_;   // identity could not be allocated yet
+    std::set<EndpointId> unattached_;   // maps or programs failed
+    std::set<EndpointId> reserved_ids_;  // of state files that could not be read
+    std::set<IpAddress> host_addresses_;
+    std::map<std::string, std::string> rejected_state_;
+    std::uint16_t next_id_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    Controller retry_;
+};
+
+}  // namespace axo

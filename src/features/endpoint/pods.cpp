@@ -1,0 +1,98 @@
+#include "features/endpoint/pods.h"
+
+#include "io/resources.h"
+
+namespace axo {
+
+PodLabels::PodLabels(ObjectStore& store, std::string node_name, std::string cluster_name, LabelFilter filter, Rejected rejected)
+    : store_(store),
+      node_name_(std::move(node_name)),
+      cluster_name_(std::move(cluster_name)),
+      filter_(std::move(filter)),
+      rejected_(std::move(rejected)) {}
+
+void PodLabels::start(Changed changed) {
+    changed_ = std::move(changed);
+    namespace_watch_ = store_.watch(
+        resources::kNamespace, {.upserted =
+                                    [this](const ObjectKey& key, const Json& json) {
+                                        auto parsed = Namespace::parse(json);
+                                        if (!parsed) {
+                                            rejected_("Namespace " + key.to_string(), parsed.error());
+                                            return;
+                                        }
+                                        const auto known = namespaces_.find(key.name);
+                                        if (known != namespaces_.end() && known->second.metadata.labels == parsed->metadata.labels) return;
+                                        namespaces_.insert_or_assign(key.name, std::move(*parsed));
+                                        namespace_changed(key.name);
+                                    },
+                                .deleted =
+                                    [this](const ObjectKey& key) {
+                                        if (namespaces_.erase(key.name) != 0) namespace_changed(key.name);
+                                    },
+                                .synced = [] {},
+                                .rejected = rejected_});
+    pod_watch_ = store_.watch(resources::kPod, {.upserted =
+                                                    [this](const ObjectKey& key, const Json& json) {
+                                                        auto parsed = Pod::parse(json);
+                                                        if (!parsed) {
+                                                            rejected_("Pod " + key.to_string(), parsed.error());
+                                                            return;
+                                                        }
+                                                        if (!parsed->node_name.empty() && parsed->node_name != node_name_) {
+                                                            if (pods_.erase(key) != 0) changed_(key);
+                                                            return;
+                                                        }
+                                                        pods_.insert_or_assign(key, std::move(*parsed));
+                                                        changed_(key);
+                                                    },
+                                                .deleted =
+                                                    [this](const ObjectKey& key) {
+                                                        if (pods_.erase(key) != 0) changed_(key);
+                                                    },
+                                                .synced = [] {},
+                                                .rejected = rejected_});
+}
+
+void PodLabels::namespace_changed(const std::string& name) {
+    for (auto pod = pods_.lower_bound({name, ""}); pod != pods_.end() && pod->first.name_space == name; ++pod) changed_(pod->first);
+}
+
+const Namespace* PodLabels::name_space(const std::string& name) {
+    auto known = namespaces_.find(name);
+    if (known == namespaces_.end()) {
+        const auto json = store_.get(resources::kNamespace, {"", name});
+        if (!json) return nullptr;
+        auto parsed = Namespace::parse(*json);
+        if (!parsed) return nullptr;
+        known = namespaces_.emplace(name, std::move(*parsed)).first;
+    }
+    return &known->second;
+}
+
+std::optional<PodLabels::Info> PodLabels::find(const ObjectKey& key) {
+    auto known = pods_.find(key);
+    if (known == pods_.end()) {
+        const auto json = store_.get(resources::kPod, key);
+        if (!json) return std::nullopt;
+        auto parsed = Pod::parse(*json);
+        if (!parsed) {
+            rejected_("Pod " + key.to_string(), parsed.error());
+            return std::nullopt;
+        }
+        known = pods_.emplace(key, std::move(*parsed)).first;
+    }
+    const Pod& pod = known->second;
+    const LabelSet all = pod_labels(pod, name_space(key.name_space), cluster_name_);
+    Info info;
+    info.identity = filter_.filter(all);
+    for (const Label& label : all) {
+        if (!info.identity.contains(label)) info.other.insert(label);
+    }
+    info.published = {.uid = pod.metadata.uid,
+                      .service_account = pod.service_account.empty() ? "default" : pod.service_account,
+                      .ports = pod.ports};
+    return info;
+}
+
+}  // namespace axo

@@ -1,0 +1,55 @@
+// Labels of this node's pods, from the Pod and Namespace objects of the store.
+// Thread: the loop's only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "features/endpoint/desired.h"
+#include "io/object_store.h"
+#include "model/label_filter.h"
+#include "model/pod.h"
+
+namespace axo {
+
+class PodLabels {
+public:
+    struct Info {
+        LabelSet identity;  // after the label filter
+        LabelSet other;
+        PublishedPod published;
+        friend bool operator==(const Info& a, const Info& b) {
+            return a.identity == b.identity && a.other == b.other && a.published.uid == b.published.uid &&
+                   a.published.service_account == b.published.service_account && a.published.ports == b.published.ports;
+        }
+    };
+    using Changed = std::function<void(const ObjectKey& pod)>;
+    using Rejected = std::function<void(const std::string& where, const Error&)>;
+
+    PodLabels(ObjectStore& store, std::string node_name, std::string cluster_name, LabelFilter filter, Rejected rejected);
+    // changed is called for every pod whose labels may have changed, also when it went.
+    void start(Changed changed);
+    // Asks the store itself when the watch has not brought the pod yet: a pod's object is often milliseconds
+    // old when its CNI ADD arrives. Nothing: there is no such object.
+    std::optional<Info> find(const ObjectKey& pod);
+
+private:
+    void namespace_changed(const std::string& name);
+    const Namespace* name_space(const std::string& name);
+
+    ObjectStore& store_;
+    std::string node_name_;
+    std::string cluster_name_;
+    LabelFilter filter_;
+    Rejected rejected_;
+    Changed changed_;
+    std::map<ObjectKey, Pod> pods_;  // of this node, or of no node yet
+    std::map<std::string, Namespace> namespaces_;
+    std::unique_ptr<ObjectStore::Watch> pod_watch_, namespace_watch_;
+};
+
+}  // namespace axo
