@@ -104,6 +104,7 @@ public:
         std::uint32_t gso_max_size = 0;  // 0: the kernel's default
         std::uint32_t gro_max_size = 0;
         int peer_netns_fd = -1;  // -1: here
+        bool exclusive = false;  // an existing pair is kAlreadyExists, for callers that undo what they made
     };
     // A pair that exists is adopted: MAC addresses, MTU and sizes are changed to what is asked for;
     // a device of another kind or with another peer is kAlreadyExists. Likewise for add_vxlan.
