@@ -10,6 +10,7 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -42,23 +43,33 @@ public:
     Status lookup(const void* key, void* value) const;  // kNotFound
     Status update(const void* key, const void* value, std::uint64_t flags = BPF_ANY) const;
     Status erase(const void* key) const;  // absent: success
-    // Calls sink for each entry; values of per-CPU maps are num_possible_cpus * round_up(value_size, 8) long.
-    Status for_each(const std::function<void(const void* key, const void* value)>& sink) const;
+    // Calls sink for each entry. Entries that come or go meanwhile may be missed or, on kernels without
+    // batches, seen twice.
+    using Sink = std::function<void(const void* key, const void* value)>;
+    Status for_each(const Sink& sink) const;
     Result<std::uint64_t> count() const;
+    [[nodiscard]] bool per_cpu() const;
+    // What lookup writes and update reads: for per-CPU maps num_possible_cpus * round_up(value_size, 8).
+    [[nodiscard]] std::size_t value_bytes() const;
     // Kernel memory as fdinfo's memlock tells it, bytes.
     Result<std::uint64_t> memory_bytes() const;
 
 private:
+    Status for_each_key(const Sink& sink) const;
+
     Fd fd_;
     BpfMapInfo info_;
 };
 
 template <class Key, class Value>
 class BpfMap {
+    static_assert(std::is_trivially_copyable_v<Key> && std::is_trivially_copyable_v<Value>);
+
 public:
     BpfMap() = default;
-    // Refuses a map whose sizes differ from the types'.
+    // Refuses a map whose sizes differ from the types', and per-CPU maps, whose values are arrays.
     static Result<BpfMap> wrap(RawBpfMap raw) {
+        if (raw.per_cpu()) return fail(Code::kFailedPrecondition, "map " + raw.info().name + ": is a per-CPU map");
         if (raw.info().key_size != sizeof(Key) || raw.info().value_size != sizeof(Value)) {
             return fail(Code::kFailedPrecondition,
                         "map " + raw.info().name + ": key/value sizes are " + std::to_string(raw.info().key_size) + "/" +

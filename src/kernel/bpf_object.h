@@ -1,8 +1,9 @@
 // Loading BPF objects: embedded bytes + configuration -> maps and programs in the kernel.
 //
-// Maps with a name in `pin_directory` are adopted when type, sizes and flags are compatible and
-// created and pinned otherwise; an incompatible pin is an error that names what differs, never a
-// silent replacement. Thread: any one at a time.
+// Maps declared LIBBPF_PIN_BY_NAME are adopted from `map_pin_directory` when type, sizes and flags
+// are compatible and created and pinned when there is none; an incompatible pin is an error that
+// names what differs, never a silent replacement. All others are private to the object.
+// Thread: any one at a time.
 #pragma once
 
 #include <map>
@@ -33,9 +34,10 @@ struct BpfLoadSpec {
     std::span<const std::byte> object;     // ELF bytes
     std::vector<BpfConfigBlob> config;     // variables the object does not declare are skipped
     std::string map_pin_directory;         // "" : nothing is pinned, every map is private
-    std::map<std::string, std::uint32_t> max_entries;    // overrides by map name
-    std::map<std::string, int> reuse_maps;               // by map name: use this fd
-    std::vector<std::string> disabled_programs;          // not loaded
+    // By map or program name; names the object does not have are skipped, so that one spec serves several objects.
+    std::map<std::string, std::uint32_t> max_entries;  // bytes for ring buffers, rounded up to a power of two pages
+    std::map<std::string, int> reuse_maps;             // use this fd, which stays the caller's
+    std::vector<std::string> disabled_programs;        // not loaded
 };
 
 class BpfObject {
@@ -47,7 +49,9 @@ public:
 
     Result<int> program_fd(const std::string& name) const;  // owned by this object
     Result<int> map_fd(const std::string& name) const;
-    [[nodiscard]] std::vector<std::string> program_names() const;
+    [[nodiscard]] std::vector<std::string> program_names() const;  // the loaded ones
+    [[nodiscard]] const std::vector<std::string>& created_maps() const;  // newly pinned by this load
+    [[nodiscard]] const std::vector<std::string>& adopted_maps() const;  // found pinned
 
 private:
     struct Impl;
