@@ -1,0 +1,140 @@
+#include "features/identity/module.h"
+
+#include "io/resources.h"
+#include "model/cilium_identity.h"
+
+namespace axo {
+
+IdentityManager::IdentityManager(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, RandomSource random,
+                                 std::function<bool(IdentityId)> in_use, Rejected rejected)
+    : store_(store),
+      random_(std::move(random)),
+      in_use_(std::move(in_use)),
+      rejected_(std::move(rejected)),
+      table_(loop, "identities"),
+      restore_missing_(loop, registry, "restore-identities", [this] { return restore_missing(); }) {}
+
+void IdentityManager::start(std::function<void()> synced) {
+    watch_ = store_.watch(resources::kCiliumIdentity, {.upserted =
+                                                           [this](const ObjectKey& key, const Json& json) {
+                                                               auto parsed = CiliumIdentity::parse(json);
+                                                               if (!parsed) {
+                                                                   rejected_("CiliumIdentity " + key.to_string(), parsed.error());
+                                                                   return;
+                                                               }
+                                                               learn(parsed->id(), parsed->security_labels, true);
+                                                           },
+                                                       .deleted =
+                                                           [this](const ObjectKey& key) {
+                                                               const IdentityId id(static_cast<std::uint32_t>(std::strtoul(key.name.c_str(), nullptr, 10)));
+                                                               forget(id);
+                                                           },
+                                                       .synced =
+                                                           [this, synced = std::move(synced)] {
+                                                               loaded_ = true;
+                                                               table_.mark_initialized();
+                                                               restore_missing_.trigger();
+                                                               synced();
+                                                           },
+                                                       .rejected = rejected_});
+}
+
+void IdentityManager::learn(IdentityId id, const LabelSet& labels, bool stored) {
+    const std::string key = labels.key();
+    if (const IdentityRow* row = table_.find(id); row != nullptr && row->labels.key() != key) {
+        // Labels of an identity never change; another meaning for a number in use would mix up pods.
+        if (in_use_(id)) {
+            rejected_("CiliumIdentity " + id.to_string(),
+                      Error{Code::kFailedPrecondition, "its labels are " + labels.to_string() + ", but an endpoint of this node uses the number for " +
+                                                           row->labels.to_string() + "; remove the object", 0});
+            return;
+        }
+        forget(id);
+    }
+    by_key_[key].insert(id);
+    const IdentityRow* row = table_.find(id);
+    table_.upsert(id, {.id = id, .labels = labels, .stored = stored || (row != nullptr && row->stored)});
+}
+
+void IdentityManager::forget(IdentityId id) {
+    const IdentityRow* row = table_.find(id);
+    if (row == nullptr) return;
+    if (in_use_(id)) {
+        table_.upsert(id, {.id = id, .labels = row->labels, .stored = false});
+        restore_missing_.trigger();
+        return;
+    }
+    const auto ids = by_key_.find(row->labels.key());
+    ids->second.erase(id);
+    if (ids->second.empty()) by_key_.erase(ids);
+    table_.erase(id);
+}
+
+void IdentityManager::remember(IdentityId id, const LabelSet& labels) {
+    if (is_cluster_identity(id)) learn(id, labels, false);
+}
+
+Status IdentityManager::load() {
+    if (loaded_) return {};
+    TRY_ASSIGN(const std::vector<Json> objects, store_.list(resources::kCiliumIdentity));
+    for (const Json& json : objects) {
+        if (auto parsed = CiliumIdentity::parse(json)) learn(parsed->id(), parsed->security_labels, true);
+    }
+    loaded_ = true;
+    return {};
+}
+
+KnownIdentities IdentityManager::known() const {
+    return {.is_used = [this](IdentityId id) { return table_.find(id) != nullptr; },
+            .find = [this](const std::string& key) -> std::optional<IdentityId> {
+                const auto ids = by_key_.find(key);
+                if (ids == by_key_.end()) return std::nullopt;
+                return *ids->second.begin();
+            }};
+}
+
+Result<IdentityId> IdentityManager::allocate(const LabelSet& labels) {
+    const KnownIdentities known_identities = known();
+    if (const auto id = known_identities.find(labels.key())) return *id;
+    TRY(load());
+    IdentityAllocation allocation(labels);
+    while (true) {
+        TRY_ASSIGN(const IdentityAllocation::Step step, allocation.next(known_identities, random_));
+        if (step.kind == IdentityAllocation::Step::Kind::kUse) return step.id;
+        auto created = store_.create(resources::kCiliumIdentity, CiliumIdentity::make(step.id, labels).to_json());
+        if (created) {
+            learn(step.id, labels, true);
+            log_.info("Allocated identity", {{"identity", step.id.value}, {"identityLabels", labels.to_string()}});
+            return step.id;
+        }
+        if (created.error().code != Code::kAlreadyExists) return forward_error(std::move(created).error());
+        // Another agent was quicker. With the same labels its identity is ours too.
+        if (auto theirs = store_.get(resources::kCiliumIdentity, {"", step.id.to_string()})) {
+            if (auto parsed = CiliumIdentity::parse(*theirs)) learn(parsed->id(), parsed->security_labels, true);
+        }
+        allocation.collided(step.id);
+    }
+}
+
+Status IdentityManager::restore_missing() {
+    if (!loaded_) return {};
+    std::vector<IdentityRow> missing, unused;
+    for (const auto& [id, row] : table_.rows()) {
+        if (!row.stored) (in_use_(id) ? missing : unused).push_back(row);
+    }
+    for (const IdentityRow& row : unused) forget(row.id);
+    for (const IdentityRow& row : missing) {
+        auto created = store_.create(resources::kCiliumIdentity, CiliumIdentity::make(row.id, row.labels).to_json());
+        if (!created && created.error().code != Code::kAlreadyExists) return forward_error(std::move(created).error());
+        if (created) log_.info("Restored identity object", {{"identity", row.id.value}, {"identityLabels", row.labels.to_string()}});
+        learn(row.id, row.labels, true);
+    }
+    return {};
+}
+
+LabelSet IdentityManager::labels_of(IdentityId id) const {
+    if (const IdentityRow* row = table_.find(id)) return row->labels;
+    return reserved_labels(id);
+}
+
+}  // namespace axo

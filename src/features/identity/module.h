@@ -1,0 +1,61 @@
+// Identities of this cluster: the CiliumIdentity objects, what this node's endpoints use of them, and
+// the allocation of new ones.
+//
+// Numbers that restored endpoints use are known before the store has said anything, so a restart and a
+// missing store do not keep endpoints waiting. An object that somebody removes while an endpoint here
+// uses it is made again under the same number. Thread: the loop's only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "base/log.h"
+#include "features/identity/allocator.h"
+#include "features/identity/types.h"
+#include "io/object_store.h"
+#include "runtime/controller.h"
+#include "runtime/table.h"
+
+namespace axo {
+
+class IdentityManager {
+public:
+    using Rejected = std::function<void(const std::string& where, const Error&)>;
+    // in_use: whether an endpoint of this node has the identity.
+    IdentityManager(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, RandomSource random,
+                    std::function<bool(IdentityId)> in_use, Rejected rejected);
+
+    // synced runs once the first listing is complete.
+    void start(std::function<void()> synced);
+
+    // The identity of these labels, created in the store if there is none. kUnavailable when the store cannot be asked.
+    Result<IdentityId> allocate(const LabelSet& labels);
+    void remember(IdentityId id, const LabelSet& labels);
+
+    [[nodiscard]] const Table<IdentityId, IdentityRow>& table() const { return table_; }
+    // Reserved ones too; empty when unknown.
+    [[nodiscard]] LabelSet labels_of(IdentityId id) const;
+
+private:
+    void learn(IdentityId id, const LabelSet& labels, bool stored);
+    void forget(IdentityId id);
+    Status load();
+    Status restore_missing();
+    KnownIdentities known() const;
+
+    ObjectStore& store_;
+    RandomSource random_;
+    std::function<bool(IdentityId)> in_use_;
+    Rejected rejected_;
+    Logger log_{"identity"};
+    Table<IdentityId, IdentityRow> table_;
+    std::map<std::string, std::set<IdentityId>> by_key_;
+    bool loaded_ = false;
+    std::unique_ptr<ObjectStore::Watch> watch_;
+    Controller restore_missing_;
+};
+
+}  // namespace axo

@@ -1,0 +1,58 @@
+// The CiliumNode this node should have, and which nodes' claims are accepted: pure functions and values.
+// Thread: any one at a time.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "features/node/types.h"
+#include "model/cilium_node.h"
+
+namespace axo {
+
+// What an agent knows of its own node and tells the others.
+struct LocalNode {
+    std::string name;
+    std::string cluster;
+    std::string boot_id;
+    std::string instance_id;
+    std::vector<NodeAddress> addresses;
+    IpAddress health_ipv4, health_ipv6;
+    std::vector<Prefix> pod_cidrs;  // only where the agent writes them (ipam=kubernetes); else empty: the operator's
+    friend bool operator==(const LocalNode&, const LocalNode&) = default;
+};
+
+// `existing` with this node's part replaced; what the operator and others wrote stays.
+CiliumNode desired_node(const std::optional<CiliumNode>& existing, const LocalNode& local);
+NodeRow node_row(const CiliumNode& node, const std::string& cluster, bool local);
+
+// Accepts nodes whose pod CIDRs and addresses are nobody else's. Of two nodes that claim the same, the one
+// accepted first stays and the other is refused until the claim is gone; the local node is never refused.
+class NodeSet {
+public:
+    struct Outcome {
+        std::set<std::string> changed;             // accepted rows that are new, different or gone
+        std::map<std::string, std::string> refused;  // node -> why, all that are refused now
+    };
+    Outcome upsert(NodeRow row);
+    Outcome erase(const std::string& name);
+    [[nodiscard]] const std::map<std::string, NodeRow>& accepted() const { return accepted_; }
+
+private:
+    std::optional<std::string> conflict(const NodeRow& row) const;
+    void take(const NodeRow& row);
+    void drop(const std::string& name);
+    void reconsider(Outcome& outcome);
+
+    std::map<std::string, NodeRow> accepted_;
+    std::map<Prefix, std::string> cidrs_;  // disjoint
+    std::map<IpAddress, std::string> addresses_;
+    std::map<std::string, NodeRow> refused_;  // by name; an older version of the same node may be accepted
+    std::map<std::string, std::string> reasons_;
+};
+
+}  // namespace axo
