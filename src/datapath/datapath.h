@@ -34,21 +34,21 @@ namespace axo {
 enum class RoutingMode { kTunnel, kNative };
 
 struct DatapathSettings {
-    BpfPaths paths;
+    BpfPaths paths{};
     bool ipv4 = true;
     bool ipv6 = false;
     RoutingMode routing = RoutingMode::kTunnel;
     std::uint16_t tunnel_port = 8472;
-    bool underlay_ipv6 = false;           // outer headers; decided from the node's addresses
-    bool tunnel_fast_path = true;         // --enable-tunnel-fast-path: push headers in tc
+    bool underlay_ipv6 = false;    // outer headers; decided from the node's addresses
+    bool tunnel_fast_path = true;  // --enable-tunnel-fast-path: push headers in tc
     std::uint16_t tunnel_source_port_low = 0;
     std::uint16_t tunnel_source_port_high = 0;
     bool legacy_host_routing = false;
     bool enable_tcx = true;
-    std::vector<std::string> devices;     // native devices; wildcard "eth+"; empty: detect
-    std::uint32_t mtu = 0;                // 0: the smallest of the native devices
-    IpAddress node_ipv4, node_ipv6;       // underlay addresses; unset: detect from the devices
-    IpAddress router_ipv4, router_ipv6;   // cilium_host
+    std::vector<std::string> devices{};      // native devices; wildcard "eth+"; empty: detect
+    std::uint32_t mtu = 0;                   // 0: the smallest of the native devices
+    IpAddress node_ipv4{}, node_ipv6{};      // underlay addresses; unset: detect from the devices
+    IpAddress router_ipv4{}, router_ipv6{};  // cilium_host
     std::chrono::seconds ct_tcp{8000}, ct_any{60}, ct_tcp_syn{60}, ct_tcp_fin{10};
     bool ipv4_fragments = true, ipv6_fragments = true;
     bool conntrack_accounting = true;
@@ -64,10 +64,10 @@ struct DatapathSettings {
 };
 
 struct NativeDevice {
-    std::string name;
-    IfIndex link;
+    std::string name{};
+    IfIndex link{};
     std::uint32_t mtu = 0;
-    std::vector<IpAddress> addresses;  // global ones
+    std::vector<IpAddress> addresses{};  // global ones
 };
 
 // What was decided from settings x kernel features, each with its reason; printed by `status --verbose`.
@@ -77,14 +77,14 @@ struct DatapathDecisions {
     bool tunnel_fast_path = false;
     std::uint32_t device_mtu = 0;  // of pods' devices
     std::uint32_t route_mtu = 0;   // of routes that leave the node: device_mtu less the tunnel's overhead
-    std::vector<NativeDevice> devices;
-    IpAddress node_ipv4, node_ipv6;
+    std::vector<NativeDevice> devices{};
+    IpAddress node_ipv4{}, node_ipv6{};
     struct Reason {
-        std::string what;    // "Host routing"
-        std::string choice;  // "BPF"
-        std::string reason;
+        std::string what{};    // "Host routing"
+        std::string choice{};  // "BPF"
+        std::string reason{};
     };
-    std::vector<Reason> reasons;
+    std::vector<Reason> reasons{};
 };
 
 // What start() found and did: an undisturbed restart reads "adopted" everywhere.
@@ -126,7 +126,7 @@ public:
     [[nodiscard]] virtual std::uint64_t events_lost() const = 0;
 
     struct MapUsage {
-        std::string name;
+        std::string name{};
         std::uint64_t bytes = 0;    // kernel memory
         std::uint64_t entries = 0;  // present
         std::uint32_t max_entries = 0;

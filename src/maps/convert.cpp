@@ -24,6 +24,8 @@ axo_mac to_axo_mac(const MacAddress& mac) {
     return raw;
 }
 
-MacAddress from_axo_mac(const axo_mac& mac) { return MacAddress::from_bytes(mac.addr); }
+MacAddress from_axo_mac(const axo_mac& mac) {
+    return MacAddress::from_bytes(mac.addr);
+}
 
 }  // namespace axo

@@ -72,19 +72,23 @@ Status EndpointMap::put(const IpAddress& address, const LocalEndpoint& endpoint)
     return map_.put(encode_key(address), encode(endpoint));
 }
 
-Status EndpointMap::remove(const IpAddress& address) const { return map_.remove(encode_key(address)); }
+Status EndpointMap::remove(const IpAddress& address) const {
+    return map_.remove(encode_key(address));
+}
 
 std::string EndpointMap::print(const LocalEndpoint& endpoint) {
     if (endpoint.host) return "(localhost)";
     char text[192] = {};
-    std::snprintf(text, sizeof(text), "id=%-5u sec_id=%-5u flags=0x%04X ifindex=%-3u mac=%s nodemac=%s parent_ifindex=%-3u",
-                  endpoint.id.value, endpoint.identity.value, 0U, endpoint.link.value,
-                  endpoint.mac.to_upper_string().c_str(), endpoint.node_mac.to_upper_string().c_str(),
-                  endpoint.parent_link.value);
+    std::snprintf(
+        text, sizeof(text), "id=%-5u sec_id=%-5u flags=0x%04X ifindex=%-3u mac=%s nodemac=%s parent_ifindex=%-3u",
+        endpoint.id.value, endpoint.identity.value, 0U, endpoint.link.value, endpoint.mac.to_upper_string().c_str(),
+        endpoint.node_mac.to_upper_string().c_str(), endpoint.parent_link.value);
     return text;
 }
 
-std::string EndpointMap::print_key(const IpAddress& address) { return address.to_string() + ":0"; }
+std::string EndpointMap::print_key(const IpAddress& address) {
+    return address.to_string() + ":0";
+}
 
 Result<EndpointDeviceMap> EndpointDeviceMap::open(const std::string& pin_path) {
     TRY_ASSIGN(auto map, (BpfMap<std::uint32_t, endpoint_device>::open_pinned(pin_path)));
@@ -119,7 +123,8 @@ DeviceEndpoint EndpointDeviceMap::decode(const endpoint_device& value) {
     endpoint.id = EndpointId(value.lxc_id);
     endpoint.identity = IdentityId(value.sec_id);
     if (value.ip4 != 0) endpoint.ipv4 = IpAddress::v4(value.ip4);
-    if (const IpAddress ipv6 = IpAddress::v6(static_cast<const void*>(value.ip6)); !ipv6.is_unspecified()) endpoint.ipv6 = ipv6;
+    if (const IpAddress ipv6 = IpAddress::v6(static_cast<const void*>(value.ip6)); !ipv6.is_unspecified())
+        endpoint.ipv6 = ipv6;
     endpoint.mac = from_axo_mac(value.mac);
     endpoint.node_mac = from_axo_mac(value.node_mac);
     endpoint.skip_source_check = (value.flags & ENDPOINT_DEV_F_NO_SIP_CHECK) != 0;
@@ -138,6 +143,8 @@ Status EndpointDeviceMap::put(IfIndex link, const DeviceEndpoint& endpoint) cons
     return map_.put(link.value, encode(endpoint));
 }
 
-Status EndpointDeviceMap::remove(IfIndex link) const { return map_.remove(link.value); }
+Status EndpointDeviceMap::remove(IfIndex link) const {
+    return map_.remove(link.value);
+}
 
 }  // namespace axo

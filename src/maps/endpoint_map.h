@@ -14,12 +14,12 @@ namespace axo {
 // A local endpoint as the datapath sees it. host: an address of the node itself, everything else zero.
 struct LocalEndpoint {
     bool host = false;
-    EndpointId id;
-    IfIndex link;
-    IfIndex parent_link;
-    IdentityId identity;
-    MacAddress mac;
-    MacAddress node_mac;
+    EndpointId id{};
+    IfIndex link{};
+    IfIndex parent_link{};
+    IdentityId identity{};
+    MacAddress mac{};
+    MacAddress node_mac{};
     friend bool operator==(const LocalEndpoint&, const LocalEndpoint&) = default;
 };
 
@@ -46,12 +46,12 @@ private:
 };
 
 struct DeviceEndpoint {
-    EndpointId id;
-    IdentityId identity;
-    IpAddress ipv4;  // unset: none
-    IpAddress ipv6;
-    MacAddress mac;
-    MacAddress node_mac;
+    EndpointId id{};
+    IdentityId identity{};
+    IpAddress ipv4{};  // unset: none
+    IpAddress ipv6{};
+    MacAddress mac{};
+    MacAddress node_mac{};
     bool skip_source_check = false;
     bool pass_arp = false;
     friend bool operator==(const DeviceEndpoint&, const DeviceEndpoint&) = default;

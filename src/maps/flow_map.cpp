@@ -15,7 +15,8 @@ namespace {
 // Large enough that a system call costs nothing per entry, small enough (~0.4 MB) to stay out of the agent's footprint.
 constexpr std::uint32_t kBatch = 2048;
 
-void set_ends(FlowRow& row, const IpAddress& low, const IpAddress& high, std::uint16_t low_port, std::uint16_t high_port) {
+void set_ends(FlowRow& row, const IpAddress& low, const IpAddress& high, std::uint16_t low_port,
+              std::uint16_t high_port) {
     const bool initiator_high = (row.value.flags & FLOW_F_INITIATOR_HIGH) != 0;
     row.source = initiator_high ? high : low;
     row.destination = initiator_high ? low : high;
@@ -43,8 +44,8 @@ public:
         while (true) {
             std::uint32_t count = capacity;
             LIBBPF_OPTS(bpf_map_batch_opts, options);
-            const int result = ::bpf_map_lookup_batch(map_.raw().fd(), first ? nullptr : &position, &position, keys.data(),
-                                                      values.data(), &count, &options);
+            const int result = ::bpf_map_lookup_batch(map_.raw().fd(), first ? nullptr : &position, &position,
+                                                      keys.data(), values.data(), &count, &options);
             const int error = result < 0 ? errno : 0;
             if (error == ENOSPC) {  // one hash bucket holds more than the whole batch
                 capacity *= 2;
@@ -69,9 +70,7 @@ private:
         return {};
     }
 
-    [[nodiscard]] bool expired(const flow& value) const {
-        return static_cast<std::int32_t>(value.expires - now_) < 0;
-    }
+    [[nodiscard]] bool expired(const flow& value) const { return static_cast<std::int32_t>(value.expires - now_) < 0; }
 
     Status consider(const Key& key, const flow& value, FlowMaps::Collected& outcome) {
         if (!expired(value)) {
@@ -145,8 +144,8 @@ FlowRow FlowMaps::decode(const flow_key6& key, const flow& value) {
     FlowRow row;
     row.protocol = key.proto;
     row.value = value;
-    set_ends(row, IpAddress::v6(static_cast<const void*>(key.addr[0])), IpAddress::v6(static_cast<const void*>(key.addr[1])),
-             ntohs(key.port[0]), ntohs(key.port[1]));
+    set_ends(row, IpAddress::v6(static_cast<const void*>(key.addr[0])),
+             IpAddress::v6(static_cast<const void*>(key.addr[1])), ntohs(key.port[0]), ntohs(key.port[1]));
     return row;
 }
 
@@ -187,7 +186,8 @@ Status FlowMaps::for_each(const std::function<void(const FlowRow&)>& sink) const
     return visit(v6_);
 }
 
-Result<FlowMaps::Collected> FlowMaps::collect(std::uint32_t now_tick, const std::function<bool(const FlowRow&)>& also) const {
+Result<FlowMaps::Collected> FlowMaps::collect(std::uint32_t now_tick,
+                                              const std::function<bool(const FlowRow&)>& also) const {
     Collected outcome;
     if (v4_) TRY(Collector(v4_, now_tick, also).run(outcome));
     if (v6_) TRY(Collector(v6_, now_tick, also).run(outcome));
@@ -238,8 +238,8 @@ std::string FlowMaps::print(const FlowRow& row, std::uint32_t report_interval) {
                   static_cast<unsigned long long>(value.half[0].bytes + value.half[1].bytes), value.tcp_flags[1 - tx],
                   last_report(1 - tx), value.tcp_flags[tx], last_report(tx), flags, names.c_str(), value.rev_nat,
                   value.identity_src, value.backend_id);
-    return protocol_text(row.protocol) + (outgoing ? " OUT " : " IN ") + end_text(row.source, row.source_port) + " -> " +
-           end_text(row.destination, row.destination_port) + numbers;
+    return protocol_text(row.protocol) + (outgoing ? " OUT " : " IN ") + end_text(row.source, row.source_port) +
+           " -> " + end_text(row.destination, row.destination_port) + numbers;
 }
 
 std::string FlowMaps::print_remaining(const FlowRow& row, std::uint32_t now_tick) {

@@ -13,8 +13,8 @@
 namespace axo {
 
 struct FlowRow {
-    IpAddress source;  // of the original direction
-    IpAddress destination;
+    IpAddress source{};  // of the original direction
+    IpAddress destination{};
     std::uint16_t source_port = 0;
     std::uint16_t destination_port = 0;
     std::uint8_t protocol = 0;
@@ -33,12 +33,12 @@ public:
         std::uint64_t seen = 0;
         std::uint64_t removed = 0;
     };
-    // Removes what expired before now_tick; with `also`, what it returns true for too (e.g. flows of a deleted endpoint).
-    // An entry that a packet has refreshed since it was read stays. Blocks: about 1 ms for an empty table, 1 s for a
-    // million entries; call it from a thread that may.
+    // Removes what expired before now_tick; with `also`, what it returns true for too (e.g. flows of a deleted
+    // endpoint). An entry that a packet has refreshed since it was read stays. Blocks: about 1 ms for an empty table, 1
+    // s for a million entries; call it from a thread that may.
     Result<Collected> collect(std::uint32_t now_tick, const std::function<bool(const FlowRow&)>& also = {}) const;
-    // One line of `bpf ct list`, in Cilium's fields. Rx and Tx are seen from the endpoint: of an outgoing connection Tx is
-    // the original direction. report_interval: ticks between two reports, from which the last one is told.
+    // One line of `bpf ct list`, in Cilium's fields. Rx and Tx are seen from the endpoint: of an outgoing connection Tx
+    // is the original direction. report_interval: ticks between two reports, from which the last one is told.
     static std::string print(const FlowRow& row, std::uint32_t report_interval = 37);
     // " (remaining: N sec(s))" of `bpf ct list -d`; negative once expired.
     static std::string print_remaining(const FlowRow& row, std::uint32_t now_tick);

@@ -19,8 +19,12 @@ std::size_t mapped_size() {
 }
 
 // Release order: whoever sees the new generation sees the map writes that came before it.
-void bump(std::uint32_t& generation) { std::atomic_ref(generation).fetch_add(1, std::memory_order_release); }
-std::uint32_t read(std::uint32_t& generation) { return std::atomic_ref(generation).load(std::memory_order_acquire); }
+void bump(std::uint32_t& generation) {
+    std::atomic_ref(generation).fetch_add(1, std::memory_order_release);
+}
+std::uint32_t read(std::uint32_t& generation) {
+    return std::atomic_ref(generation).load(std::memory_order_acquire);
+}
 
 std::uint32_t bucket(const IpAddress& ip) {
     if (ip.is_v4()) return axo_addr_bucket4(ip.v4_network_order());
@@ -63,7 +67,9 @@ Generations::~Generations() {
     if (memory_ != nullptr) ::munmap(memory_, mapped_size());
 }
 
-void Generations::bump_node() { bump(memory_->node); }
+void Generations::bump_node() {
+    bump(memory_->node);
+}
 
 void Generations::bump_address(const IpAddress& ip) {
     if (ip) bump(memory_->ipcache[bucket(ip)]);
@@ -82,8 +88,14 @@ void Generations::bump_endpoint(EndpointId id) {
     if (id.value != 0) bump(memory_->policy[id.value]);
 }
 
-std::uint32_t Generations::node() const { return read(memory_->node); }
-std::uint32_t Generations::endpoint(EndpointId id) const { return read(memory_->policy[id.value]); }
-std::uint32_t Generations::address(const IpAddress& ip) const { return read(memory_->ipcache[bucket(ip)]); }
+std::uint32_t Generations::node() const {
+    return read(memory_->node);
+}
+std::uint32_t Generations::endpoint(EndpointId id) const {
+    return read(memory_->policy[id.value]);
+}
+std::uint32_t Generations::address(const IpAddress& ip) const {
+    return read(memory_->ipcache[bucket(ip)]);
+}
 
 }  // namespace axo

@@ -22,9 +22,9 @@ public:
     Generations& operator=(Generations&&) noexcept;
     ~Generations();
 
-    void bump_node();                       // every flow of this node decides again
-    void bump_address(const IpAddress& ip); // flows to or from addresses of this bucket
-    void bump_prefix(const Prefix& prefix); // a host prefix bumps its bucket, any other the node
+    void bump_node();                        // every flow of this node decides again
+    void bump_address(const IpAddress& ip);  // flows to or from addresses of this bucket
+    void bump_prefix(const Prefix& prefix);  // a host prefix bumps its bucket, any other the node
     void bump_endpoint(EndpointId id);
     [[nodiscard]] std::uint32_t node() const;
     [[nodiscard]] std::uint32_t endpoint(EndpointId id) const;

@@ -30,7 +30,8 @@ ipcache_key IpcacheMap::encode_key(const Prefix& prefix) {
 }
 
 Prefix IpcacheMap::decode_key(const ipcache_key& key) {
-    const int length = key.prefixlen < IPCACHE_STATIC_PREFIX ? 0 : static_cast<int>(key.prefixlen - IPCACHE_STATIC_PREFIX);
+    const int length =
+        key.prefixlen < IPCACHE_STATIC_PREFIX ? 0 : static_cast<int>(key.prefixlen - IPCACHE_STATIC_PREFIX);
     return {from_axo_addr(key.addr, key.family == AXO_FAMILY_IPV6), length};
 }
 
@@ -72,7 +73,9 @@ Status IpcacheMap::put(const Prefix& prefix, const IpcacheEntry& entry) const {
     return map_.put(encode_key(prefix), encode(entry));
 }
 
-Status IpcacheMap::remove(const Prefix& prefix) const { return map_.remove(encode_key(prefix)); }
+Status IpcacheMap::remove(const Prefix& prefix) const {
+    return map_.remove(encode_key(prefix));
+}
 
 std::string IpcacheMap::print(const IpcacheEntry& entry) {
     std::string flags;

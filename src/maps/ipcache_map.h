@@ -13,8 +13,8 @@
 namespace axo {
 
 struct IpcacheEntry {
-    IdentityId identity;
-    IpAddress tunnel_endpoint;  // unset: none
+    IdentityId identity{};
+    IpAddress tunnel_endpoint{};  // unset: none
     std::uint8_t encrypt_key = 0;
     bool skip_tunnel = false;
     friend bool operator==(const IpcacheEntry&, const IpcacheEntry&) = default;

@@ -14,9 +14,15 @@
 namespace axo {
 namespace {
 
-IpAddress ip(std::string_view text) { return IpAddress::parse(text).value(); }
-Prefix prefix(std::string_view text) { return Prefix::parse(text).value(); }
-MacAddress mac(std::string_view text) { return MacAddress::parse(text).value(); }
+IpAddress ip(std::string_view text) {
+    return IpAddress::parse(text).value();
+}
+Prefix prefix(std::string_view text) {
+    return Prefix::parse(text).value();
+}
+MacAddress mac(std::string_view text) {
+    return MacAddress::parse(text).value();
+}
 
 #define REQUIRE_ROOT() \
     if (::geteuid() != 0) GTEST_SKIP() << "needs root"
@@ -32,7 +38,8 @@ LocalEndpoint nginx() {
 // contracts.md 2.5, "map get cilium_lxc".
 TEST(EndpointMap, PrintsAsCiliumDoes) {
     EXPECT_EQ(EndpointMap::print(nginx()),
-              "id=811   sec_id=28723 flags=0x0000 ifindex=13  mac=8A:31:BC:72:83:96 nodemac=BE:7A:56:91:01:F7 parent_ifindex=0  ");
+              "id=811   sec_id=28723 flags=0x0000 ifindex=13  mac=8A:31:BC:72:83:96 nodemac=BE:7A:56:91:01:F7 "
+              "parent_ifindex=0  ");
     EXPECT_EQ(EndpointMap::print({.host = true}), "(localhost)");
     EXPECT_EQ(EndpointMap::print_key(ip("10.0.0.63")), "10.0.0.63:0");
 }
@@ -86,11 +93,14 @@ TEST(IpcacheMap, RoundTrip) {
         EXPECT_EQ(key.prefixlen, 32U + static_cast<unsigned>(prefix(text).length()));
     }
     for (const IpcacheEntry& entry :
-         {IpcacheEntry{.identity = IdentityId(300)}, IpcacheEntry{.identity = IdentityId(300), .tunnel_endpoint = ip("1.2.3.4")},
-          IpcacheEntry{.identity = IdentityId(300), .tunnel_endpoint = ip("fd00::2"), .encrypt_key = 3, .skip_tunnel = true}}) {
+         {IpcacheEntry{.identity = IdentityId(300)},
+          IpcacheEntry{.identity = IdentityId(300), .tunnel_endpoint = ip("1.2.3.4")},
+          IpcacheEntry{
+              .identity = IdentityId(300), .tunnel_endpoint = ip("fd00::2"), .encrypt_key = 3, .skip_tunnel = true}}) {
         EXPECT_EQ(IpcacheMap::decode(IpcacheMap::encode(entry)), entry);
     }
-    EXPECT_EQ(IpcacheMap::encode({.tunnel_endpoint = ip("fd00::2")}).flags, IPCACHE_F_HAS_TUNNEL_EP | IPCACHE_F_IPV6_TUNNEL_EP);
+    EXPECT_EQ(IpcacheMap::encode({.tunnel_endpoint = ip("fd00::2")}).flags,
+              IPCACHE_F_HAS_TUNNEL_EP | IPCACHE_F_IPV6_TUNNEL_EP);
 }
 
 TEST(IpcacheMap, LongestPrefixWins) {
@@ -189,7 +199,8 @@ FlowRow tcp_flow(std::string_view source, std::uint16_t sport, std::string_view 
 }
 
 TEST(FlowMaps, KeyIsTheSameForBothDirections) {
-    for (const auto& [a, b] : {std::pair{"10.0.0.63", "10.0.0.115"}, {"10.0.0.255", "10.0.1.0"}, {"10.0.0.1", "10.0.0.1"}}) {
+    for (const auto& [a, b] :
+         {std::pair{"10.0.0.63", "10.0.0.115"}, {"10.0.0.255", "10.0.1.0"}, {"10.0.0.1", "10.0.0.1"}}) {
         const flow_key4 there = FlowMaps::encode_key4(tcp_flow(a, 40542, b, 53));
         const flow_key4 back = FlowMaps::encode_key4(tcp_flow(b, 53, a, 40542));
         EXPECT_EQ(std::memcmp(&there, &back, sizeof(there)), 0);
@@ -222,17 +233,20 @@ TEST(FlowMaps, PrintsAsCiliumDoes) {
     row.value.half[0].bytes = 400;
     row.value.half[1].packets = 3;
     row.value.half[1].bytes = 300;
-    EXPECT_EQ(FlowMaps::print(row, 37),
-              "TCP OUT 10.0.0.63:40542 -> 10.0.0.115:53 expires=17048 Packets=7 Bytes=700 RxFlagsSeen=0x13 LastRxReport=0 "
-              "TxFlagsSeen=0x1b LastTxReport=17037 Flags=0x0013 [ RxClosing TxClosing SeenNonSyn ] RevNAT=2 "
-              "SourceSecurityID=28723 BackendID=0 NatPort=0 ");
+    EXPECT_EQ(
+        FlowMaps::print(row, 37),
+        "TCP OUT 10.0.0.63:40542 -> 10.0.0.115:53 expires=17048 Packets=7 Bytes=700 RxFlagsSeen=0x13 LastRxReport=0 "
+        "TxFlagsSeen=0x1b LastTxReport=17038 Flags=0x0013 [ RxClosing TxClosing SeenNonSyn ] RevNAT=2 "
+        "SourceSecurityID=28723 BackendID=0 NatPort=0 ");
     // Seen from the endpoint that was called, the original direction is what it receives.
     row.value.endpoint_src = 0;
     row.value.endpoint_dst = 811;
     row.value.flags = FLOW_F_CLOSING_LOW;
-    EXPECT_EQ(FlowMaps::print(row, 37),
-              "TCP IN 10.0.0.63:40542 -> 10.0.0.115:53 expires=17048 Packets=7 Bytes=700 RxFlagsSeen=0x1b LastRxReport=17037 "
-              "TxFlagsSeen=0x13 LastTxReport=0 Flags=0x0001 [ RxClosing ] RevNAT=2 SourceSecurityID=28723 BackendID=0 NatPort=0 ");
+    EXPECT_EQ(
+        FlowMaps::print(row, 37),
+        "TCP IN 10.0.0.63:40542 -> 10.0.0.115:53 expires=17048 Packets=7 Bytes=700 RxFlagsSeen=0x1b LastRxReport=17038 "
+        "TxFlagsSeen=0x13 LastTxReport=0 Flags=0x0001 [ RxClosing ] RevNAT=2 SourceSecurityID=28723 BackendID=0 "
+        "NatPort=0 ");
     EXPECT_EQ(FlowMaps::print_remaining(row, row.value.expires - 75), "(remaining: 10 sec(s))");
     EXPECT_EQ(FlowMaps::print_remaining(row, row.value.expires + 75), "(remaining: -10 sec(s))");
 }

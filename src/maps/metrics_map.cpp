@@ -40,7 +40,8 @@ Result<std::vector<MetricsRow>> MetricsMap::list() const {
         row.direction = static_cast<std::uint8_t>(index & 3);
         for (int cpu = 0; cpu < cpus; ++cpu) {
             metrics_value one{};
-            std::memcpy(&one, static_cast<const char*>(value) + static_cast<std::size_t>(cpu) * sizeof(one), sizeof(one));
+            std::memcpy(&one, static_cast<const char*>(value) + static_cast<std::size_t>(cpu) * sizeof(one),
+                        sizeof(one));
             row.packets += one.count;
             row.bytes += one.bytes;
         }

@@ -13,8 +13,12 @@ struct BpfPaths {
     [[nodiscard]] std::string globals() const { return root + "/tc/globals"; }
     [[nodiscard]] std::string map(const std::string& name) const { return globals() + "/" + name; }
     [[nodiscard]] std::string state() const { return root + "/cilium"; }
-    [[nodiscard]] std::string device_links(const std::string& device) const { return state() + "/devices/" + device + "/links"; }
-    [[nodiscard]] std::string endpoint_links(EndpointId id) const { return state() + "/endpoints/" + id.to_string() + "/links"; }
+    [[nodiscard]] std::string device_links(const std::string& device) const {
+        return state() + "/devices/" + device + "/links";
+    }
+    [[nodiscard]] std::string endpoint_links(EndpointId id) const {
+        return state() + "/endpoints/" + id.to_string() + "/links";
+    }
     // The loaded programs of one build and configuration, adopted by a restarting agent.
     [[nodiscard]] std::string programs(const std::string& digest) const { return state() + "/programs/" + digest; }
 };

@@ -9,7 +9,7 @@
 namespace axo {
 
 struct PrivateMapSpec {
-    std::string name;
+    std::string name{};
     bpf_map_type type = BPF_MAP_TYPE_HASH;
     std::uint32_t key_size = 0;
     std::uint32_t value_size = 0;
