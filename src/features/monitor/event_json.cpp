@@ -1,0 +1,126 @@
+#include "features/monitor/event_json.h"
+
+#include <arpa/inet.h>
+
+#include "maps/metrics_map.h"
+#include "model/time.h"
+
+namespace axo {
+
+namespace {
+
+constexpr std::string_view kPoints[] = {"to-endpoint", "to-proxy",   "to-host",    "to-stack",     "to-overlay",   "from-endpoint",
+                                        "from-proxy",  "from-host",  "from-stack", "from-overlay", "from-network", "to-network"};
+constexpr std::string_view kReasons[] = {"new", "established", "reply", "related", "reopened", "unknown"};
+
+std::string protocol_text(const flow_event& event) {
+    switch (event.proto) {
+        case 1: return "ICMPv4";
+        case 6: return "TCP";
+        case 17: return "UDP";
+        case 58: return "ICMPv6";
+        case 132: return "SCTP";
+        default: return std::to_string(event.proto);
+    }
+}
+
+IpAddress address(const axo_addr& raw, bool ipv6) {
+    return ipv6 ? IpAddress::v6(raw.bytes) : IpAddress::v4(raw.ip4);
+}
+
+}  // namespace
+
+bool MonitorFilter::matches(const flow_event& event) const {
+    if (!types.empty() && !types.contains(std::string(event_type_text(event.type)))) return false;
+    if (!from.empty() && !from.contains(event.endpoint_src)) return false;
+    if (!to.empty() && !to.contains(event.endpoint_dst)) return false;
+    return related.empty() || related.contains(event.endpoint_src) || related.contains(event.endpoint_dst);
+}
+
+std::string_view event_type_text(std::uint8_t type) {
+    switch (type) {
+        case EVENT_DROP: return "drop";
+        case EVENT_TRACE: return "trace";
+        case EVENT_POLICY_VERDICT: return "policy-verdict";
+        default: return "unknown";
+    }
+}
+
+std::string_view trace_point_text(std::uint8_t point) { return point < std::size(kPoints) ? kPoints[point] : "unknown"; }
+
+std::string_view trace_reason_text(std::uint8_t reason) { return reason < std::size(kReasons) ? kReasons[reason] : "unknown"; }
+
+std::string tcp_flags_text(std::uint8_t flags) {
+    // Cilium's order.
+    static constexpr std::pair<std::uint8_t, std::string_view> kFlags[] = {{0x02, "SYN"}, {0x10, "ACK"}, {0x04, "RST"}, {0x01, "FIN"},
+                                                                          {0x08, "PSH"}, {0x20, "URG"}, {0x40, "ECE"}, {0x80, "CWR"}};
+    std::string text;
+    for (const auto& [bit, name] : kFlags) {
+        if ((flags & bit) == 0) continue;
+        if (!text.empty()) text += ", ";
+        text += name;
+    }
+    return text;
+}
+
+Json event_json(const flow_event& event, const EventNames& names, std::int64_t wall_offset_ns) {
+    const bool ipv6 = (event.flags & EVENT_F_IPV6) != 0;
+    const bool ip = event.ethertype == 0 || event.ethertype == 0x0800 || event.ethertype == 0x86DD;
+    const WallTime time{std::chrono::duration_cast<WallTime::duration>(
+        std::chrono::nanoseconds(static_cast<std::int64_t>(event.time_ns) + wall_offset_ns))};
+    const bool drop = event.type == EVENT_DROP;
+    Json json{{"time", format_time_nano(time)},
+              {"type", event_type_text(event.type)},
+              {"trace-reason", trace_reason_text(event.reason)},
+              {"ifindex", event.ifindex},
+              {"interface", names.interface(event.ifindex)},
+              {"length", event.length},
+              {"identity-src", event.identity_src},
+              {"identity-dst", event.identity_dst},
+              {"labels-src", names.labels(event.identity_src)},
+              {"labels-dst", names.labels(event.identity_dst)},
+              {"endpoint-src", event.endpoint_src},
+              {"endpoint-dst", event.endpoint_dst},
+              {"hash", event.hash},
+              {"ipv6", ipv6},
+              {"fragment", (event.flags & EVENT_F_FRAGMENT) != 0},
+              {"tunnel", (event.flags & EVENT_F_TUNNEL) != 0},
+              {"ingress", (event.flags & EVENT_F_INGRESS) != 0}};
+    if (drop) {
+        json["subtype"] = reason_text(event.subtype);
+        json["reason"] = reason_text(event.subtype);
+        json["reason-code"] = event.subtype;
+        json["file"] = source_file_text(event.file);
+        json["line"] = event.line;
+        json["ext-error"] = event.ext_error;
+    } else {
+        json["subtype"] = trace_point_text(event.subtype);
+        json["observation-point"] = trace_point_text(event.subtype);
+        json["reason"] = trace_reason_text(event.reason);
+        json["packets"] = event.packets;
+        json["bytes"] = event.bytes;
+    }
+    if (!ip) {
+        json["ethertype"] = event.ethertype;
+        return json;
+    }
+    const IpAddress source = address(event.saddr, ipv6), destination = address(event.daddr, ipv6);
+    json["src"] = source.to_string();
+    json["dst"] = destination.to_string();
+    if (const std::string pod = names.pod(source); !pod.empty()) json["pod-src"] = pod;
+    if (const std::string pod = names.pod(destination); !pod.empty()) json["pod-dst"] = pod;
+    json["proto"] = protocol_text(event);
+    if ((event.flags & EVENT_F_NO_L4) != 0) return json;
+    if (event.proto == 1 || event.proto == 58) {
+        json["icmp-type"] = event.icmp_type;
+        json["icmp-code"] = event.icmp_code;
+        json["icmp-id"] = ntohs(event.sport);
+    } else {
+        json["sport"] = ntohs(event.sport);
+        json["dport"] = ntohs(event.dport);
+    }
+    if (event.proto == 6) json["tcp-flags"] = tcp_flags_text(event.tcp_flags);
+    return json;
+}
+
+}  // namespace axo

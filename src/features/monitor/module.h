@@ -1,0 +1,57 @@
+// The event hub: carries datapath events from the ring reader's thread to the clients of GET /v1/monitor.
+//
+//   ring thread: publish() -> bounded queue -> loop: filter, names, JSON -> each client's stream
+//
+// Without a client publish() is one atomic load. A queue that is full and a client that reads too slowly
+// lose events, never memory; the client is told how many. Thread: publish from any, the rest on the loop.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "features/monitor/event_json.h"
+#include "io/http.h"
+#include "runtime/event_loop.h"
+
+namespace axo {
+
+class MonitorHub {
+public:
+    MonitorHub(EventLoop& loop, EventNames names);
+    ~MonitorHub();
+
+    void publish(const flow_event& event);
+    // Streams until the client goes away. start: the first line.
+    void subscribe(MonitorFilter filter, const Json& start, std::shared_ptr<HttpResponder> responder);
+    [[nodiscard]] std::size_t clients() const { return clients_.size(); }
+
+private:
+    static constexpr std::size_t kQueue = 16384;              // events between two loop turns
+    static constexpr std::size_t kClientBytes = 4U << 20;     // unsent, per client
+    struct Client {
+        MonitorFilter filter;
+        std::shared_ptr<HttpResponder> responder;
+        std::uint64_t lost = 0;
+    };
+    struct Queue {  // shared with posts that outlive the hub
+        std::mutex mutex;
+        std::vector<flow_event> events;
+        std::uint64_t lost = 0;
+        bool posted = false;
+        MonitorHub* hub = nullptr;  // loop's thread only
+    };
+    void drain();
+    void send(Client& client, const std::string& lines, std::uint64_t events);
+    void drop_gone();
+
+    EventLoop& loop_;
+    EventNames names_;
+    std::shared_ptr<Queue> queue_ = std::make_shared<Queue>();
+    std::atomic<std::size_t> listening_{0};
+    std::vector<Client> clients_;
+    EventLoop::Handle sweep_;
+};
+
+}  // namespace axo

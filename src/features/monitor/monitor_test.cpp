@@ -1,0 +1,142 @@
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+
+#include "features/monitor/module.h"
+
+namespace axo {
+namespace {
+
+flow_event tcp_event() {
+    flow_event event{};
+    event.type = EVENT_TRACE;
+    event.subtype = TRACE_TO_LXC;
+    event.reason = TRACE_REASON_ESTABLISHED;
+    event.ifindex = 7;
+    event.saddr.ip4 = IpAddress::parse("10.0.0.1")->v4_network_order();
+    event.daddr.ip4 = IpAddress::parse("10.0.0.2")->v4_network_order();
+    event.sport = htons(40000);
+    event.dport = htons(80);
+    event.proto = 6;
+    event.tcp_flags = 0x12;
+    event.identity_src = 300;
+    event.endpoint_dst = 12;
+    event.packets = 3;
+    return event;
+}
+
+EventNames names() {
+    return {.interface = [](std::uint32_t index) { return "if" + std::to_string(index); },
+            .labels = [](std::uint32_t id) { return id == 300 ? std::vector<std::string>{"k8s:app=a"} : std::vector<std::string>{}; },
+            .pod = [](const IpAddress& ip) { return ip.to_string() == "10.0.0.2" ? std::string("default/b") : std::string(); }};
+}
+
+TEST(EventJson, Trace) {
+    const Json json = event_json(tcp_event(), names(), 1'000'000'000);
+    EXPECT_EQ(json["type"], "trace");
+    EXPECT_EQ(json["observation-point"], "to-endpoint");
+    EXPECT_EQ(json["trace-reason"], "established");
+    EXPECT_EQ(json["time"], "1970-01-01T00:00:01Z");
+    EXPECT_EQ(json["src"], "10.0.0.1");
+    EXPECT_EQ(json["sport"], 40000);
+    EXPECT_EQ(json["dport"], 80);
+    EXPECT_EQ(json["proto"], "TCP");
+    EXPECT_EQ(json["tcp-flags"], "SYN, ACK");
+    EXPECT_EQ(json["interface"], "if7");
+    EXPECT_EQ(json["labels-src"], Json::array({"k8s:app=a"}));
+    EXPECT_EQ(json["pod-dst"], "default/b");
+    EXPECT_FALSE(json.contains("file"));
+}
+
+TEST(EventJson, DropWithoutL4) {
+    flow_event event = tcp_event();
+    event.type = EVENT_DROP;
+    event.subtype = 133;
+    event.flags = EVENT_F_NO_L4;
+    event.line = 12;
+    event.file = 1;
+    const Json json = event_json(event, names(), 0);
+    EXPECT_EQ(json["type"], "drop");
+    EXPECT_EQ(json["reason"], "Policy denied");
+    EXPECT_EQ(json["file"], "pod.bpf.c");
+    EXPECT_EQ(json["line"], 12);
+    EXPECT_FALSE(json.contains("sport"));
+}
+
+TEST(EventJson, NotIpHasNoAddresses) {
+    flow_event event = tcp_event();
+    event.type = EVENT_DROP;
+    event.ethertype = 0x88CC;
+    const Json json = event_json(event, names(), 0);
+    EXPECT_FALSE(json.contains("src"));
+    EXPECT_EQ(json["ethertype"], 0x88CC);
+}
+
+TEST(MonitorFilter, TypesAndEndpoints) {
+    const flow_event event = tcp_event();
+    EXPECT_TRUE(MonitorFilter{}.matches(event));
+    EXPECT_FALSE((MonitorFilter{.types = {"drop"}, .from = {}, .to = {}, .related = {}}).matches(event));
+    EXPECT_TRUE((MonitorFilter{.types = {"drop", "trace"}, .from = {}, .to = {12}, .related = {}}).matches(event));
+    EXPECT_FALSE((MonitorFilter{.types = {}, .from = {12}, .to = {}, .related = {}}).matches(event));
+    EXPECT_TRUE((MonitorFilter{.types = {}, .from = {}, .to = {}, .related = {12}}).matches(event));
+    EXPECT_FALSE((MonitorFilter{.types = {}, .from = {}, .to = {}, .related = {13}}).matches(event));
+}
+
+class FakeClient : public HttpResponder {
+public:
+    void send(HttpResponse) override {}
+    void send_head(int, const std::string&) override {}
+    bool send_chunk(std::string data) override {
+        received += data;
+        return !gone;
+    }
+    void end() override { ended = true; }
+    [[nodiscard]] std::size_t pending_bytes() const override { return pending; }
+    [[nodiscard]] bool client_gone() const override { return gone; }
+    std::string received;
+    std::size_t pending = 0;
+    bool gone = false, ended = false;
+};
+
+class Hub : public testing::Test {
+protected:
+    void turn() {
+        loop_.post([this] { loop_.post([this] { loop_.stop(); }); });
+        loop_.run();
+    }
+    EventLoop loop_;
+    MonitorHub hub_{loop_, names()};
+    std::shared_ptr<FakeClient> client_ = std::make_shared<FakeClient>();
+};
+
+TEST_F(Hub, NobodyListensNothingIsKept) {
+    hub_.publish(tcp_event());
+    hub_.subscribe({}, Json{{"type", "start"}}, client_);
+    turn();
+    EXPECT_EQ(client_->received, "{\"type\":\"start\"}\n");
+}
+
+TEST_F(Hub, SlowClientLosesEventsAndIsToldHowMany) {
+    hub_.subscribe({}, Json{{"type", "start"}}, client_);
+    client_->received.clear();
+    client_->pending = 100U << 20;
+    hub_.publish(tcp_event());
+    turn();
+    EXPECT_EQ(client_->received, "");
+    client_->pending = 0;
+    hub_.publish(tcp_event());
+    turn();
+    EXPECT_EQ(client_->received.find("{\"count\":1,\"type\":\"lost\"}\n"), 0U) << client_->received;
+    EXPECT_NE(client_->received.find("\"type\":\"trace\""), std::string::npos);
+}
+
+TEST_F(Hub, GoneClientIsForgotten) {
+    hub_.subscribe({}, Json::object(), client_);
+    EXPECT_EQ(hub_.clients(), 1U);
+    client_->gone = true;
+    hub_.publish(tcp_event());
+    turn();
+    EXPECT_EQ(hub_.clients(), 0U);
+}
+
+}  // namespace
+}  // namespace axo
