@@ -2,6 +2,8 @@
 //
 // A tcx link is pinned, survives its creator and is updated atomically in place. A legacy filter
 // (prio 1, handle 1, direct action) is replaced atomically by RTM_NEWTFILTER with NLM_F_REPLACE.
+// Device indices are those of the calling thread's network namespace. To change the mode of a device,
+// attach in the new one, then detach in the old one: packets are seen twice for a moment, never not.
 // Thread: any one at a time.
 #pragma once
 
@@ -31,10 +33,11 @@ struct AttachOutcome {
 };
 
 // Idempotent: adopts the pinned link or existing filter if it already runs the program, updates it if not.
+// A pinned link whose device is gone, or is another one, is replaced.
 Result<AttachOutcome> attach_tc(const TcAttachment& attachment, AttachMode mode);
-// Absent: success. Does not remove the device's clsact qdisc if others use it.
+// Absent: success. A legacy filter of another name is left alone. Does not remove the device's clsact qdisc if others use it.
 Status detach_tc(const TcAttachment& attachment, AttachMode mode);
-// Id of the program the pinned link runs, or nothing when there is no such pin.
+// Id of the program the pinned link runs (also when its device is gone), or nothing when there is no such pin.
 Result<std::optional<std::uint32_t>> linked_program_id(const std::string& pin_path);
 Result<std::uint32_t> program_id(int program_fd);
 
