@@ -41,6 +41,7 @@ public:
     // The store's latest version of this node's object.
     [[nodiscard]] const std::optional<CiliumNode>& own() const { return own_; }
     [[nodiscard]] const Table<std::string, NodeRow>& table() const { return table_; }
+    Table<std::string, NodeRow>& table() { return table_; }
 
 private:
     void upserted(const ObjectKey& key, const Json& json);
