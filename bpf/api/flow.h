@@ -7,8 +7,8 @@
  * direction from the lower to the higher end. Creating a connection is one map write; refreshing,
  * closing and collecting it touch one element.
  *
- * A packet whose half has a current stamp, came in where the half says and is not due for
- * refresh leaves after this one lookup. Everything else takes the slow path.
+ * A packet of a FLOW_F_FAST flow whose half has a current stamp, came in where the half says and
+ * was decided less than a report interval ago leaves after this one lookup. Everything else takes the slow path.
  */
 #ifndef AXO_API_FLOW_H
 #define AXO_API_FLOW_H
@@ -51,7 +51,7 @@ enum flow_action {
 
 struct flow_half {
 	__u32 stamp;	   /* generation.h */
-	__u32 fresh_until; /* tick after which the slow path looks again */
+	__u32 decided_at;  /* tick; after the report interval the slow path looks again */
 	__u32 ifindex_in;  /* where packets of this direction come from; the tunnel device stands for all tunnelled */
 	__u32 ifindex_out;
 	__u32 identity;	   /* source identity; tunnelled packets must carry it */
@@ -60,8 +60,8 @@ struct flow_half {
 	__u16 mtu;	   /* largest IP packet this way out takes, without the tunnel's overhead */
 	__u16 dep_src;	   /* endpoint ids whose policy generation the stamp includes, 0: none */
 	__u16 dep_dst;
-	__u16 dep_bucket;  /* ipcache bucket of the remote address */
-	__be16 tunnel_sport;
+	__u16 bucket_src;  /* ipcache buckets of both addresses */
+	__u16 bucket_dst;
 	union {
 		struct {
 			struct axo_mac dmac;
@@ -84,6 +84,7 @@ AXO_STATIC_ASSERT(sizeof(struct flow_half) == 80, "flow_half");
 #define FLOW_F_CLOSING_HIGH 8u
 #define FLOW_F_REPLIED 16u	 /* a packet against the original direction was seen */
 #define FLOW_F_LOCAL 32u	 /* both ends are endpoints of this node */
+#define FLOW_F_FAST 64u		 /* plain packets may replay the decision: not a handshake, not closed */
 
 struct flow {
 	__u32 created; /* tick */
@@ -100,7 +101,7 @@ struct flow {
 	__u32 backend_id;
 	__u8 drop_reason;
 	__u8 pad0;
-	__u16 pad1;
+	__be16 tunnel_sport; /* outer source port, the same for all packets of the connection */
 	__u64 pad2;
 	struct flow_half half[2];
 };

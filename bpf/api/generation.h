@@ -7,6 +7,13 @@
  * it covers are written; the slow path reads the generations BEFORE it looks anything up. Then a
  * stale decision can only carry a stale stamp.
  *
+ *
+ *     stamp = 1 + node + ipcache[bucket of source] + ipcache[bucket of destination]
+ *               + policy[local source endpoint] + policy[local destination endpoint]
+ *
+ * (endpoint id 0, "not local", never moves; a stamp of 0 marks a half without a decision). An
+ * endpoint that appears, changes or goes bumps its policy generation and its addresses' buckets.
+ *
  * One array entry, mmapable: the agent bumps with an atomic add, without a system call.
  */
 #ifndef AXO_API_GENERATION_H

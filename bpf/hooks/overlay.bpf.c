@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+//
+//   uplink ── UDP ── cilium_vxlan ──┬─ ingress: cil_from_overlay: decapsulated, the identity in the tunnel key
+//                                   └─ egress:  cil_to_overlay:   about to be encapsulated by the device
+#define AXO_FILE 3
+
+#include "bpf/lib/decide.h"
+
+static __noinline int from_overlay4(struct __sk_buff *skb)
+{
+	return slow_path(skb, HOOK_OVERLAY, false);
+}
+
+static __noinline int from_overlay6(struct __sk_buff *skb)
+{
+	return slow_path(skb, HOOK_OVERLAY, true);
+}
+
+// The replay of a flow that comes through the device: when the headers are not stripped at the uplink.
+static __always_inline int overlay_fast(struct __sk_buff *skb, const bool v6)
+{
+	struct bpf_tunnel_key key = {};
+	struct fast_match match;
+
+	if (bpf_skb_get_tunnel_key(skb, &key, offsetof(struct bpf_tunnel_key, local_ipv4),
+				   tunnel_cfg.underlay_v6 ? BPF_F_TUNINFO_IPV6 : 0))
+		return FAST_MISS;
+	if (!key.tunnel_id || !match_flow(skb, ETH_HLEN, tunnel_cfg.ifindex, key.tunnel_id, &match, v6))
+		return FAST_MISS;
+	return replay(skb, &match, METRIC_INGRESS, true, v6);
+}
+
+SEC("tc")
+int cil_from_overlay(struct __sk_buff *skb)
+{
+	int verdict;
+
+	switch (skb->protocol) {
+	case bpf_htons(ETH_P_IP):
+		if (!node_cfg.ipv4)
+			return AXO_PASS;
+		verdict = overlay_fast(skb, false);
+		return verdict != FAST_MISS ? verdict : from_overlay4(skb);
+	case bpf_htons(ETH_P_IPV6):
+		if (!node_cfg.ipv6)
+			return AXO_PASS;
+		verdict = overlay_fast(skb, true);
+		return verdict != FAST_MISS ? verdict : from_overlay6(skb);
+	}
+	return AXO_PASS;
+}
+
+SEC("tc")
+int cil_to_overlay(struct __sk_buff *skb)
+{
+	if ((skb->mark & MARK_MASK) != MARK_DECIDED)
+		count_packet(FORWARDED, METRIC_EGRESS, skb->len);
+	return AXO_PASS;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

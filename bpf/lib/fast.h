@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// The fast path: one flow lookup, a current decision, out. Anything else is FAST_MISS and goes to
+// the slow path (decide.h), which sees the packet unchanged.
+#pragma once
+
+#include "bpf/lib/forward.h"
+
+#define FAST_MISS 0x7fffffff
+
+struct fast_match {
+	struct flow *flow;
+	struct flow_half *half;
+};
+
+// Plain TCP (no SYN, FIN, RST) and UDP without IP options or fragments, of a flow with a current decision.
+// identity: what a tunnel key said, 0 where the packet carries none.
+static __always_inline bool match_flow(struct __sk_buff *skb, __u32 l3_off, __u32 ifindex_in, __u32 identity,
+				       struct fast_match *match, const bool v6)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	const __u32 l3_len = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	struct udphdr *l4 = data + l3_off + l3_len;
+	struct ports *ports = (void *)l4;
+	union flow_key key;
+	struct flow *flow;
+	struct flow_half *half;
+	__u32 header_len, dir;
+	__u8 proto, ttl;
+
+	if ((void *)(l4 + 1) > end)
+		return false;
+	if (v6) {
+		struct ipv6hdr *ip = data + l3_off;
+
+		proto = ip->nexthdr;
+		ttl = ip->hop_limit;
+	} else {
+		struct iphdr *ip = data + l3_off;
+
+		if (ip->ihl != 5 || (ip->frag_off & bpf_htons(IP4_MF | IP4_OFFSET)))
+			return false;
+		proto = ip->protocol;
+		ttl = ip->ttl;
+	}
+	if (proto == IPPROTO_TCP) {
+		struct tcphdr *tcp = (void *)l4;
+
+		if ((void *)(tcp + 1) > end || (((__u8 *)tcp)[13] & (TCP_SYN | TCP_FIN | TCP_RST)))
+			return false;
+		header_len = l3_len + tcp->doff * 4;
+	} else if (proto == IPPROTO_UDP) {
+		header_len = l3_len + sizeof(*l4);
+	} else {
+		return false;
+	}
+	if (ttl <= 1)
+		return false;
+	if (v6) {
+		struct ipv6hdr *ip = data + l3_off;
+
+		dir = make_flow_key(&key, (void *)&ip->saddr, (void *)&ip->daddr, ports->source, ports->dest, proto, true);
+	} else {
+		struct iphdr *ip = data + l3_off;
+		__u32 saddr = ip->saddr, daddr = ip->daddr;
+
+		dir = flow_direction4(saddr, daddr, ports->source, ports->dest);
+		key.v4.addr[0] = dir ? daddr : saddr;
+		key.v4.addr[1] = dir ? saddr : daddr;
+		key.v4.port[0] = dir ? ports->dest : ports->source;
+		key.v4.port[1] = dir ? ports->source : ports->dest;
+		key.v4.proto = proto;
+		key.v4.zone = 0;
+		key.v4.pad = 0;
+	}
+	flow = lookup_flow(&key, v6);
+	if (!flow || !(flow->flags & FLOW_F_FAST))
+		return false;
+	half = dir ? &flow->half[1] : &flow->half[0];
+	if (!half_is_current(half, ifindex_in, now_tick()))
+		return false;
+	if (identity && half->identity != identity)
+		return false;
+	if (wire_length(skb, skb->len - l3_off, header_len) > half->mtu)
+		return false;
+	match->flow = flow;
+	match->half = half;
+	return true;
+}
+
+// Replays a decision. The packet is Ethernet with its IP header behind it.
+static __always_inline int replay(struct __sk_buff *skb, const struct fast_match *match, __u8 direction, const bool at_ingress,
+				  const bool v6)
+{
+	struct flow_half *half = match->half;
+	__u8 action = half->action;
+	long ret;
+
+	if (action == FLOW_STACK) {
+		account(half, skb->len);
+		count_packet(FORWARDED, direction, skb->len);
+		return AXO_PASS;
+	}
+	if (action != FLOW_DELIVER && action != FLOW_NEIGH && action != FLOW_ENCAP)
+		return FAST_MISS;
+	if (!decrement_ttl(skb, ETH_HLEN, v6))
+		return FAST_MISS;
+	account(half, skb->len);
+	count_packet(FORWARDED, direction, skb->len);
+	if (action == FLOW_DELIVER)
+		ret = deliver(skb, half, at_ingress);
+	else if (action == FLOW_NEIGH)
+		ret = redirect_next_hop(skb, half);
+	else
+		ret = send_encapsulated(skb, match->flow, half);
+	if (unlikely(ret < 0)) {
+		count_packet(-ret, direction, skb->len);
+		return AXO_DROP;
+	}
+	return ret;
+}
+
+static __always_inline int fast_path(struct __sk_buff *skb, __u8 direction, const bool at_ingress, const bool v6)
+{
+	struct fast_match match;
+
+	if (!match_flow(skb, ETH_HLEN, skb->ifindex, 0, &match, v6))
+		return FAST_MISS;
+	return replay(skb, &match, direction, at_ingress, v6);
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// The flow table: keys, stamps, and the fast path's question "is there a current decision?".
+#pragma once
+
+#include "bpf/lib/maps.h"
+#include "bpf/lib/packet.h"
+
+union flow_key {
+	struct flow_key4 v4;
+	struct flow_key6 v6;
+};
+
+// Index of the half for packets from source to destination: 0 when the source is the lower end.
+static __always_inline __u32 flow_direction4(__be32 saddr, __be32 daddr, __be16 sport, __be16 dport)
+{
+	if (saddr != daddr)
+		return bpf_ntohl(saddr) > bpf_ntohl(daddr);
+	return bpf_ntohs(sport) > bpf_ntohs(dport);
+}
+
+static __always_inline __u32 flow_direction6(const __be32 *saddr, const __be32 *daddr, __be16 sport, __be16 dport)
+{
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		if (saddr[i] != daddr[i])
+			return bpf_ntohl(saddr[i]) > bpf_ntohl(daddr[i]);
+	}
+	return bpf_ntohs(sport) > bpf_ntohs(dport);
+}
+
+static __always_inline __u32 make_flow_key(union flow_key *key, const union axo_addr *saddr, const union axo_addr *daddr,
+					   __be16 sport, __be16 dport, __u8 proto, const bool v6)
+{
+	__u32 dir;
+
+	if (v6) {
+		dir = flow_direction6(saddr->ip6, daddr->ip6, sport, dport);
+		if (dir) {
+			__builtin_memcpy(key->v6.addr[0], daddr->ip6, 16);
+			__builtin_memcpy(key->v6.addr[1], saddr->ip6, 16);
+			key->v6.port[0] = dport;
+			key->v6.port[1] = sport;
+		} else {
+			__builtin_memcpy(key->v6.addr[0], saddr->ip6, 16);
+			__builtin_memcpy(key->v6.addr[1], daddr->ip6, 16);
+			key->v6.port[0] = sport;
+			key->v6.port[1] = dport;
+		}
+		key->v6.proto = proto;
+		key->v6.zone = 0;
+		key->v6.pad = 0;
+	} else {
+		dir = flow_direction4(saddr->ip4, daddr->ip4, sport, dport);
+		key->v4.addr[dir] = saddr->ip4;
+		key->v4.addr[!dir] = daddr->ip4;
+		key->v4.port[dir] = sport;
+		key->v4.port[!dir] = dport;
+		key->v4.proto = proto;
+		key->v4.zone = 0;
+		key->v4.pad = 0;
+	}
+	return dir;
+}
+
+static __always_inline struct flow *lookup_flow(const union flow_key *key, const bool v6)
+{
+	if (v6)
+		return bpf_map_lookup_elem(&cilium_flows6, &key->v6);
+	return bpf_map_lookup_elem(&cilium_flows4, &key->v4);
+}
+
+static __always_inline long insert_flow(const union flow_key *key, const struct flow *flow, const bool v6)
+{
+	if (v6)
+		return bpf_map_update_elem(&cilium_flows6, &key->v6, flow, BPF_ANY);
+	return bpf_map_update_elem(&cilium_flows4, &key->v4, flow, BPF_ANY);
+}
+
+static __always_inline __u32 addr_bucket(const union axo_addr *addr, const bool v6)
+{
+	return v6 ? axo_addr_bucket6(addr->ip6) : axo_addr_bucket4(addr->ip4);
+}
+
+// The sum of what a decision with these dependencies rests on now (bpf/api/generation.h).
+static __always_inline __u32 current_stamp(const struct generations *g, const struct flow_half *half)
+{
+	return 1 + READ_ONCE(g->node) + READ_ONCE(g->ipcache[half->bucket_src & (GENERATION_BUCKETS - 1)]) +
+	       READ_ONCE(g->ipcache[half->bucket_dst & (GENERATION_BUCKETS - 1)]) + READ_ONCE(g->policy[half->dep_src]) +
+	       READ_ONCE(g->policy[half->dep_dst]);
+}
+
+// May the decision in this half be replayed?
+static __always_inline bool half_is_current(const struct flow_half *half, __u32 ifindex_in, __u32 tick)
+{
+	const struct generations *g;
+
+	if (half->ifindex_in != ifindex_in || tick - half->decided_at >= trace_cfg.report_interval)
+		return false;
+	g = generations();
+	return g && READ_ONCE(half->stamp) == current_stamp(g, half);
+}
+
+static __always_inline void account(struct flow_half *half, __u32 bytes)
+{
+	if (node_cfg.conntrack_accounting) {
+		half->packets++;
+		half->bytes += bytes;
+	}
+}

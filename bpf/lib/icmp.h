@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// ICMP errors made by the datapath: packet too big, time exceeded. RFC 792, 1191, 4443.
+#pragma once
+
+#include "bpf/lib/forward.h"
+
+#define ICMP4_QUOTE 28 // the header and eight bytes, as RFC 792 asks at least
+#define ICMP6_QUOTE 48
+
+struct icmp4_error {
+	struct iphdr ip;
+	struct icmphdr icmp;
+	__u8 quote[ICMP4_QUOTE];
+} __attribute__((packed));
+
+struct icmp6_error {
+	struct ipv6hdr ip;
+	struct icmp6hdr icmp;
+	__u8 quote[ICMP6_QUOTE];
+} __attribute__((packed));
+
+static __always_inline bool swap_macs(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = data;
+	struct axo_mac mac;
+
+	if ((void *)(eth + 1) > end)
+		return false;
+	__builtin_memcpy(&mac, eth->h_dest, ETH_ALEN);
+	__builtin_memcpy(eth->h_dest, eth->h_source, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, &mac, ETH_ALEN);
+	return true;
+}
+
+// Turns the packet into the error about itself. False: it is too short to be quoted, or cannot be changed.
+static __always_inline bool make_icmp_error(struct __sk_buff *skb, __u8 type, __u8 code, __u32 mtu, const bool v6)
+{
+	if (v6) {
+		struct icmp6_error e = {};
+		struct {
+			__be32 length;
+			__be32 next;
+		} pseudo = { bpf_htonl(sizeof(e.icmp) + sizeof(e.quote)), bpf_htonl(IPPROTO_ICMPV6) };
+		__s64 csum;
+
+		if (bpf_skb_load_bytes(skb, ETH_HLEN, e.quote, sizeof(e.quote)))
+			return false;
+		e.ip.version = 6;
+		e.ip.nexthdr = IPPROTO_ICMPV6;
+		e.ip.hop_limit = 64;
+		e.ip.payload_len = bpf_htons(sizeof(e.icmp) + sizeof(e.quote));
+		__builtin_memcpy(&e.ip.saddr, (const void *)node_cfg.router_ip6, 16);
+		__builtin_memcpy(&e.ip.daddr, ((struct ipv6hdr *)e.quote)->saddr.s6_addr, 16);
+		e.icmp.icmp6_type = type;
+		e.icmp.icmp6_code = code;
+		e.icmp.icmp6_mtu = bpf_htonl(mtu);
+		csum = bpf_csum_diff(NULL, 0, (void *)&e.ip.saddr, 32, 0);
+		csum = bpf_csum_diff(NULL, 0, (void *)&pseudo, sizeof(pseudo), csum);
+		csum = bpf_csum_diff(NULL, 0, (void *)&e.icmp, sizeof(e.icmp) + sizeof(e.quote), csum);
+		e.icmp.icmp6_cksum = fold_csum(csum);
+		if (bpf_skb_change_tail(skb, ETH_HLEN + sizeof(e), 0) || !swap_macs(skb))
+			return false;
+		return bpf_skb_store_bytes(skb, ETH_HLEN, &e, sizeof(e), 0) == 0;
+	} else {
+		struct icmp4_error e = {};
+		__s64 csum;
+
+		if (bpf_skb_load_bytes(skb, ETH_HLEN, e.quote, sizeof(e.quote)))
+			return false;
+		e.ip.version = 4;
+		e.ip.ihl = 5;
+		e.ip.ttl = 64;
+		e.ip.protocol = IPPROTO_ICMP;
+		e.ip.tot_len = bpf_htons(sizeof(e));
+		e.ip.saddr = node_cfg.router_ip4;
+		e.ip.daddr = ((struct iphdr *)e.quote)->saddr;
+		csum = bpf_csum_diff(NULL, 0, (void *)&e.ip, sizeof(e.ip), 0);
+		e.ip.check = fold_csum(csum);
+		e.icmp.type = type;
+		e.icmp.code = code;
+		e.icmp.un.frag.mtu = bpf_htons(mtu);
+		csum = bpf_csum_diff(NULL, 0, (void *)&e.icmp, sizeof(e.icmp) + sizeof(e.quote), 0);
+		e.icmp.checksum = fold_csum(csum);
+		if (bpf_skb_change_tail(skb, ETH_HLEN + sizeof(e), 0) || !swap_macs(skb))
+			return false;
+		return bpf_skb_store_bytes(skb, ETH_HLEN, &e, sizeof(e), 0) == 0;
+	}
+}
+
+// Back to where the packet came from: out of the device at its ingress hook, into the stack at an egress hook.
+static __noinline int send_icmp_error4(struct __sk_buff *skb, __u32 type, __u32 code, __u32 mtu, __u32 redirect_flags)
+{
+	if (!make_icmp_error(skb, type, code, mtu, false))
+		return AXO_DROP;
+	skb->mark = (skb->mark & ~MARK_MASK) | MARK_DECIDED;
+	return bpf_redirect(skb->ifindex, redirect_flags);
+}
+
+static __noinline int send_icmp_error6(struct __sk_buff *skb, __u32 type, __u32 code, __u32 mtu, __u32 redirect_flags)
+{
+	if (!make_icmp_error(skb, type, code, mtu, true))
+		return AXO_DROP;
+	skb->mark = (skb->mark & ~MARK_MASK) | MARK_DECIDED;
+	return bpf_redirect(skb->ifindex, redirect_flags);
+}
+
+static __always_inline int reply_too_big(struct __sk_buff *skb, __u32 mtu, const bool at_ingress, const bool v6)
+{
+	__u32 flags = at_ingress ? 0 : BPF_F_INGRESS;
+
+	if (v6)
+		return send_icmp_error6(skb, ICMPV6_PKT_TOOBIG, 0, mtu, flags);
+	return send_icmp_error4(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, mtu, flags);
+}
+
+static __always_inline int reply_time_exceeded(struct __sk_buff *skb, const bool at_ingress, const bool v6)
+{
+	__u32 flags = at_ingress ? 0 : BPF_F_INGRESS;
+
+	if (v6)
+		return send_icmp_error6(skb, ICMPV6_TIME_EXCEED, 0, 0, flags);
+	return send_icmp_error4(skb, ICMP_TIME_EXCEEDED, 0, 0, flags);
+}
