@@ -112,9 +112,22 @@ TEST(BpfMap, EmptyAndUniterableMaps) {
     EXPECT_EQ(empty.count().value_or(99), 0U);
     const RawBpfMap ring = make_map(BPF_MAP_TYPE_RINGBUF, 0, 0, 4096);
     EXPECT_EQ(ring.count().error().code, Code::kUnimplemented);
-    // A type the kernel has no batches for: one entry at a time.
-    const RawBpfMap stack_traces = make_map(BPF_MAP_TYPE_STACK_TRACE, 4, 8 * 10, 10);
-    EXPECT_EQ(stack_traces.count().value_or(99), 0U);
+}
+
+// CPU maps know no batches: the walk from key to key.
+TEST(BpfMap, EntriesOneByOne) {
+    const RawBpfMap map = make_map(BPF_MAP_TYPE_CPUMAP, 4, 4, 2);
+    EXPECT_EQ(map.count().value_or(99), 0U);
+    const std::uint32_t cpu = 0;
+    const std::uint32_t queue = 64;
+    ASSERT_OK(map.update(&cpu, &queue));
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> seen;
+    ASSERT_OK(map.for_each([&](const void* key, const void* value) {
+        auto& [k, v] = seen.emplace_back();
+        std::memcpy(&k, key, 4);
+        std::memcpy(&v, value, 4);
+    }));
+    EXPECT_EQ(seen, (std::vector<std::pair<std::uint32_t, std::uint32_t>>{{0, 64}}));
 }
 
 TEST(BpfMap, MemoryGrowsWithTheMap) {

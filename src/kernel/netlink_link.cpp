@@ -11,7 +11,6 @@
 namespace axo {
 namespace {
 
-// Newer than the headers of some distributions.
 constexpr std::size_t kInterfaceNameMax = IFNAMSIZ - 1;
 constexpr std::size_t kAlternativeNameMax = 127;  // ALTIFNAMSIZ - 1
 

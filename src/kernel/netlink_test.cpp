@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "kernel/netlink_link.h"
 #include "kernel/scratch_netns.h"
 
 namespace axo {
@@ -88,9 +89,9 @@ TEST_F(NetlinkTest, VethIsMadeWithBothEndsInOneStep) {
     EXPECT_EQ(host_end->gso_max_size, 40000U);
     EXPECT_EQ(pod_end->gro_max_size, 30000U);
     pod.inside([&] {
-        std::FILE* file = std::fopen("/proc/thread-self/net/dev", "r");
-        ASSERT_NE(file, nullptr);
-        std::fclose(file);
+        auto socket = NetlinkSocket::open();
+        ASSERT_OK(socket);
+        EXPECT_EQ(get_link(*socket, "eth0")->tx_queue_length, 777U);
     });
     EXPECT_FALSE(netlink_.link("eth0"));
 
@@ -109,6 +110,17 @@ TEST_F(NetlinkTest, VethIsMadeWithBothEndsInOneStep) {
     ASSERT_FALSE(other_peer);
     EXPECT_EQ(other_peer.error().code, Code::kAlreadyExists);
     EXPECT_NE(other_peer.error().message.find("eth1"), std::string::npos);
+}
+
+TEST_F(NetlinkTest, ExclusiveVethIsTheCallersOwn) {
+    Netlink::VethSpec spec;
+    spec.name = "lxc0";
+    spec.peer_name = "eth0";
+    spec.exclusive = true;
+    ASSERT_OK(netlink_.add_veth(spec));
+    EXPECT_EQ(netlink_.add_veth(spec).error().code, Code::kAlreadyExists);
+    spec.exclusive = false;
+    EXPECT_OK(netlink_.add_veth(spec));
 }
 
 TEST_F(NetlinkTest, VethRefusesWhatIsTakenOrTooLong) {
