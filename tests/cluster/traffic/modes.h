@@ -1,0 +1,42 @@
+// The modes of axoneme-traffic. Each returns when it is done; results go to standard output as JSON.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/ip.h"
+#include "base/result.h"
+
+namespace axo::traffic {
+
+// Echo and witness on `port` (TCP, UDP, and every ICMP echo request that arrives), plain 1-byte echo for rr and crr on
+// port + 1. Both families. Prints "ready". Until SIGTERM.
+Status serve(std::uint16_t port, int cpu);
+
+// Standard input: a JSON list of {"to", "port", "kind": tcp|udp|icmp|upload|download|closed, "bytes", "expect-peer",
+// "timeout-ms"}. Standard output: the same list with "ok", "error", "peer", "ms". At most 16 at a time.
+Status probe();
+
+struct LoadOptions {
+    IpAddress to;
+    std::uint16_t port = 0;
+    std::string protocol = "udp";  // udp, icmp
+    int per_second = 500;
+    std::size_t bytes = 64;
+    int seconds = 0;  // 0: until SIGTERM
+};
+// Numbered datagrams; says how many came back, and the longest time without an answer.
+Status load(const LoadOptions& options);
+// One TCP connection that is used all the time; says whether it lived, and what was sent again.
+Status stream(const LoadOptions& options);
+
+struct RateOptions {
+    IpAddress to;
+    std::uint16_t port = 0;  // the server's base port
+    double seconds = 3;
+    int cpu = -1;
+};
+Status request_response(const RateOptions& options);
+Status connect_request_response(const RateOptions& options);
+
+}  // namespace axo::traffic
