@@ -46,7 +46,8 @@ public:
         std::function<void(const ObjectKey&)> deleted;
         // The first complete listing has been delivered.
         std::function<void()> synced;
-        // An object that cannot be used (does not parse, wrong name …); its previous version stays in force.
+        // An object that cannot be used (does not parse, wrong name …); its previous version stays in force. Each is
+        // reported once, to one watch: of its kind when that is known, else to any. See also rejected() below.
         std::function<void(const std::string& where, const Error&)> rejected;
     };
 
@@ -68,6 +69,13 @@ public:
     virtual Result<Json> update_status(const ResourceType& type, const Json& object) = 0;
     // What is not there is success.
     virtual Status remove(const ResourceType& type, const ObjectKey& key) = 0;
+
+    // What is not usable at this moment; an entry goes when the object is corrected or removed.
+    struct Rejected {
+        std::string where;    // "/etc/axoneme/manifests/pods.yaml"
+        std::string message;  // "line 7, column 3: …"
+    };
+    [[nodiscard]] virtual std::vector<Rejected> rejected() const { return {}; }
 
     // One line for `status`: "dir /etc/axoneme/manifests: 12 objects".
     [[nodiscard]] virtual std::string describe() const = 0;
