@@ -1,0 +1,54 @@
+// PodCidrController: the operator's IPAM mode cluster-pool.
+//
+// Gives every CiliumNode a pod CIDR of each enabled family (spec.ipam.podCIDRs) and says in
+// status.ipam.operator-status.error and by an event why one could not get it. What nodes hold counts first:
+// nodes without an error before those with one, then the older, then by name, so a restart decides as
+// before. Of two nodes that claim overlapping CIDRs the one that had it first keeps it; the other gets the
+// error and is tried again whenever anything changes. Objects that are as they should be are not written.
+// Thread: the loop's only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "features/ipam/cluster_pool.h"
+#include "features/operator/types.h"
+#include "runtime/controller.h"
+
+namespace axo {
+
+class PodCidrController {
+public:
+    // Tells the world about a node's new error; reason: CIDRNotAvailable (pool full) or CIDRAssignmentFailed.
+    using Report = std::function<void(const CiliumNode& node, const std::string& reason, const std::string& message)>;
+
+    PodCidrController(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, OperatorNodeTable& nodes,
+                      ClusterPool pool, Report report);
+
+    struct Counters {
+        std::uint64_t unchanged_at_start = 0;
+        std::uint64_t written = 0;
+        std::uint64_t failed = 0;
+    };
+    [[nodiscard]] const Counters& counters() const { return counters_; }
+    [[nodiscard]] const ClusterPool& pool() const { return pool_; }
+    [[nodiscard]] bool started() const { return started_; }
+
+private:
+    Status reconcile();
+    // Returns whether anything was written.
+    Result<bool> write(const ObjectKey& key, const OperatorNodeRow& row, const std::vector<Prefix>* cidrs, const std::string& error);
+
+    ObjectStore& store_;
+    OperatorNodeTable& nodes_;
+    ClusterPool pool_;
+    Report report_;
+    std::map<std::string, std::string> reported_;  // node -> error last reported
+    Counters counters_;
+    bool started_ = false;
+    Controller controller_;
+    OperatorNodeTable::Watch watch_;
+};
+
+}  // namespace axo

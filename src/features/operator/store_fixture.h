@@ -1,0 +1,64 @@
+// For tests: an object store in a temporary directory, its event loop, and waiting for what is to happen.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/file.h"
+#include "features/operator/tables.h"
+#include "io/resources.h"
+#include "runtime/controller.h"
+
+namespace axo {
+
+class StoreTest : public testing::Test {
+protected:
+    StoreTest() {
+        std::string pattern = (std::filesystem::temp_directory_path() / "axo-operator-XXXXXX").string();
+        directory_ = mkdtemp(pattern.data());
+        store_ = open_object_store("dir:" + directory_.string(), loop_).value();
+    }
+    ~StoreTest() override {
+        store_.reset();
+        std::filesystem::remove_all(directory_);
+    }
+
+    // Runs the loop until the condition holds or the time is over; returns whether it held.
+    bool wait_until(const std::function<bool()>& condition, Duration limit = std::chrono::seconds(5)) {
+        bool held = false;
+        const auto deadline = std::chrono::steady_clock::now() + limit;
+        const auto poll = loop_.every(std::chrono::milliseconds(2), [&] {
+            held = condition();
+            if (held || std::chrono::steady_clock::now() > deadline) loop_.stop();
+        });
+        loop_.run();
+        return held;
+    }
+    void run_for(Duration time) {
+        wait_until([] { return false; }, time);
+    }
+
+    Json put(const ResourceType& type, Json object) {
+        object["apiVersion"] = type.api_version();
+        object["kind"] = type.kind;
+        auto made = store_->create(type, object);
+        EXPECT_TRUE(made) << made.error().message;
+        return made.value_or(Json());
+    }
+    void drop(const ResourceType& type, const ObjectKey& key) {
+        const auto dropped = store_->remove(type, key);
+        EXPECT_TRUE(dropped);
+    }
+    // The object, or null.
+    Json get(const ResourceType& type, const ObjectKey& key) { return store_->get(type, key).value_or(Json()); }
+    bool exists(const ResourceType& type, const ObjectKey& key) { return store_->get(type, key).has_value(); }
+
+    std::filesystem::path directory_;
+    EventLoop loop_;
+    ControllerRegistry registry_;
+    std::unique_ptr<ObjectStore> store_;
+};
+
+}  // namespace axo
