@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/sha256.h"
 #include "io/dir_watcher.h"
 #include "io/manifest_index.h"
 #include "io/resources.h"
@@ -19,6 +20,7 @@ namespace {
 
 using Json = ObjectStore::Json;
 
+constexpr std::size_t kLongestFileStem = 240;
 constexpr std::uintmax_t kFileLimit = 64 * 1024 * 1024;
 // Each attempt lost means that somebody else changed the same file; from the third on the lock is held throughout.
 constexpr int kAttempts = 10;
@@ -44,7 +46,9 @@ std::string own_path(const ObjectId& id, int alternative = 0) {
     std::string path = id.type->plural;
     if (!id.type->group.empty()) path += "." + id.type->group;
     if (id.type->namespaced) path += "/" + id.key.name_space;
-    path += "/" + id.key.name;
+    // A name may have 253 bytes, a file name 255; the longest ones are cut and told apart by a digest.
+    const std::string& name = id.key.name;
+    path += "/" + (name.size() <= kLongestFileStem ? name : name.substr(0, kLongestFileStem - 17) + "~" + sha256_hex(name).substr(0, 16));
     if (alternative > 0) path += "-" + std::to_string(alternative);
     return path + ".yaml";
 }
@@ -391,9 +395,10 @@ Result<std::string> DirStore::place_for(const ObjectId& id) {
         if (text->empty()) {
             TRY(files_.remove(path));
         } else {
-            const auto aside = std::filesystem::path(display(path)).parent_path() / ("." + id.key.name + ".yaml.rejected");
-            if (::rename(display(path).c_str(), aside.c_str()) != 0) return fail_errno("rename " + display(path));
-            log_.warn("Moved a file that could not be used out of the way", {{"file", display(path)}, {"to", aside.string()}});
+            const auto taken = std::filesystem::path(display(path));
+            const auto aside = taken.parent_path() / ("." + taken.stem().string() + ".rejected");
+            if (::rename(taken.c_str(), aside.c_str()) != 0) return fail_errno("rename " + display(path));
+            log_.warn("Moved a file that could not be used out of the way", {{"file", taken.string()}, {"to", aside.string()}});
         }
         index_.remove_file(path);
         return path;

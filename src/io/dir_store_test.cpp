@@ -384,7 +384,7 @@ TEST_F(DirStoreTest, ATornFileInTheObjectsOwnPlaceIsReplacedByCreate) {
         const auto created = store->create(resources::kPod, pod(name));
         ASSERT_TRUE(created) << created.error().to_string();
     }
-    EXPECT_EQ(read("pods/shop/.b.yaml.rejected"), "apiVersion: v1\nkind: Po");
+    EXPECT_EQ(read("pods/shop/.b.rejected"), "apiVersion: v1\nkind: Po");
     EXPECT_TRUE(store->get(resources::kNode, {"", "n1"}));
     EXPECT_EQ(store->list(resources::kPod)->size(), 3U);
     EXPECT_TRUE(store->rejected().empty());
@@ -484,6 +484,18 @@ TEST_F(DirStoreTest, LargeAndOddContentSurvives) {
     EXPECT_EQ((*created)["metadata"]["annotations"], object["metadata"]["annotations"]);
     EXPECT_EQ((*created)["spec"], object["spec"]);
     EXPECT_EQ((*open(loop)->get(resources::kPod, {"shop", "odd"})), *created);
+}
+
+TEST_F(DirStoreTest, TheLongestNamesFit) {
+    const std::string part(62, 'a');
+    const std::string longest = part + "." + part + "." + part + "." + part + ".";
+    for (const char* end : {"x", "y"}) {
+        const auto created = store->create(resources::kPod, pod(longest + end));
+        ASSERT_TRUE(created) << created.error().to_string();
+        EXPECT_EQ(store->get(resources::kPod, {"shop", longest + end}), *created);
+    }
+    EXPECT_TRUE(store->remove(resources::kPod, {"shop", longest + "x"}));
+    EXPECT_EQ(store->list(resources::kPod)->size(), 1U);
 }
 
 // ---- several processes ----
