@@ -9,6 +9,17 @@
 
 #include "bpf/lib/decide.h"
 
+// Functions of their own, so that the slow path's frame does not sit upon theirs.
+static __noinline int fast4_ingress(struct __sk_buff *skb)
+{
+	return fast_path(skb, METRIC_INGRESS, true, false);
+}
+
+static __noinline int fast6_ingress(struct __sk_buff *skb)
+{
+	return fast_path(skb, METRIC_INGRESS, true, true);
+}
+
 static __noinline int from_netdev4(struct __sk_buff *skb)
 {
 	return slow_path(skb, HOOK_NETDEV, false);
@@ -52,7 +63,7 @@ static __always_inline int decapsulate(struct __sk_buff *skb, const bool outer_v
 	return replay(skb, &match, METRIC_INGRESS, true, v6);
 }
 
-static __always_inline int from_tunnel(struct __sk_buff *skb, const bool outer_v6)
+static __always_inline int strip_tunnel(struct __sk_buff *skb, const bool outer_v6)
 {
 	const __u32 l3_len = outer_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	void *data = (void *)(long)skb->data;
@@ -85,31 +96,36 @@ static __always_inline int from_tunnel(struct __sk_buff *skb, const bool outer_v
 	return verdict == FAST_MISS ? AXO_PASS : verdict;
 }
 
+static __noinline int from_tunnel(struct __sk_buff *skb)
+{
+	return tunnel_cfg.underlay_v6 ? strip_tunnel(skb, true) : strip_tunnel(skb, false);
+}
+
 SEC("tc")
 int cil_from_netdev(struct __sk_buff *skb)
 {
 	int verdict;
 
-	switch (skb->protocol) {
+	switch (CTX_FIELD(skb, protocol)) {
 	case bpf_htons(ETH_P_IP):
 		if (tunnel_cfg.fast && !tunnel_cfg.underlay_v6) {
-			verdict = from_tunnel(skb, false);
+			verdict = from_tunnel(skb);
 			if (verdict != FAST_MISS)
 				return verdict;
 		}
 		if (!node_cfg.ipv4 || node_cfg.legacy_routing)
 			return AXO_PASS;
-		verdict = fast_path(skb, METRIC_INGRESS, true, false);
+		verdict = fast4_ingress(skb);
 		return likely(verdict != FAST_MISS) ? verdict : from_netdev4(skb);
 	case bpf_htons(ETH_P_IPV6):
 		if (tunnel_cfg.fast && tunnel_cfg.underlay_v6) {
-			verdict = from_tunnel(skb, true);
+			verdict = from_tunnel(skb);
 			if (verdict != FAST_MISS)
 				return verdict;
 		}
 		if (!node_cfg.ipv6 || node_cfg.legacy_routing)
 			return AXO_PASS;
-		verdict = fast_path(skb, METRIC_INGRESS, true, true);
+		verdict = fast6_ingress(skb);
 		return likely(verdict != FAST_MISS) ? verdict : from_netdev6(skb);
 	}
 	return AXO_PASS;
@@ -119,9 +135,9 @@ SEC("tc")
 int cil_to_netdev(struct __sk_buff *skb)
 {
 	// Decided where it came in, and counted there.
-	if ((skb->mark & MARK_MASK) == MARK_DECIDED)
+	if (is_decided(skb))
 		return AXO_PASS;
-	count_packet(FORWARDED, METRIC_EGRESS, skb->len);
+	count_packet(FORWARDED, METRIC_EGRESS, CTX_FIELD(skb, len));
 	return AXO_PASS;
 }
 

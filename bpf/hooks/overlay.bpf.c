@@ -30,21 +30,31 @@ static __always_inline int overlay_fast(struct __sk_buff *skb, const bool v6)
 	return replay(skb, &match, METRIC_INGRESS, true, v6);
 }
 
+static __noinline int overlay_fast4(struct __sk_buff *skb)
+{
+	return overlay_fast(skb, false);
+}
+
+static __noinline int overlay_fast6(struct __sk_buff *skb)
+{
+	return overlay_fast(skb, true);
+}
+
 SEC("tc")
 int cil_from_overlay(struct __sk_buff *skb)
 {
 	int verdict;
 
-	switch (skb->protocol) {
+	switch (CTX_FIELD(skb, protocol)) {
 	case bpf_htons(ETH_P_IP):
 		if (!node_cfg.ipv4)
 			return AXO_PASS;
-		verdict = overlay_fast(skb, false);
+		verdict = overlay_fast4(skb);
 		return verdict != FAST_MISS ? verdict : from_overlay4(skb);
 	case bpf_htons(ETH_P_IPV6):
 		if (!node_cfg.ipv6)
 			return AXO_PASS;
-		verdict = overlay_fast(skb, true);
+		verdict = overlay_fast6(skb);
 		return verdict != FAST_MISS ? verdict : from_overlay6(skb);
 	}
 	return AXO_PASS;
@@ -53,8 +63,8 @@ int cil_from_overlay(struct __sk_buff *skb)
 SEC("tc")
 int cil_to_overlay(struct __sk_buff *skb)
 {
-	if ((skb->mark & MARK_MASK) != MARK_DECIDED)
-		count_packet(FORWARDED, METRIC_EGRESS, skb->len);
+	if (!is_decided(skb))
+		count_packet(FORWARDED, METRIC_EGRESS, CTX_FIELD(skb, len));
 	return AXO_PASS;
 }
 

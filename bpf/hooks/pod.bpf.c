@@ -10,6 +10,27 @@
 #include "bpf/lib/decide.h"
 #include "bpf/lib/neighbour.h"
 
+// Functions of their own, so that the slow path's frame does not sit upon theirs.
+static __noinline int fast4_egress(struct __sk_buff *skb)
+{
+	return fast_path(skb, METRIC_EGRESS, true, false);
+}
+
+static __noinline int fast6_egress(struct __sk_buff *skb)
+{
+	return fast_path(skb, METRIC_EGRESS, true, true);
+}
+
+static __noinline int fast4_ingress(struct __sk_buff *skb)
+{
+	return fast_path(skb, METRIC_INGRESS, false, false);
+}
+
+static __noinline int fast6_ingress(struct __sk_buff *skb)
+{
+	return fast_path(skb, METRIC_INGRESS, false, true);
+}
+
 static __noinline int from_container4(struct __sk_buff *skb)
 {
 	return slow_path(skb, HOOK_POD_EGRESS, false);
@@ -34,15 +55,15 @@ static __noinline int from_container_other(struct __sk_buff *skb)
 {
 	struct event_args ev = {};
 	struct packet p = {};
-	__u32 ifindex = skb->ifindex;
+	__u32 ifindex = CTX_FIELD(skb, ifindex);
 	struct endpoint_device *dev = bpf_map_lookup_elem(&cilium_lxc_dev, &ifindex);
 
-	p.ethertype = bpf_ntohs(skb->protocol);
+	p.ethertype = bpf_ntohs(CTX_FIELD(skb, protocol));
 	if (!dev)
 		return drop_packet(skb, &p, &ev, DROP_NO_LXC, METRIC_EGRESS, __LINE__, false);
 	ev.endpoint_src = dev->lxc_id;
 	ev.identity_src = dev->sec_id;
-	if (skb->protocol == bpf_htons(ETH_P_ARP)) {
+	if (CTX_FIELD(skb, protocol) == bpf_htons(ETH_P_ARP)) {
 		if (dev->flags & ENDPOINT_DEV_F_ARP_PASS)
 			return AXO_PASS;
 		return answer_arp(skb, dev);
@@ -55,16 +76,16 @@ int cil_from_container(struct __sk_buff *skb)
 {
 	int verdict;
 
-	switch (skb->protocol) {
+	switch (CTX_FIELD(skb, protocol)) {
 	case bpf_htons(ETH_P_IP):
 		if (!node_cfg.ipv4)
 			break;
-		verdict = fast_path(skb, METRIC_EGRESS, true, false);
+		verdict = fast4_egress(skb);
 		return likely(verdict != FAST_MISS) ? verdict : from_container4(skb);
 	case bpf_htons(ETH_P_IPV6):
 		if (!node_cfg.ipv6)
 			break;
-		verdict = fast_path(skb, METRIC_EGRESS, true, true);
+		verdict = fast6_egress(skb);
 		if (likely(verdict != FAST_MISS))
 			return verdict;
 		verdict = answer_neighbour_solicitation(skb);
@@ -78,14 +99,14 @@ int cil_to_container(struct __sk_buff *skb)
 {
 	int verdict;
 
-	if ((skb->mark & MARK_MASK) == MARK_DECIDED)
+	if (is_decided(skb))
 		return AXO_PASS;
-	switch (skb->protocol) {
+	switch (CTX_FIELD(skb, protocol)) {
 	case bpf_htons(ETH_P_IP):
-		verdict = fast_path(skb, METRIC_INGRESS, false, false);
+		verdict = fast4_ingress(skb);
 		return likely(verdict != FAST_MISS) ? verdict : to_container4(skb);
 	case bpf_htons(ETH_P_IPV6):
-		verdict = fast_path(skb, METRIC_INGRESS, false, true);
+		verdict = fast6_ingress(skb);
 		return likely(verdict != FAST_MISS) ? verdict : to_container6(skb);
 	}
 	return AXO_PASS;

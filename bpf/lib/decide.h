@@ -32,7 +32,7 @@ static __always_inline __u32 world_identity(const bool v6)
 	return ID_WORLD;
 }
 
-static __always_inline struct endpoint_info *lookup_endpoint(const union axo_addr *addr, const bool v6)
+static __noinline struct endpoint_info *lookup_endpoint(const union axo_addr *addr, const bool v6)
 {
 	struct endpoint_key key = { .family = v6 ? AXO_FAMILY_IPV6 : AXO_FAMILY_IPV4 };
 
@@ -43,7 +43,7 @@ static __always_inline struct endpoint_info *lookup_endpoint(const union axo_add
 	return bpf_map_lookup_elem(&cilium_lxc, &key);
 }
 
-static __always_inline const struct remote_endpoint_info *lookup_ipcache(const union axo_addr *addr, const bool v6)
+static __noinline const struct remote_endpoint_info *lookup_ipcache(const union axo_addr *addr, const bool v6)
 {
 	struct ipcache_key key = { .family = v6 ? AXO_FAMILY_IPV6 : AXO_FAMILY_IPV4 };
 
@@ -77,40 +77,40 @@ static __always_inline bool is_link_scope(const union axo_addr *addr, const bool
 
 // Next hop and device towards an address by the kernel's routes. False: the kernel would not
 // forward this (local, unreachable, forwarding off …), so it is the kernel that must answer.
-static __always_inline bool resolve_route(struct __sk_buff *skb, struct flow_half *half, const union axo_addr *src,
+static __always_inline bool resolve_route(struct __sk_buff *skb, struct bpf_fib_lookup *fib, struct flow_half *half, const union axo_addr *src,
 					  const union axo_addr *dst, __u16 overhead, const bool v6)
 {
-	struct bpf_fib_lookup fib = {};
 	long ret;
 
-	fib.ifindex = skb->ifindex;
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->ifindex = CTX_FIELD(skb, ifindex);
 	// Not the real length: it asks for the route's MTU without a verdict about this packet (5.12).
-	fib.tot_len = 1;
+	fib->tot_len = 1;
 	if (v6) {
-		fib.family = AF_INET6;
-		__builtin_memcpy(fib.ipv6_src, src->ip6, 16);
-		__builtin_memcpy(fib.ipv6_dst, dst->ip6, 16);
+		fib->family = AF_INET6;
+		__builtin_memcpy(fib->ipv6_src, src->ip6, 16);
+		__builtin_memcpy(fib->ipv6_dst, dst->ip6, 16);
 	} else {
-		fib.family = AF_INET;
-		fib.ipv4_src = src->ip4;
-		fib.ipv4_dst = dst->ip4;
+		fib->family = AF_INET;
+		fib->ipv4_src = src->ip4;
+		fib->ipv4_dst = dst->ip4;
 	}
-	ret = bpf_fib_lookup(skb, &fib, sizeof(fib), node_cfg.has_fib_skip_neigh ? AXO_FIB_LOOKUP_SKIP_NEIGH : 0);
+	ret = bpf_fib_lookup(skb, fib, sizeof(*fib), node_cfg.has_fib_skip_neigh ? AXO_FIB_LOOKUP_SKIP_NEIGH : 0);
 	if (ret != BPF_FIB_LKUP_RET_SUCCESS && ret != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return false;
-	half->ifindex_out = fib.ifindex;
-	half->mtu = (fib.mtu_result > 1 ? fib.mtu_result : node_cfg.mtu) - overhead;
-	if (fib.family == AF_INET6) {
+	half->ifindex_out = fib->ifindex;
+	half->mtu = (fib->mtu_result > 1 ? fib->mtu_result : node_cfg.mtu) - overhead;
+	if (fib->family == AF_INET6) {
 		half->flags |= FLOW_HALF_NH_V6;
-		__builtin_memcpy(half->route.next_hop.ip6, fib.ipv6_dst, 16);
+		__builtin_memcpy(half->route.next_hop.ip6, fib->ipv6_dst, 16);
 	} else {
-		half->route.next_hop.ip4 = fib.ipv4_dst;
+		half->route.next_hop.ip4 = fib->ipv4_dst;
 	}
 	return true;
 }
 
 // The way to a tunnel endpoint: pushed headers where that is on and possible, the device otherwise.
-static __always_inline void route_tunnel(struct __sk_buff *skb, struct flow_half *half, const struct remote_endpoint_info *info)
+static __always_inline void route_tunnel(struct __sk_buff *skb, struct bpf_fib_lookup *fib, struct flow_half *half, const struct remote_endpoint_info *info)
 {
 	const bool endpoint_v6 = info->flags & IPCACHE_F_IPV6_TUNNEL_EP;
 	union axo_addr node = {};
@@ -123,11 +123,11 @@ static __always_inline void route_tunnel(struct __sk_buff *skb, struct flow_half
 		return;
 	if (tunnel_cfg.underlay_v6) {
 		__builtin_memcpy(node.ip6, (const void *)tunnel_cfg.node_ip6, 16);
-		if (!resolve_route(skb, half, &node, &half->route.tunnel_endpoint, tunnel_cfg.overhead, true))
+		if (!resolve_route(skb, fib, half, &node, &half->route.tunnel_endpoint, tunnel_cfg.overhead, true))
 			return;
 	} else {
 		node.ip4 = tunnel_cfg.node_ip4;
-		if (!resolve_route(skb, half, &node, &half->route.tunnel_endpoint, tunnel_cfg.overhead, false))
+		if (!resolve_route(skb, fib, half, &node, &half->route.tunnel_endpoint, tunnel_cfg.overhead, false))
 			return;
 	}
 	half->action = FLOW_ENCAP;
@@ -142,24 +142,6 @@ static __always_inline void route_local(struct flow_half *half, const struct end
 	half->deliver.dmac = ep->mac;
 	half->deliver.smac = ep->node_mac;
 }
-
-// What a decision works on; too large for the stack. One per CPU: bottom halves are off while a
-// program runs, and no two programs of one CPU are between lookup and use at the same time.
-struct scratch {
-	struct flow flow;
-	struct packet packet;
-	struct packet quoted;
-	struct event_args event;
-	union flow_key key;
-	struct bpf_fib_lookup fib;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__type(key, __u32);
-	__type(value, struct scratch);
-	__uint(max_entries, 1);
-} axo_scratch SEC(".maps");
 
 // An endpoint of this node, copied out of the map: what a decision needs of it.
 struct local_end {
@@ -243,32 +225,26 @@ static __always_inline __u8 trace_point(const struct flow_half *half, const enum
 	}
 }
 
-// Carries out what the half says. The flow is only read for the outer source port.
-static __always_inline long forward(struct __sk_buff *skb, const struct flow *flow, const struct flow_half *half,
-				    const bool at_ingress, const bool v6)
+// Carries out scratch.out.
+static __always_inline long forward(struct __sk_buff *skb, struct scratch *s, const bool at_ingress, const bool v6)
 {
-	switch (half->action) {
-	case FLOW_STACK:
+	struct flow_half *out = &s->out;
+
+	if (out->action == FLOW_STACK)
 		return AXO_PASS;
-	case FLOW_DELIVER:
-	case FLOW_NEIGH:
-	case FLOW_ENCAP:
-	case FLOW_TUNNEL_DEV:
-		break;
-	default:
-		return -DROP_NO_FIB;
-	}
 	if (!decrement_ttl(skb, ETH_HLEN, v6))
 		return -DROP_INVALID;
-	switch (half->action) {
+	switch (out->action) {
 	case FLOW_DELIVER:
-		return deliver(skb, half, at_ingress);
+		return deliver(skb, out, at_ingress);
 	case FLOW_NEIGH:
-		return redirect_next_hop(skb, half);
+		return redirect_next_hop(skb, out);
 	case FLOW_ENCAP:
-		return send_encapsulated(skb, flow, half);
+		return push_tunnel_headers(skb);
+	case FLOW_TUNNEL_DEV:
+		return hand_to_tunnel_device(skb);
 	default:
-		return send_tunnel_device(skb, &half->route.tunnel_endpoint, half->flags & FLOW_HALF_TUNNEL_V6, half->identity);
+		return -DROP_NO_FIB;
 	}
 }
 
@@ -276,14 +252,14 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 {
 	const bool at_ingress = hook != HOOK_HOST && hook != HOOK_POD_INGRESS;
 	const __u8 direction = hook == HOOK_POD_EGRESS ? METRIC_EGRESS : METRIC_INGRESS;
-	__u32 ifindex_in = hook == HOOK_OVERLAY ? tunnel_cfg.ifindex : skb->ifindex;
-	__u32 now = now_tick(), zero = 0, dir, base_stamp, stamp, header_len;
-	struct scratch *s = bpf_map_lookup_elem(&axo_scratch, &zero);
+	__u32 ifindex_in = hook == HOOK_OVERLAY ? tunnel_cfg.ifindex : CTX_FIELD(skb, ifindex);
+	__u32 now = now_tick(), dir, base_stamp, stamp, header_len;
+	struct scratch *s = scratch();
 	struct local_end src = {}, dst = {};
 	struct axo_mac src_mac = {}, src_node_mac = {};
 	struct endpoint_info *dst_ep;
 	const struct generations *g;
-	struct flow *flow, *scratch;
+	struct flow *flow, *fresh;
 	struct event_args *ev;
 	union flow_key *key;
 	struct packet *p;
@@ -298,7 +274,7 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 	p = &s->packet;
 	ev = &s->event;
 	key = &s->key;
-	scratch = &s->flow;
+	fresh = &s->flow;
 	__builtin_memset(ev, 0, sizeof(*ev));
 
 #define DROP(r)            \
@@ -308,17 +284,14 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 		goto drop; \
 	} while (0)
 
-	// Headers may lie outside the linear part; what is shorter than this is read as far as it goes.
-	if (bpf_skb_pull_data(skb, skb->len < 128 ? skb->len : 128))
-		ret = 0;
-	ret = parse_packet(skb, ETH_HLEN, p, v6);
+	ret = v6 ? parse6(skb) : parse4(skb);
 
 	// --- destination, as far as it decides whether this packet is ours at all
-	scratch->half[0].bucket_src = addr_bucket(&p->saddr, v6);
-	scratch->half[0].bucket_dst = addr_bucket(&p->daddr, v6);
-	scratch->half[0].dep_src = 0;
-	scratch->half[0].dep_dst = 0;
-	base_stamp = current_stamp(g, &scratch->half[0]);
+	fresh->half[0].bucket_src = addr_bucket(&p->saddr, v6);
+	fresh->half[0].bucket_dst = addr_bucket(&p->daddr, v6);
+	fresh->half[0].dep_src = 0;
+	fresh->half[0].dep_dst = 0;
+	base_stamp = current_stamp(g, &fresh->half[0]);
 	dst_ep = lookup_endpoint(&p->daddr, v6);
 	if (dst_ep && !(dst_ep->flags & ENDPOINT_F_HOST)) {
 		dst.id = dst_ep->lxc_id;
@@ -341,7 +314,7 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 			return AXO_PASS;
 		break;
 	case HOOK_POD_INGRESS:
-		if (!dst.id || dst.ifindex != skb->ifindex)
+		if (!dst.id || dst.ifindex != CTX_FIELD(skb, ifindex))
 			return AXO_PASS;
 		break;
 	case HOOK_POD_EGRESS:
@@ -350,7 +323,7 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 
 	// --- source
 	if (hook == HOOK_POD_EGRESS) {
-		__u32 ifindex = skb->ifindex;
+		__u32 ifindex = CTX_FIELD(skb, ifindex);
 		struct endpoint_device *dev = bpf_map_lookup_elem(&cilium_lxc_dev, &ifindex);
 
 		if (!dev)
@@ -419,12 +392,12 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 		struct packet *quoted = &s->quoted;
 
 		flow = NULL;
-		if (parse_quoted(skb, quoted, p->l4_off + 8, v6)) {
+		if (!parse_icmp_quote(skb)) {
 			dir = make_flow_key(key, &quoted->saddr, &quoted->daddr, quoted->sport, quoted->dport, quoted->proto, v6);
 			flow = lookup_flow(key, v6);
 		}
 		related = flow != NULL;
-		flow = scratch;
+		flow = fresh;
 		dir = 0;
 	} else {
 		dir = make_flow_key(key, &p->saddr, &p->daddr, p->sport, p->dport, p->proto, v6);
@@ -441,10 +414,10 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 		}
 		is_new = !flow;
 		if (is_new)
-			flow = scratch;
+			flow = fresh;
 	}
-	if (flow == scratch) {
-		__builtin_memset(scratch, 0, sizeof(*scratch));
+	if (flow == fresh) {
+		__builtin_memset(fresh, 0, sizeof(*fresh));
 		flow->created = now;
 		flow->flags = dir ? FLOW_F_INITIATOR_HIGH : 0;
 		if (src.id && dst.id)
@@ -453,7 +426,7 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 		flow->endpoint_dst = dst.id;
 		flow->identity_src = src.identity;
 	}
-	half = dir ? &flow->half[1] : &flow->half[0];
+	half = half_of(flow, dir);
 
 	// --- route: again only if the cached one is not current
 	if (!half_is_current(half, ifindex_in, now) || half->identity != src.identity) {
@@ -481,11 +454,11 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 			dst.identity = !info || info->sec_identity == ID_WORLD ? world_identity(v6) : info->sec_identity;
 			if (tunnel_cfg.protocol && info && (info->flags & IPCACHE_F_HAS_TUNNEL_EP) &&
 			    !(info->flags & IPCACHE_F_SKIP_TUNNEL)) {
-				route_tunnel(skb, half, info);
+				route_tunnel(skb, &s->fib, half, info);
 			} else if (hook == HOOK_HOST) {
 				// Routes to cilium_host exist for pods only: there is no such pod.
 				DROP(DROP_UNROUTABLE);
-			} else if (!node_cfg.legacy_routing && resolve_route(skb, half, &p->saddr, &p->daddr, 0, v6)) {
+			} else if (!node_cfg.legacy_routing && resolve_route(skb, &s->fib, half, &p->saddr, &p->daddr, 0, v6)) {
 				if (half->ifindex_out == node_cfg.host_ifindex || half->ifindex_out == node_cfg.net_ifindex)
 					DROP(DROP_UNROUTABLE);
 				half->action = FLOW_NEIGH;
@@ -509,7 +482,7 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 			flow->tunnel_sport = tunnel_source_port(skb);
 		// The way back to a pod of this node is known already: its first reply needs no decision.
 		if (src.id && hook == HOOK_POD_EGRESS) {
-			struct flow_half *back = dir ? &flow->half[0] : &flow->half[1];
+			struct flow_half *back = half_of(flow, dir ^ 1);
 
 			back->identity = dst.identity;
 			back->dep_src = dst.id;
@@ -539,25 +512,27 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 
 	// --- size, hops
 	if (p->ttl <= 1 && half->action != FLOW_STACK) {
-		count_packet(DROP_TTL_EXCEEDED, direction, skb->len);
+		count_packet(DROP_TTL_EXCEEDED, direction, CTX_FIELD(skb, len));
 		return reply_time_exceeded(skb, at_ingress, v6);
 	}
 	header_len = p->l4_off - ETH_HLEN + (p->proto == IPPROTO_TCP ? 20 : 8);
-	if (unlikely(wire_length(skb, skb->len - ETH_HLEN, header_len) > half->mtu)) {
+	if (unlikely(wire_length(skb, CTX_FIELD(skb, len) - ETH_HLEN, header_len) > half->mtu)) {
 		if (p->flags & PACKET_DF) {
 			__u32 mtu = half->mtu;
 
-			count_packet(REASON_MTU_ERROR_MSG, direction, skb->len);
+			count_packet(REASON_MTU_ERROR_MSG, direction, CTX_FIELD(skb, len));
 			return reply_too_big(skb, mtu, at_ingress, v6);
 		}
 		// May be fragmented: by the kernel, natively or behind the tunnel device.
 		if (half->action == FLOW_NEIGH) {
-			count_packet(FORWARDED, direction, skb->len);
+			count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
 			return AXO_PASS;
 		}
 		if (half->action == FLOW_ENCAP) {
-			count_packet(FORWARDED, direction, skb->len);
-			return send_tunnel_device(skb, &half->route.tunnel_endpoint, tunnel_cfg.underlay_v6, half->identity);
+			count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
+			s->out = *half;
+			s->out.flags = tunnel_cfg.underlay_v6 ? FLOW_HALF_TUNNEL_V6 : 0;
+			return hand_to_tunnel_device(skb);
 		}
 	}
 
@@ -569,10 +544,6 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 			ev->ext_error = (__s8)ret;
 			DROP(DROP_CT_CREATE_FAILED);
 		}
-		report = true;
-	}
-	if ((p->flags & PACKET_ICMP_ERROR) || is_new) {
-		// The scratch copy goes on to be read below; the map has its own.
 		report = true;
 	}
 
@@ -588,19 +559,26 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 							  : TRACE_REASON_REPLY;
 		ev->flags = (hook == HOOK_POD_EGRESS ? 0 : EVENT_F_INGRESS) |
 			   (hook == HOOK_OVERLAY || half->action == FLOW_ENCAP || half->action == FLOW_TUNNEL_DEV ? EVENT_F_TUNNEL : 0);
-		ev->ifindex = half->action == FLOW_STACK ? skb->ifindex : half->ifindex_out;
+		ev->ifindex = half->action == FLOW_STACK ? CTX_FIELD(skb, ifindex) : half->ifindex_out;
 		ev->packets = half->packets + 1;
-		ev->bytes = half->bytes + skb->len;
-		submit_event(skb, p, ev, v6);
+		ev->bytes = half->bytes + CTX_FIELD(skb, len);
+		report_event(skb);
 	}
-	count_packet(FORWARDED, direction, skb->len);
-	account(half, skb->len);
-	ret = forward(skb, flow, half, at_ingress, v6);
+	count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
+	account(half, CTX_FIELD(skb, len));
+	s->out = *half;
+	s->out_sport = flow->tunnel_sport;
+	ret = forward(skb, s, at_ingress, v6);
 	if (unlikely(ret < AXO_PASS))
 		DROP(-ret);
 	return ret;
 
 drop:
-	return drop_packet(skb, p, ev, reason, direction, line, v6);
+	count_packet(reason, direction, CTX_FIELD(skb, len));
+	if (trace_cfg.drop) {
+		fill_drop(skb, ev, reason, direction, line);
+		report_event(skb);
+	}
+	return AXO_DROP;
 #undef DROP
 }

@@ -56,9 +56,9 @@ static __always_inline void submit_event(struct __sk_buff *skb, const struct pac
 	event->identity_dst = args->identity_dst;
 	event->endpoint_src = args->endpoint_src;
 	event->endpoint_dst = args->endpoint_dst;
-	event->length = skb->len;
+	event->length = CTX_FIELD(skb, len);
 	event->rule_cookie = args->rule_cookie;
-	event->hash = skb->hash;
+	event->hash = CTX_FIELD(skb, hash);
 	event->saddr = p->saddr;
 	event->daddr = p->daddr;
 	event->sport = p->sport;
@@ -79,19 +79,24 @@ static __always_inline void submit_event(struct __sk_buff *skb, const struct pac
 	bpf_ringbuf_submit(event, flags);
 }
 
-// Counts a dropped packet and reports it. Returns the verdict: every drop is "return drop_packet(…)".
+static __always_inline void fill_drop(struct __sk_buff *skb, struct event_args *args, int reason, __u8 direction, __u16 line)
+{
+	args->type = EVENT_DROP;
+	args->subtype = reason;
+	args->reason = TRACE_REASON_UNKNOWN;
+	if (direction == METRIC_INGRESS)
+		args->flags |= EVENT_F_INGRESS;
+	args->line = line;
+	args->ifindex = CTX_FIELD(skb, ifindex);
+}
+
+// Counts a dropped packet and reports it. Returns the verdict: a drop is "return drop_packet(…)".
 static __always_inline int drop_packet(struct __sk_buff *skb, const struct packet *p, struct event_args *args, int reason,
 				       __u8 direction, __u16 line, const bool v6)
 {
-	count_packet(reason, direction, skb->len);
+	count_packet(reason, direction, CTX_FIELD(skb, len));
 	if (trace_cfg.drop) {
-		args->type = EVENT_DROP;
-		args->subtype = reason;
-		args->reason = TRACE_REASON_UNKNOWN;
-		if (direction == METRIC_INGRESS)
-			args->flags |= EVENT_F_INGRESS;
-		args->line = line;
-		args->ifindex = skb->ifindex;
+		fill_drop(skb, args, reason, direction, line);
 		submit_event(skb, p, args, v6);
 	}
 	return AXO_DROP;

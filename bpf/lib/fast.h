@@ -62,26 +62,18 @@ static __always_inline bool match_flow(struct __sk_buff *skb, __u32 l3_off, __u3
 		dir = make_flow_key(&key, (void *)&ip->saddr, (void *)&ip->daddr, ports->source, ports->dest, proto, true);
 	} else {
 		struct iphdr *ip = data + l3_off;
-		__u32 saddr = ip->saddr, daddr = ip->daddr;
 
-		dir = flow_direction4(saddr, daddr, ports->source, ports->dest);
-		key.v4.addr[0] = dir ? daddr : saddr;
-		key.v4.addr[1] = dir ? saddr : daddr;
-		key.v4.port[0] = dir ? ports->dest : ports->source;
-		key.v4.port[1] = dir ? ports->source : ports->dest;
-		key.v4.proto = proto;
-		key.v4.zone = 0;
-		key.v4.pad = 0;
+		dir = make_flow_key(&key, (void *)&ip->saddr, (void *)&ip->daddr, ports->source, ports->dest, proto, false);
 	}
 	flow = lookup_flow(&key, v6);
 	if (!flow || !(flow->flags & FLOW_F_FAST))
 		return false;
-	half = dir ? &flow->half[1] : &flow->half[0];
+	half = half_of(flow, dir);
 	if (!half_is_current(half, ifindex_in, now_tick()))
 		return false;
 	if (identity && half->identity != identity)
 		return false;
-	if (wire_length(skb, skb->len - l3_off, header_len) > half->mtu)
+	if (wire_length(skb, CTX_FIELD(skb, len) - l3_off, header_len) > half->mtu)
 		return false;
 	match->flow = flow;
 	match->half = half;
@@ -97,24 +89,24 @@ static __always_inline int replay(struct __sk_buff *skb, const struct fast_match
 	long ret;
 
 	if (action == FLOW_STACK) {
-		account(half, skb->len);
-		count_packet(FORWARDED, direction, skb->len);
+		account(half, CTX_FIELD(skb, len));
+		count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
 		return AXO_PASS;
 	}
 	if (action != FLOW_DELIVER && action != FLOW_NEIGH && action != FLOW_ENCAP)
 		return FAST_MISS;
 	if (!decrement_ttl(skb, ETH_HLEN, v6))
 		return FAST_MISS;
-	account(half, skb->len);
-	count_packet(FORWARDED, direction, skb->len);
+	account(half, CTX_FIELD(skb, len));
+	count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
 	if (action == FLOW_DELIVER)
 		ret = deliver(skb, half, at_ingress);
 	else if (action == FLOW_NEIGH)
 		ret = redirect_next_hop(skb, half);
 	else
-		ret = send_encapsulated(skb, match->flow, half);
+		ret = send_encapsulated(skb, match->flow->tunnel_sport, half);
 	if (unlikely(ret < 0)) {
-		count_packet(-ret, direction, skb->len);
+		count_packet(-ret, direction, CTX_FIELD(skb, len));
 		return AXO_DROP;
 	}
 	return ret;
@@ -124,7 +116,7 @@ static __always_inline int fast_path(struct __sk_buff *skb, __u8 direction, cons
 {
 	struct fast_match match;
 
-	if (!match_flow(skb, ETH_HLEN, skb->ifindex, 0, &match, v6))
+	if (!match_flow(skb, ETH_HLEN, CTX_FIELD(skb, ifindex), 0, &match, v6))
 		return FAST_MISS;
 	return replay(skb, &match, direction, at_ingress, v6);
 }

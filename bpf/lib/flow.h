@@ -20,41 +20,59 @@ static __always_inline __u32 flow_direction4(__be32 saddr, __be32 daddr, __be16 
 
 static __always_inline __u32 flow_direction6(const __be32 *saddr, const __be32 *daddr, __be16 sport, __be16 dport)
 {
-#pragma unroll
-	for (int i = 0; i < 4; i++) {
-		if (saddr[i] != daddr[i])
-			return bpf_ntohl(saddr[i]) > bpf_ntohl(daddr[i]);
-	}
+	__u64 s_high = (__u64)bpf_ntohl(saddr[0]) << 32 | bpf_ntohl(saddr[1]);
+	__u64 d_high = (__u64)bpf_ntohl(daddr[0]) << 32 | bpf_ntohl(daddr[1]);
+	__u64 s_low = (__u64)bpf_ntohl(saddr[2]) << 32 | bpf_ntohl(saddr[3]);
+	__u64 d_low = (__u64)bpf_ntohl(daddr[2]) << 32 | bpf_ntohl(daddr[3]);
+
+	if (s_high != d_high)
+		return s_high > d_high;
+	if (s_low != d_low)
+		return s_low > d_low;
 	return bpf_ntohs(sport) > bpf_ntohs(dport);
 }
+
+// Keeps a value opaque to the compiler: it must not turn an index into a branch, which would double
+// the states that the verifier walks through from here on.
+#define OPAQUE(var) asm volatile("" : "+r"(var))
+
+static __always_inline struct flow_half *half_of(struct flow *flow, __u32 dir)
+{
+	OPAQUE(dir);
+	dir &= 1;
+	return &flow->half[dir];
+}
+
+// The two ends in order, without a branch: (a, b) or, with mask all ones, (b, a).
+#define ORDERED(low, high, a, b, mask)                    \
+	do {                                              \
+		typeof(a) swapped = ((a) ^ (b)) & (mask); \
+		(low) = (a) ^ swapped;                    \
+		(high) = (b) ^ swapped;                   \
+	} while (0)
 
 static __always_inline __u32 make_flow_key(union flow_key *key, const union axo_addr *saddr, const union axo_addr *daddr,
 					   __be16 sport, __be16 dport, __u8 proto, const bool v6)
 {
-	__u32 dir;
+	__u32 dir, mask;
 
 	if (v6) {
 		dir = flow_direction6(saddr->ip6, daddr->ip6, sport, dport);
-		if (dir) {
-			__builtin_memcpy(key->v6.addr[0], daddr->ip6, 16);
-			__builtin_memcpy(key->v6.addr[1], saddr->ip6, 16);
-			key->v6.port[0] = dport;
-			key->v6.port[1] = sport;
-		} else {
-			__builtin_memcpy(key->v6.addr[0], saddr->ip6, 16);
-			__builtin_memcpy(key->v6.addr[1], daddr->ip6, 16);
-			key->v6.port[0] = sport;
-			key->v6.port[1] = dport;
-		}
+		OPAQUE(dir);
+		mask = -dir;
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+			ORDERED(key->v6.addr[0][i], key->v6.addr[1][i], saddr->ip6[i], daddr->ip6[i], mask);
+		ORDERED(key->v6.port[0], key->v6.port[1], sport, dport, mask);
 		key->v6.proto = proto;
 		key->v6.zone = 0;
 		key->v6.pad = 0;
 	} else {
 		dir = flow_direction4(saddr->ip4, daddr->ip4, sport, dport);
-		key->v4.addr[dir] = saddr->ip4;
-		key->v4.addr[!dir] = daddr->ip4;
-		key->v4.port[dir] = sport;
-		key->v4.port[!dir] = dport;
+		OPAQUE(dir);
+		mask = -dir;
+		ORDERED(key->v4.addr[0], key->v4.addr[1], saddr->ip4, daddr->ip4, mask);
+		ORDERED(key->v4.port[0], key->v4.port[1], sport, dport, mask);
 		key->v4.proto = proto;
 		key->v4.zone = 0;
 		key->v4.pad = 0;

@@ -73,7 +73,7 @@ static __always_inline bool write_macs(struct __sk_buff *skb, const struct axo_m
 // Size of the largest IP packet that leaves on the wire: of one segment for GSO super-packets.
 static __always_inline __u32 wire_length(struct __sk_buff *skb, __u32 l3_len, __u32 header_len)
 {
-	__u32 gso = skb->gso_size;
+	__u32 gso = CTX_FIELD(skb, gso_size);
 
 	return gso ? gso + header_len : l3_len;
 }
@@ -89,7 +89,7 @@ static __always_inline long redirect_next_hop(struct __sk_buff *skb, const struc
 {
 	struct bpf_redir_neigh nh = {};
 
-	skb->mark = (skb->mark & ~MARK_MASK) | MARK_DECIDED;
+	mark_decided(skb);
 	if (half->flags & FLOW_HALF_NH_V6) {
 		nh.nh_family = AF_INET6;
 		__builtin_memcpy(nh.ipv6_nh, half->route.next_hop.ip6, 16);
@@ -125,17 +125,16 @@ static __always_inline long send_tunnel_device(struct __sk_buff *skb, const unio
 		if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_ZERO_CSUM_TX))
 			return -DROP_WRITE_ERROR;
 	}
-	skb->mark = (skb->mark & ~MARK_MASK) | MARK_DECIDED;
+	mark_decided(skb);
 	return bpf_redirect(tunnel_cfg.ifindex, 0);
 }
 
 // The fast way: outer headers of the flow in front, then straight to the uplink's next hop. The
 // packet stays one GSO super-packet; the segments' size is left as the sender chose it.
-static __always_inline long send_encapsulated(struct __sk_buff *skb, const struct flow *flow, const struct flow_half *half)
+static __always_inline long send_encapsulated(struct __sk_buff *skb, __be16 sport, const struct flow_half *half)
 {
-	__u32 inner_len = skb->len - ETH_HLEN;
-	__be16 inner_proto = skb->protocol;
-	__be16 sport = flow->tunnel_sport;
+	__u32 inner_len = CTX_FIELD(skb, len) - ETH_HLEN;
+	__be16 inner_proto = CTX_FIELD(skb, protocol);
 	__be32 vni = bpf_htonl(wire_identity(half->identity) << 8);
 
 	if (tunnel_cfg.underlay_v6) {
@@ -197,6 +196,6 @@ static __always_inline long deliver(struct __sk_buff *skb, const struct flow_hal
 		return -DROP_WRITE_ERROR;
 	if (at_ingress && (half->flags & FLOW_HALF_PEER))
 		return bpf_redirect_peer(half->ifindex_out, 0);
-	skb->mark = (skb->mark & ~MARK_MASK) | MARK_DECIDED;
+	mark_decided(skb);
 	return bpf_redirect(half->ifindex_out, 0);
 }

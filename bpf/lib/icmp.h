@@ -2,22 +2,7 @@
 // ICMP errors made by the datapath: packet too big, time exceeded. RFC 792, 1191, 4443.
 #pragma once
 
-#include "bpf/lib/forward.h"
-
-#define ICMP4_QUOTE 28 // the header and eight bytes, as RFC 792 asks at least
-#define ICMP6_QUOTE 48
-
-struct icmp4_error {
-	struct iphdr ip;
-	struct icmphdr icmp;
-	__u8 quote[ICMP4_QUOTE];
-} __attribute__((packed));
-
-struct icmp6_error {
-	struct ipv6hdr ip;
-	struct icmp6hdr icmp;
-	__u8 quote[ICMP6_QUOTE];
-} __attribute__((packed));
+#include "bpf/lib/scratch.h"
 
 static __always_inline bool swap_macs(struct __sk_buff *skb)
 {
@@ -35,75 +20,81 @@ static __always_inline bool swap_macs(struct __sk_buff *skb)
 }
 
 // Turns the packet into the error about itself. False: it is too short to be quoted, or cannot be changed.
-static __always_inline bool make_icmp_error(struct __sk_buff *skb, __u8 type, __u8 code, __u32 mtu, const bool v6)
+static __always_inline bool make_icmp_error(struct __sk_buff *skb, struct scratch *s, __u8 type, __u8 code, __u32 mtu, const bool v6)
 {
 	if (v6) {
-		struct icmp6_error e = {};
+		struct icmp6_error *e = &s->icmp.v6;
 		struct {
 			__be32 length;
 			__be32 next;
-		} pseudo = { bpf_htonl(sizeof(e.icmp) + sizeof(e.quote)), bpf_htonl(IPPROTO_ICMPV6) };
+		} pseudo = { bpf_htonl(sizeof(e->icmp) + sizeof(e->quote)), bpf_htonl(IPPROTO_ICMPV6) };
 		__s64 csum;
 
-		if (bpf_skb_load_bytes(skb, ETH_HLEN, e.quote, sizeof(e.quote)))
+		__builtin_memset(e, 0, sizeof(*e));
+		if (bpf_skb_load_bytes(skb, ETH_HLEN, e->quote, sizeof(e->quote)))
 			return false;
-		e.ip.version = 6;
-		e.ip.nexthdr = IPPROTO_ICMPV6;
-		e.ip.hop_limit = 64;
-		e.ip.payload_len = bpf_htons(sizeof(e.icmp) + sizeof(e.quote));
-		__builtin_memcpy(&e.ip.saddr, (const void *)node_cfg.router_ip6, 16);
-		__builtin_memcpy(&e.ip.daddr, ((struct ipv6hdr *)e.quote)->saddr.s6_addr, 16);
-		e.icmp.icmp6_type = type;
-		e.icmp.icmp6_code = code;
-		e.icmp.icmp6_mtu = bpf_htonl(mtu);
-		csum = bpf_csum_diff(NULL, 0, (void *)&e.ip.saddr, 32, 0);
+		e->ip.version = 6;
+		e->ip.nexthdr = IPPROTO_ICMPV6;
+		e->ip.hop_limit = 64;
+		e->ip.payload_len = bpf_htons(sizeof(e->icmp) + sizeof(e->quote));
+		__builtin_memcpy(&e->ip.saddr, (const void *)node_cfg.router_ip6, 16);
+		__builtin_memcpy(&e->ip.daddr, ((struct ipv6hdr *)e->quote)->saddr.s6_addr, 16);
+		e->icmp.icmp6_type = type;
+		e->icmp.icmp6_code = code;
+		e->icmp.icmp6_mtu = bpf_htonl(mtu);
+		csum = bpf_csum_diff(NULL, 0, (void *)&e->ip.saddr, 32, 0);
 		csum = bpf_csum_diff(NULL, 0, (void *)&pseudo, sizeof(pseudo), csum);
-		csum = bpf_csum_diff(NULL, 0, (void *)&e.icmp, sizeof(e.icmp) + sizeof(e.quote), csum);
-		e.icmp.icmp6_cksum = fold_csum(csum);
-		if (bpf_skb_change_tail(skb, ETH_HLEN + sizeof(e), 0) || !swap_macs(skb))
+		csum = bpf_csum_diff(NULL, 0, (void *)&e->icmp, sizeof(e->icmp) + sizeof(e->quote), csum);
+		e->icmp.icmp6_cksum = fold_csum(csum);
+		if (bpf_skb_change_tail(skb, ETH_HLEN + sizeof(*e), 0) || !swap_macs(skb))
 			return false;
-		return bpf_skb_store_bytes(skb, ETH_HLEN, &e, sizeof(e), 0) == 0;
+		return bpf_skb_store_bytes(skb, ETH_HLEN, e, sizeof(*e), 0) == 0;
 	} else {
-		struct icmp4_error e = {};
+		struct icmp4_error *e = &s->icmp.v4;
 		__s64 csum;
 
-		if (bpf_skb_load_bytes(skb, ETH_HLEN, e.quote, sizeof(e.quote)))
+		__builtin_memset(e, 0, sizeof(*e));
+		if (bpf_skb_load_bytes(skb, ETH_HLEN, e->quote, sizeof(e->quote)))
 			return false;
-		e.ip.version = 4;
-		e.ip.ihl = 5;
-		e.ip.ttl = 64;
-		e.ip.protocol = IPPROTO_ICMP;
-		e.ip.tot_len = bpf_htons(sizeof(e));
-		e.ip.saddr = node_cfg.router_ip4;
-		e.ip.daddr = ((struct iphdr *)e.quote)->saddr;
-		csum = bpf_csum_diff(NULL, 0, (void *)&e.ip, sizeof(e.ip), 0);
-		e.ip.check = fold_csum(csum);
-		e.icmp.type = type;
-		e.icmp.code = code;
-		e.icmp.un.frag.mtu = bpf_htons(mtu);
-		csum = bpf_csum_diff(NULL, 0, (void *)&e.icmp, sizeof(e.icmp) + sizeof(e.quote), 0);
-		e.icmp.checksum = fold_csum(csum);
-		if (bpf_skb_change_tail(skb, ETH_HLEN + sizeof(e), 0) || !swap_macs(skb))
+		e->ip.version = 4;
+		e->ip.ihl = 5;
+		e->ip.ttl = 64;
+		e->ip.protocol = IPPROTO_ICMP;
+		e->ip.tot_len = bpf_htons(sizeof(*e));
+		e->ip.saddr = node_cfg.router_ip4;
+		e->ip.daddr = ((struct iphdr *)e->quote)->saddr;
+		csum = bpf_csum_diff(NULL, 0, (void *)&e->ip, sizeof(e->ip), 0);
+		e->ip.check = fold_csum(csum);
+		e->icmp.type = type;
+		e->icmp.code = code;
+		e->icmp.un.frag.mtu = bpf_htons(mtu);
+		csum = bpf_csum_diff(NULL, 0, (void *)&e->icmp, sizeof(e->icmp) + sizeof(e->quote), 0);
+		e->icmp.checksum = fold_csum(csum);
+		if (bpf_skb_change_tail(skb, ETH_HLEN + sizeof(*e), 0) || !swap_macs(skb))
 			return false;
-		return bpf_skb_store_bytes(skb, ETH_HLEN, &e, sizeof(e), 0) == 0;
+		return bpf_skb_store_bytes(skb, ETH_HLEN, e, sizeof(*e), 0) == 0;
 	}
 }
 
 // Back to where the packet came from: out of the device at its ingress hook, into the stack at an egress hook.
-static __noinline int send_icmp_error4(struct __sk_buff *skb, __u32 type, __u32 code, __u32 mtu, __u32 redirect_flags)
+__noinline int send_icmp_error4(struct __sk_buff *skb, __u32 type, __u32 code, __u32 mtu, __u32 redirect_flags)
 {
-	if (!make_icmp_error(skb, type, code, mtu, false))
+	struct scratch *s = scratch();
+
+	if (!s || !make_icmp_error(skb, s, type, code, mtu, false))
 		return AXO_DROP;
-	skb->mark = (skb->mark & ~MARK_MASK) | MARK_DECIDED;
-	return bpf_redirect(skb->ifindex, redirect_flags);
+	mark_decided(skb);
+	return bpf_redirect(CTX_FIELD(skb, ifindex), redirect_flags);
 }
 
-static __noinline int send_icmp_error6(struct __sk_buff *skb, __u32 type, __u32 code, __u32 mtu, __u32 redirect_flags)
+__noinline int send_icmp_error6(struct __sk_buff *skb, __u32 type, __u32 code, __u32 mtu, __u32 redirect_flags)
 {
-	if (!make_icmp_error(skb, type, code, mtu, true))
+	struct scratch *s = scratch();
+
+	if (!s || !make_icmp_error(skb, s, type, code, mtu, true))
 		return AXO_DROP;
-	skb->mark = (skb->mark & ~MARK_MASK) | MARK_DECIDED;
-	return bpf_redirect(skb->ifindex, redirect_flags);
+	mark_decided(skb);
+	return bpf_redirect(CTX_FIELD(skb, ifindex), redirect_flags);
 }
 
 static __always_inline int reply_too_big(struct __sk_buff *skb, __u32 mtu, const bool at_ingress, const bool v6)

@@ -45,8 +45,8 @@ static __always_inline int answer_arp(struct __sk_buff *skb, const struct endpoi
 	arp.sender_ip ^= arp.target_ip;
 	if (bpf_skb_store_bytes(skb, ETH_HLEN, &arp, sizeof(arp), 0) || !write_macs(skb, &asker, &dev->node_mac))
 		return AXO_DROP;
-	skb->mark = (skb->mark & ~MARK_MASK) | MARK_DECIDED;
-	return bpf_redirect(skb->ifindex, 0);
+	mark_decided(skb);
+	return bpf_redirect(CTX_FIELD(skb, ifindex), 0);
 }
 
 struct neighbour_message {
@@ -63,7 +63,7 @@ struct neighbour_message {
 
 static __noinline int advertise_neighbour(struct __sk_buff *skb)
 {
-	__u32 ifindex = skb->ifindex;
+	__u32 ifindex = CTX_FIELD(skb, ifindex);
 	struct endpoint_device *dev = bpf_map_lookup_elem(&cilium_lxc_dev, &ifindex);
 	struct neighbour_message nd;
 	struct axo_mac asker;
@@ -102,8 +102,8 @@ static __noinline int advertise_neighbour(struct __sk_buff *skb)
 	    bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), 0) ||
 	    bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(ip), &nd, sizeof(nd), 0) || !write_macs(skb, &asker, &dev->node_mac))
 		return AXO_DROP;
-	skb->mark = (skb->mark & ~MARK_MASK) | MARK_DECIDED;
-	return bpf_redirect(skb->ifindex, 0);
+	mark_decided(skb);
+	return bpf_redirect(CTX_FIELD(skb, ifindex), 0);
 }
 
 // FAST_MISS: not a neighbour solicitation.

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// The slow path's working memory, and the steps that are functions of their own.
+//
+// A global function is verified once, whatever the number of paths that lead to it, and has its own
+// stack frame; it takes only the context, so everything else goes through the scratch memory.
+// Packet pointers are read anew after every call of one.
+#pragma once
+
+#include "bpf/lib/event.h"
+#include "bpf/lib/forward.h"
+#include "bpf/lib/icmp_error.h"
+
+// What a decision works on; too large for the stack. One per CPU: bottom halves are off while a
+// program runs, and no two programs of one CPU are between lookup and use at the same time.
+struct scratch {
+	struct flow flow;
+	struct packet packet;
+	struct packet quoted;
+	struct event_args event;
+	union flow_key key;
+	struct bpf_fib_lookup fib;
+	struct flow_half out; // the decision being carried out
+	__be16 out_sport;
+	union {
+		struct icmp4_error v4;
+		struct icmp6_error v6;
+	} icmp;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct scratch);
+	__uint(max_entries, 1);
+} axo_scratch SEC(".maps");
+
+static __always_inline struct scratch *scratch(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&axo_scratch, &zero);
+}
+
+__noinline int parse4(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch();
+
+	return s ? parse_packet(skb, ETH_HLEN, &s->packet, false) : -DROP_HOST_NOT_READY;
+}
+
+__noinline int parse6(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch();
+
+	return s ? parse_packet(skb, ETH_HLEN, &s->packet, true) : -DROP_HOST_NOT_READY;
+}
+
+// 0: the quoted packet is in scratch.quoted.
+__noinline int parse_icmp_quote(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch();
+
+	if (!s)
+		return -DROP_HOST_NOT_READY;
+	if (s->packet.ethertype == ETH_P_IPV6)
+		return parse_quoted(skb, &s->quoted, s->packet.l4_off + 8, true) ? 0 : -DROP_INVALID;
+	return parse_quoted(skb, &s->quoted, s->packet.l4_off + 8, false) ? 0 : -DROP_INVALID;
+}
+
+// Submits scratch.event for scratch.packet.
+__noinline int report_event(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch();
+
+	if (s)
+		submit_event(skb, &s->packet, &s->event, s->packet.ethertype == ETH_P_IPV6);
+	return 0;
+}
+
+__noinline int push_tunnel_headers(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch();
+
+	return s ? send_encapsulated(skb, s->out_sport, &s->out) : -DROP_HOST_NOT_READY;
+}
+
+__noinline int hand_to_tunnel_device(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch();
+
+	return s ? send_tunnel_device(skb, &s->out.route.tunnel_endpoint, s->out.flags & FLOW_HALF_TUNNEL_V6, s->out.identity)
+		 : -DROP_HOST_NOT_READY;
+}
