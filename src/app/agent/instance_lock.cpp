@@ -1,0 +1,28 @@
+#include "app/agent/instance_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+namespace axo {
+
+Result<Fd> lock_instance(const std::filesystem::path& state_dir) {
+    TRY(make_directories(state_dir));
+    const std::filesystem::path path = state_dir / "cilium.pid";
+    Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    if (!file) return fail_errno("open " + path.string());
+    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK) return fail_errno("lock " + path.string());
+        std::string pid = read_file(path).value_or("");
+        while (!pid.empty() && (pid.back() == '\n' || pid.back() == ' ')) pid.pop_back();
+        return fail(Code::kAlreadyExists, "another agent (process " + (pid.empty() ? "unknown" : pid) + ") is running with state directory " +
+                                              state_dir.string() + ": stop it, or give this one another --state-dir");
+    }
+    const std::string pid = std::to_string(::getpid()) + "\n";
+    if (::ftruncate(file.get(), 0) != 0 || ::pwrite(file.get(), pid.data(), pid.size(), 0) < 0) return fail_errno("write " + path.string());
+    return file;
+}
+
+}  // namespace axo

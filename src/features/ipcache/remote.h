@@ -1,0 +1,33 @@
+// Pods of other nodes: CiliumEndpoint objects -> claims in the ipcache. Thread: the loop's only.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <set>
+
+#include "features/ipcache/module.h"
+#include "io/object_store.h"
+
+namespace axo {
+
+class RemoteEndpoints {
+public:
+    struct Callbacks {
+        std::function<bool(const IpAddress& node_ip)> is_local;
+        std::function<void(const ObjectKey&)> own_seen, own_gone;  // objects of this node's pods
+        std::function<void()> synced;
+        std::function<void(const std::string& where, const Error&)> rejected;
+    };
+    RemoteEndpoints(ObjectStore& store, Ipcache& ipcache, Callbacks callbacks);
+
+private:
+    void upserted(const ObjectKey& key, const nlohmann::json& json);
+    void deleted(const ObjectKey& key);
+
+    Ipcache& ipcache_;
+    Callbacks callbacks_;
+    std::set<ObjectKey> own_;
+    std::unique_ptr<ObjectStore::Watch> watch_;
+};
+
+}  // namespace axo
