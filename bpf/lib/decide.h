@@ -334,9 +334,11 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 		src_mac = dev->mac;
 		src_node_mac = dev->node_mac;
 		if (!(dev->flags & ENDPOINT_DEV_F_NO_SIP_CHECK)) {
-			if (v6 ? p->saddr.ip6[0] != dev->ip6[0] || p->saddr.ip6[1] != dev->ip6[1] ||
-					 p->saddr.ip6[2] != dev->ip6[2] || p->saddr.ip6[3] != dev->ip6[3]
-			       : p->saddr.ip4 != dev->ip4) {
+			__u32 differs = v6 ? (p->saddr.ip6[0] ^ dev->ip6[0]) | (p->saddr.ip6[1] ^ dev->ip6[1]) |
+						     (p->saddr.ip6[2] ^ dev->ip6[2]) | (p->saddr.ip6[3] ^ dev->ip6[3])
+					   : p->saddr.ip4 ^ dev->ip4;
+
+			if (differs) {
 				ev->endpoint_src = src.id;
 				ev->identity_src = src.identity;
 				// Neighbour discovery and multicast listening use link-local sources: not forwarded, no event.
@@ -536,6 +538,7 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 		}
 	}
 
+	account(half, CTX_FIELD(skb, len));
 	if (!(p->flags & PACKET_ICMP_ERROR))
 		report |= advance_state(flow, half, p, dir, now);
 	if (is_new) {
@@ -560,12 +563,11 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 		ev->flags = (hook == HOOK_POD_EGRESS ? 0 : EVENT_F_INGRESS) |
 			   (hook == HOOK_OVERLAY || half->action == FLOW_ENCAP || half->action == FLOW_TUNNEL_DEV ? EVENT_F_TUNNEL : 0);
 		ev->ifindex = half->action == FLOW_STACK ? CTX_FIELD(skb, ifindex) : half->ifindex_out;
-		ev->packets = half->packets + 1;
-		ev->bytes = half->bytes + CTX_FIELD(skb, len);
+		ev->packets = half->packets;
+		ev->bytes = half->bytes;
 		report_event(skb);
 	}
 	count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
-	account(half, CTX_FIELD(skb, len));
 	s->out = *half;
 	s->out_sport = flow->tunnel_sport;
 	ret = forward(skb, s, at_ingress, v6);

@@ -1,0 +1,74 @@
+// The shipped BPF objects with private maps, in a network namespace with real devices and routes:
+//
+//   eth0 (uplink, 172.18.0.2/24, fd00:18::2/64)   peer uplink_far
+//   lxc1, lxc2 (two pods' host-side devices)      peers pod1, pod2
+//   cilium_host, cilium_vxlan
+//
+// Addresses: pods 10.0.1.1 / fd00:10:1::1 and 10.0.1.2 / fd00:10:1::2, router 10.0.1.254 / fd00:10:1::fe;
+// a remote pod 10.0.2.1 / fd00:10:2::1 behind node 172.18.0.3 / fd00:18::3.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "bpf/api/config.h"
+#include "bpf/api/drop_reason.h"
+#include "bpf/api/endpoint.h"
+#include "bpf/api/event.h"
+#include "bpf/api/flow.h"
+#include "bpf/api/generation.h"
+#include "bpf/api/ipcache.h"
+#include "bpf/api/metrics.h"
+#include "kernel/bpf_object.h"
+#include "packet_builder.h"
+
+namespace axo::test {
+
+inline constexpr std::uint32_t kPass = 0xffffffff;  // TC_ACT_UNSPEC
+inline constexpr std::uint32_t kDrop = 2;           // TC_ACT_SHOT
+inline constexpr std::uint32_t kRedirect = 7;       // TC_ACT_REDIRECT
+
+struct Options {
+    bool tunnel = false;
+    bool tunnel_fast = true;
+    bool legacy = false;
+    int aggregation = TRACE_AGGREGATE_MEDIUM;
+};
+
+// Enters a network namespace of its own with the devices above; once per process.
+void enter_test_network();
+std::uint32_t ifindex(const std::string& device);
+
+class Datapath {
+public:
+    // object: "pod", "netdev", "overlay", "host".
+    Datapath(const std::string& object, const Options& options = {});
+
+    TestRun run(const std::string& program, const Bytes& packet, const std::string& device, std::uint32_t repeat = 1,
+                std::uint32_t mark = 0);
+    // The flow between two ends, from whichever side.
+    std::optional<flow> find_flow(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b, std::uint8_t proto);
+    std::size_t flow_count();
+    void put_flow_update(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b, std::uint8_t proto,
+                         const flow& value);
+    void add_ipcache(const char* prefix, std::uint32_t identity, const char* tunnel_endpoint = nullptr);
+    void remove_endpoint(const char* address);
+    generations read_generations();
+    void write_generations(const generations& value);
+    std::uint64_t counted(std::uint8_t reason, std::uint8_t direction);
+    std::vector<flow_event> events();
+
+    static MacAddress pod_mac(int pod);
+    static MacAddress node_mac(int pod);
+
+private:
+    int map(const std::string& name);
+    void add_endpoint(int pod);
+    void add_host(const char* address);
+    BpfObject object_;
+};
+
+}  // namespace axo::test

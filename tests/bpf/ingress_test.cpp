@@ -1,0 +1,115 @@
+// What comes to pods: from the wire, through the tunnel, from the node itself.
+#include "datapath_fixture.h"
+
+namespace axo::test {
+namespace {
+
+const MacAddress kUplink({0x02, 0, 0, 0, 9, 1});
+const MacAddress kFar({0x02, 0, 0, 0, 9, 2});
+
+PacketBuilder wire() { return PacketBuilder().eth(kUplink, kFar); }
+
+TEST(Netdev, DeliversToPodsAndLeavesTheRestAlone) {
+    Datapath datapath("netdev");
+    const auto to_pod = wire().ipv4("10.0.2.1", "10.0.1.1").tcp(40000, 80, tcp::kSyn).build();
+    const auto out = datapath.run("cil_from_netdev", to_pod, "eth0");
+    EXPECT_EQ(out.return_value, kRedirect);
+    EXPECT_EQ(MacAddress::from_bytes(out.packet_out.data()), Datapath::pod_mac(1));
+    const auto entry = datapath.find_flow("10.0.2.1", "10.0.1.1", 40000, 80, IPPROTO_TCP);
+    ASSERT_TRUE(entry);
+    EXPECT_EQ(entry->identity_src, 3001U);
+    EXPECT_EQ(entry->endpoint_dst, 101);
+    const auto to_node = wire().ipv4("172.18.0.3", "172.18.0.2").tcp(40000, 22, tcp::kSyn).build();
+    EXPECT_EQ(datapath.run("cil_from_netdev", to_node, "eth0").return_value, kPass);
+    EXPECT_EQ(datapath.run("cil_from_netdev", wire().ipv4("172.18.0.3", "192.0.2.1").udp(1, 2).build(), "eth0").return_value, kPass);
+    EXPECT_EQ(datapath.run("cil_from_netdev", wire().ipv4("172.18.0.3", "172.18.0.2").protocol(47).payload(40).build(), "eth0").return_value, kPass);
+    EXPECT_EQ(datapath.flow_count(), 1U);
+}
+
+TEST(Netdev, ALocalPodsAddressCannotComeFromTheWire) {
+    Datapath datapath("netdev");
+    EXPECT_EQ(datapath.run("cil_from_netdev", wire().ipv4("10.0.1.2", "10.0.1.1").udp(1, 2).build(), "eth0").return_value, kDrop);
+    EXPECT_EQ(datapath.counted(DROP_INVALID_SIP, METRIC_INGRESS), 1U);
+}
+
+TEST(Netdev, LegacyRoutingLeavesPodsToTheStack) {
+    Datapath datapath("netdev", {.legacy = true});
+    EXPECT_EQ(datapath.run("cil_from_netdev", wire().ipv4("10.0.2.1", "10.0.1.1").udp(1, 2).build(), "eth0").return_value, kPass);
+}
+
+class Decapsulation : public testing::TestWithParam<bool> {};
+
+TEST_P(Decapsulation, KnownFlowsAreStrippedOthersGoToTheDevice) {
+    const bool v6 = GetParam();
+    const char* remote = v6 ? "fd00:10:2::1" : "10.0.2.1";
+    const char* pod = v6 ? "fd00:10:1::1" : "10.0.1.1";
+    Datapath datapath("netdev", {.tunnel = true});
+    const auto inner = [&] {
+        auto builder = PacketBuilder().eth(kUplink, kFar);
+        return (v6 ? builder.ipv6(remote, pod) : builder.ipv4(remote, pod)).udp(5000, 53).payload(40).build();
+    };
+    const auto outer = [&](std::uint32_t vni) {
+        return wire().ipv4("172.18.0.3", "172.18.0.2").udp(45000, 8472).vxlan(vni).raw(inner()).build();
+    };
+    EXPECT_EQ(datapath.run("cil_from_netdev", outer(3001), "eth0").return_value, kPass);
+    // As if the device's hook had decided: a flow that came through the tunnel.
+    EXPECT_EQ(datapath.run("cil_from_netdev", inner(), "eth0").return_value, kRedirect);
+    auto entry = *datapath.find_flow(remote, pod, 5000, 53, IPPROTO_UDP);
+    const bool remote_low = *IpAddress::parse(remote) < *IpAddress::parse(pod);
+    entry.half[remote_low ? 0 : 1].ifindex_in = ifindex("cilium_vxlan");
+    datapath.put_flow_update(remote, pod, 5000, 53, IPPROTO_UDP, entry);
+    const auto out = datapath.run("cil_from_netdev", outer(3001), "eth0");
+    EXPECT_EQ(out.return_value, kRedirect);
+    ASSERT_EQ(out.packet_out.size(), inner().size());
+    EXPECT_EQ(MacAddress::from_bytes(out.packet_out.data()), Datapath::pod_mac(1));
+    EXPECT_EQ(static_cast<int>(out.packet_out[12]), v6 ? 0x86 : 0x08);
+    EXPECT_EQ(static_cast<int>(out.packet_out[ETH_HLEN + (v6 ? 7 : 8)]), 63);
+    if (!v6) {
+        EXPECT_EQ(PacketBuilder::checksum(out.packet_out.data() + ETH_HLEN, 20), 0);
+    }
+    // Another identity than the one decided upon: not replayed.
+    EXPECT_EQ(datapath.run("cil_from_netdev", outer(3002), "eth0").return_value, kPass);
+    // Truncated at every length: never out of bounds, never delivered half.
+    const Bytes whole = outer(3001);
+    for (std::size_t size = ETH_HLEN + 20; size < whole.size(); ++size) {
+        const Bytes cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
+        const auto verdict = datapath.run("cil_from_netdev", cut, "eth0").return_value;
+        EXPECT_TRUE(verdict == kPass || verdict == kDrop || verdict == kRedirect) << size;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, Decapsulation, testing::Bool(),
+                         [](const auto& info) { return info.param ? "IPv6" : "IPv4"; });
+
+TEST(Host, NodeToLocalPodAndToRemotePod) {
+    Datapath datapath("host", {.tunnel = true});
+    const auto to_local = PacketBuilder().eth(kUplink, kFar).ipv4("10.0.1.254", "10.0.1.1").tcp(40000, 80, tcp::kSyn).build();
+    EXPECT_EQ(datapath.run("cil_from_host", to_local, "cilium_host").return_value, kRedirect);
+    EXPECT_EQ(datapath.find_flow("10.0.1.254", "10.0.1.1", 40000, 80, IPPROTO_TCP)->identity_src, 1U);
+    const auto to_remote = PacketBuilder().eth(kUplink, kFar).ipv4("10.0.1.254", "10.0.2.1").tcp(40000, 80, tcp::kSyn).build();
+    const auto out = datapath.run("cil_from_host", to_remote, "cilium_host");
+    EXPECT_EQ(out.return_value, kRedirect);
+    ASSERT_EQ(out.packet_out.size(), to_remote.size() + 50);
+    // On the wire the host is a remote node.
+    EXPECT_EQ(static_cast<int>(out.packet_out[ETH_HLEN + 20 + 8 + 6]), 6);
+}
+
+TEST(Host, AStaleAddressIsDroppedWithItsReason) {
+    Datapath datapath("host");
+    EXPECT_EQ(datapath.run("cil_from_host", PacketBuilder().eth(kUplink, kFar).ipv4("10.0.1.254", "10.0.1.77").udp(1, 2).build(),
+                           "cilium_host").return_value,
+              kDrop);
+    EXPECT_EQ(datapath.counted(DROP_UNROUTABLE, METRIC_INGRESS), 1U);
+}
+
+TEST(ToNetdev, DecidedPacketsPassUncounted) {
+    Datapath datapath("netdev");
+    const auto packet = wire().ipv4("10.0.1.1", "192.0.2.1").udp(1, 2).build();
+    EXPECT_EQ(datapath.run("cil_to_netdev", packet, "eth0", 1, 0x0300).return_value, kPass);
+    EXPECT_EQ(datapath.counted(FORWARDED, METRIC_EGRESS), 0U);
+    EXPECT_EQ(datapath.run("cil_to_netdev", packet, "eth0").return_value, kPass);
+    EXPECT_EQ(datapath.counted(FORWARDED, METRIC_EGRESS), 1U);
+}
+
+}  // namespace
+}  // namespace axo::test
