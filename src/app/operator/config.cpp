@@ -1,0 +1,354 @@
+#include "app/operator/config.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+
+#include "base/file.h"
+#include "model/names.h"
+
+namespace axo {
+namespace {
+
+#ifndef AXO_VERSION
+#define AXO_VERSION "0.1.0"
+#endif
+
+struct Option {
+    const char* key;
+    const char* default_text;
+    const char* help;
+    bool boolean;  // "--key" alone means true
+    bool list;     // may be given several times
+    // Stores the value, or says what would have been accepted.
+    std::function<Status(OperatorConfig&, const std::string&)> parse;
+};
+
+std::unexpected<Error> accepted(std::string what) { return fail(Code::kInvalidArgument, std::move(what)); }
+
+Result<bool> parse_bool(const std::string& text) {
+    for (const char* yes : {"true", "True", "TRUE", "t", "1"}) {
+        if (text == yes) return true;
+    }
+    for (const char* no : {"false", "False", "FALSE", "f", "0", ""}) {
+        if (text == no) return false;
+    }
+    return accepted("true or false");
+}
+
+Result<std::int64_t> parse_number(std::string_view text, std::int64_t low, std::int64_t high) {
+    std::int64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc{} || end != text.data() + text.size() || number < low || number > high) {
+        return accepted("a number from " + std::to_string(low) + " to " + std::to_string(high));
+    }
+    return number;
+}
+
+// Go's syntax: "1h2m3.5s", "100ms", "0".
+Result<Duration> parse_duration(std::string_view text) {
+    const auto wrong = [] { return accepted("a duration such as 15s, 5m0s, 1h30m or 0"); };
+    if (text == "0") return Duration{0};
+    if (text.empty()) return wrong();
+    double total = 0;
+    while (!text.empty()) {
+        double amount = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), amount, std::chars_format::fixed);
+        if (error != std::errc{} || amount < 0) return wrong();
+        text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+        const std::size_t unit_length = std::min(text.find_first_of("0123456789."), text.size());
+        const std::string_view unit = text.substr(0, unit_length);
+        text.remove_prefix(unit_length);
+        if (unit == "ns") total += amount;
+        else if (unit == "us" || unit == "µs") total += amount * 1e3;
+        else if (unit == "ms") total += amount * 1e6;
+        else if (unit == "s") total += amount * 1e9;
+        else if (unit == "m") total += amount * 60e9;
+        else if (unit == "h") total += amount * 3600e9;
+        else return wrong();
+    }
+    if (total > 9e18) return wrong();
+    return Duration{static_cast<Duration::rep>(total)};
+}
+
+std::vector<std::string> split(std::string_view text, std::string_view separators) {
+    std::vector<std::string> words;
+    while (true) {
+        const std::size_t start = text.find_first_not_of(separators);
+        if (start == std::string_view::npos) return words;
+        text.remove_prefix(start);
+        const std::size_t end = std::min(text.find_first_of(separators), text.size());
+        words.emplace_back(text.substr(0, end));
+        text.remove_prefix(end);
+    }
+}
+
+template <class Field>
+auto boolean(Field field) {
+    return [field](OperatorConfig& config, const std::string& text) -> Status {
+        TRY_ASSIGN(field(config), parse_bool(text));
+        return {};
+    };
+}
+template <class Field>
+auto duration(Field field, Duration least) {
+    return [field, least](OperatorConfig& config, const std::string& text) -> Status {
+        TRY_ASSIGN(const Duration value, parse_duration(text));
+        if (value < least) return accepted("a duration of at least " + std::to_string(least / std::chrono::milliseconds(1)) + "ms");
+        field(config) = value;
+        return {};
+    };
+}
+template <class Field>
+auto number(Field field, std::int64_t low, std::int64_t high) {
+    return [=](OperatorConfig& config, const std::string& text) -> Status {
+        TRY_ASSIGN(const std::int64_t value, parse_number(text, low, high));
+        field(config) = static_cast<std::remove_reference_t<decltype(field(config))>>(value);
+        return {};
+    };
+}
+template <class Field>
+auto cidrs(Field field) {
+    return [field](OperatorConfig& config, const std::string& text) -> Status {
+        std::vector<Prefix> all;
+        for (const std::string& word : split(text, ", \t\n")) {
+            const auto cidr = Prefix::parse_cidr(word);
+            if (!cidr) return accepted("CIDRs without host bits, separated by commas; not so: \"" + word + "\"");
+            all.push_back(*cidr);
+        }
+        field(config) = std::move(all);
+        return {};
+    };
+}
+
+Status parse_listen(OperatorConfig& config, const std::string& text) {
+    config.api.reset();
+    if (text.empty()) return {};
+    const auto wrong = [] { return accepted("address:port such as 127.0.0.1:9234, [::1]:9234 or :9234; empty: off"); };
+    const std::size_t colon = text.rfind(':');
+    if (colon == std::string::npos) return wrong();
+    const auto port = parse_number(std::string_view(text).substr(colon + 1), 1, 65535);
+    if (!port) return wrong();
+    std::string host = text.substr(0, colon);
+    if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+    if (host == "localhost") host = "127.0.0.1";
+    OperatorConfig::Listen listen;
+    listen.port = static_cast<std::uint16_t>(*port);
+    if (!host.empty()) {
+        const auto address = IpAddress::parse(host);
+        if (!address) return wrong();
+        listen.address = *address;
+    }
+    config.api = listen;
+    return {};
+}
+
+Status parse_log_options(OperatorConfig& config, const std::string& text) {
+    for (const std::string& word : split(text, ", \t\n")) {
+        if (word == "format=json" || word == "format=json-ts") config.log_format = LogFormat::kJson;
+        else if (word == "format=text" || word == "format=text-ts") config.log_format = LogFormat::kText;
+        else if (word == "level=debug") config.log_level = LogLevel::kDebug;
+        else if (word == "level=info") config.log_level = LogLevel::kInfo;
+        else if (word == "level=warn" || word == "level=warning") config.log_level = LogLevel::kWarn;
+        else if (word == "level=error") config.log_level = LogLevel::kError;
+        else return accepted("format=text, format=json, level=debug, level=info, level=warn, level=error; not so: \"" + word + "\"");
+    }
+    return {};
+}
+
+const std::vector<Option>& options() {
+    using C = OperatorConfig;
+    using std::chrono::milliseconds;
+    using std::chrono::seconds;
+    static const std::vector<Option> all = {
+        {"object-store", "kubernetes:", "Where cluster state lives: dir:/path", false, false,
+         [](C& c, const std::string& text) -> Status {
+             if (text.empty()) return accepted("dir:/path or kubernetes:");
+             c.object_store = text;
+             return {};
+         }},
+        {"cluster-name", "default", "Name of the cluster", false, false,
+         [](C& c, const std::string& text) -> Status {
+             if (!is_dns_label(text)) return accepted(std::string(kDnsLabelRule));
+             c.cluster_name = text;
+             return {};
+         }},
+        {"ipam", "cluster-pool", "Who assigns pod CIDRs: cluster-pool (this operator) or kubernetes", false, false,
+         [](C& c, const std::string& text) -> Status {
+             if (text != "cluster-pool" && text != "kubernetes") return accepted("cluster-pool, kubernetes");
+             c.ipam = text;
+             return {};
+         }},
+        {"enable-ipv4", "true", "Assign IPv4 pod CIDRs", true, false, boolean([](C& c) -> bool& { return c.ipv4; })},
+        {"enable-ipv6", "false", "Assign IPv6 pod CIDRs", true, false, boolean([](C& c) -> bool& { return c.ipv6; })},
+        {"cluster-pool-ipv4-cidr", "10.0.0.0/8", "IPv4 CIDRs to cut pod CIDRs from", false, true,
+         cidrs([](C& c) -> std::vector<Prefix>& { return c.cluster_pool.ipv4_cidrs; })},
+        {"cluster-pool-ipv4-mask-size", "24", "Prefix length of a node's IPv4 pod CIDR", false, false,
+         number([](C& c) -> int& { return c.cluster_pool.ipv4_mask_size; }, 1, 32)},
+        {"cluster-pool-ipv6-cidr", "fd00::/104", "IPv6 CIDRs to cut pod CIDRs from", false, true,
+         cidrs([](C& c) -> std::vector<Prefix>& { return c.cluster_pool.ipv6_cidrs; })},
+        {"cluster-pool-ipv6-mask-size", "120", "Prefix length of a node's IPv6 pod CIDR", false, false,
+         number([](C& c) -> int& { return c.cluster_pool.ipv6_mask_size; }, 1, 128)},
+        {"identity-gc-interval", "15m0s", "Interval of identity garbage collection; 0: off", false, false,
+         duration([](C& c) -> Duration& { return c.identity_gc_interval; }, Duration{0})},
+        {"identity-heartbeat-timeout", "30m0s", "How long an identity lives without a user", false, false,
+         duration([](C& c) -> Duration& { return c.identity_heartbeat_timeout; }, milliseconds(1))},
+        {"identity-gc-rate-interval", "1m0s", "Interval that identity-gc-rate-limit counts for", false, false,
+         duration([](C& c) -> Duration& { return c.identity_gc_rate_interval; }, milliseconds(1))},
+        {"identity-gc-rate-limit", "2500", "Identities removed per identity-gc-rate-interval at most", false, false,
+         number([](C& c) -> std::size_t& { return c.identity_gc_rate_limit; }, 1, 1'000'000)},
+        {"cilium-endpoint-gc-interval", "5m0s", "Interval of CiliumEndpoint garbage collection; 0: off", false, false,
+         duration([](C& c) -> Duration& { return c.endpoint_gc_interval; }, Duration{0})},
+        {"nodes-gc-interval", "5m0s", "Interval of CiliumNode garbage collection; 0: off", false, false,
+         duration([](C& c) -> Duration& { return c.nodes_gc_interval; }, Duration{0})},
+        {"k8s-namespace", "kube-system", "Namespace of the operator's lease", false, false,
+         [](C& c, const std::string& text) -> Status {
+             if (!is_dns_label(text)) return accepted(std::string(kDnsLabelRule));
+             c.lease.lease.name_space = text;
+             return {};
+         }},
+        {"leader-election-lease-duration", "15s", "A candidate takes over when the leader was silent for so long", false, false,
+         duration([](C& c) -> Duration& { return c.lease.lease_duration; }, seconds(1))},
+        {"leader-election-renew-deadline", "10s", "The leader gives up when it could not renew for so long", false, false,
+         duration([](C& c) -> Duration& { return c.lease.renew_deadline; }, milliseconds(100))},
+        {"leader-election-retry-period", "2s", "Interval of attempts to get or renew the lease", false, false,
+         duration([](C& c) -> Duration& { return c.lease.retry_period; }, milliseconds(50))},
+        {"operator-api-serve-addr", "127.0.0.1:9234", "Where the API (/healthz) listens; empty: off", false, false, parse_listen},
+        {"log-opt", "", "format=text|json, level=debug|info|warn|error", false, true, parse_log_options},
+        {"debug", "false", "Log at level debug", true, false,
+         [](C& c, const std::string& text) -> Status {
+             TRY_ASSIGN(const bool debug, parse_bool(text));
+             if (debug) c.log_level = LogLevel::kDebug;
+             return {};
+         }},
+    };
+    return all;
+}
+
+constexpr char kEmptyValue = '\x01';
+
+std::string environment_name(std::string key) {
+    for (char& c : key) c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    return "CILIUM_" + key;
+}
+
+// What the command line says, key to value, and whether it only asks for a text.
+Status read_arguments(int argc, const char* const* argv, std::map<std::string, std::string>& given, std::string& config_dir,
+                      std::optional<std::string>& print) {
+    try {
+        CLI::App app("The operator of an Axoneme cluster: pod CIDRs and garbage collection; one leader works, others stand by",
+                     "axoneme-operator");
+        app.set_version_flag("--version", "axoneme-operator " AXO_VERSION);
+        std::map<std::string, std::vector<std::string>> values;
+        app.add_option("--config-dir", config_dir, "Directory with one file per key");
+        for (const Option& option : options()) {
+            std::string help = option.help;
+            if (*option.default_text != '\0') help += std::string(" [").append(option.default_text).append("]");
+            auto* added = app.add_option(std::string("--") + option.key, values[option.key], help);
+            if (option.boolean) added->expected(0, 1)->default_str("true");
+            else added->expected(1);
+            added->multi_option_policy(option.list ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
+        }
+        // "--key=" would make CLI11 take the next argument for the value.
+        std::vector<std::string> arguments;  // last first, as CLI11 wants them
+        for (int i = argc - 1; i > 0; --i) {
+            const std::string_view argument = argv[i];
+            arguments.emplace_back(argument);
+            if (argument.starts_with("--") && argument.ends_with('=')) arguments.back() += kEmptyValue;
+        }
+        try {
+            app.parse(std::move(arguments));
+        } catch (const CLI::CallForHelp&) {
+            print = app.help();
+            return {};
+        } catch (const CLI::CallForVersion&) {
+            print = app.version() + "\n";
+            return {};
+        }
+        for (const Option& option : options()) {
+            if (app.count(std::string("--") + option.key) == 0) continue;
+            std::string joined;
+            for (const std::string& value : values[option.key]) joined += (joined.empty() ? "" : ",") + value;
+            if (joined.empty() && option.boolean) joined = "true";
+            std::erase(joined, kEmptyValue);
+            given[option.key] = joined;
+        }
+        return {};
+    } catch (const std::exception& error) {
+        return fail(Code::kInvalidArgument, std::string(error.what()) + "; accepted: the flags that axoneme-operator --help lists");
+    }
+}
+
+Status read_config_dir(const std::string& directory, std::map<std::string, std::string>& found) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(directory, error)) {
+        return fail(Code::kNotFound, "config-dir: \"" + directory + "\"; accepted: a directory with one file per key");
+    }
+    // Keys of the agent share the directory: only ours are looked at.
+    for (const Option& option : options()) {
+        const std::filesystem::path path = std::filesystem::path(directory) / option.key;
+        if (!std::filesystem::exists(path, error)) continue;
+        TRY_ASSIGN(std::string text, read_file(path));
+        while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+        found[option.key] = std::move(text);
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<OperatorInvocation> parse_operator_config(int argc, const char* const* argv,
+                                                 const std::map<std::string, std::string>& environment) {
+    OperatorInvocation invocation;
+    OperatorConfig& config = invocation.config;
+    std::map<std::string, std::string> given;
+    std::string config_dir;
+    TRY(read_arguments(argc, argv, given, config_dir, invocation.print));
+    if (invocation.print) return invocation;
+    if (const auto found = environment.find("CILIUM_CONFIG_DIR"); config_dir.empty() && found != environment.end()) {
+        config_dir = found->second;
+    }
+    std::map<std::string, std::string> from_directory;
+    if (!config_dir.empty()) TRY(read_config_dir(config_dir, from_directory));
+
+    std::string errors;
+    const auto complain = [&errors](const std::string& text) { errors += (errors.empty() ? "" : "\n") + text; };
+    for (const Option& option : options()) {
+        std::string value = option.default_text;
+        std::string source = "--" + std::string(option.key);
+        if (const auto flag = given.find(option.key); flag != given.end()) {
+            value = flag->second;
+        } else if (const auto variable = environment.find(environment_name(option.key)); variable != environment.end()) {
+            value = variable->second;
+            source = variable->first;
+        } else if (const auto file = from_directory.find(option.key); file != from_directory.end()) {
+            value = file->second;
+            source = config_dir + "/" + option.key;
+        }
+        if (auto done = option.parse(config, value); !done) {
+            complain(source + ": \"" + value + "\"; accepted: " + done.error().message);
+        }
+    }
+    if (!config.ipv4) config.cluster_pool.ipv4_cidrs.clear();
+    if (!config.ipv6) config.cluster_pool.ipv6_cidrs.clear();
+    if (!config.ipv4 && !config.ipv6) complain("--enable-ipv4, --enable-ipv6: both false; accepted: at least one of them true");
+    if (config.ipam == "cluster-pool") {
+        if (config.ipv4 && config.cluster_pool.ipv4_cidrs.empty()) {
+            complain("--cluster-pool-ipv4-cidr: empty; accepted: at least one CIDR while enable-ipv4 is true");
+        }
+        if (config.ipv6 && config.cluster_pool.ipv6_cidrs.empty()) {
+            complain("--cluster-pool-ipv6-cidr: empty; accepted: at least one CIDR while enable-ipv6 is true");
+        }
+        if (auto pool = ClusterPool::create(config.cluster_pool); !pool) complain("--" + pool.error().message);
+    }
+    if (config.lease.lease_duration <= config.lease.renew_deadline || config.lease.renew_deadline <= config.lease.retry_period) {
+        complain(
+            "--leader-election-lease-duration, --leader-election-renew-deadline, --leader-election-retry-period: "
+            "accepted: each longer than the next");
+    }
+    if (!errors.empty()) return fail(Code::kInvalidArgument, std::move(errors));
+    return invocation;
+}
+
+}  // namespace axo

@@ -1,0 +1,56 @@
+// The operator's configuration: Cilium's flag names, from the command line, the environment (CILIUM_*) and
+// --config-dir (one file per key), in this order of precedence. All mistakes are reported together.
+// Thread: main's; immutable once made.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/result.h"
+#include "features/ipam/cluster_pool.h"
+#include "io/lease.h"
+
+namespace axo {
+
+struct OperatorConfig {
+    std::string object_store = "kubernetes:";
+    std::string cluster_name = "default";
+    std::string ipam = "cluster-pool";
+    bool ipv4 = true;
+    bool ipv6 = false;
+    ClusterPoolConfig cluster_pool;  // only the enabled families
+
+    Duration identity_gc_interval = std::chrono::minutes(15);
+    Duration identity_heartbeat_timeout = std::chrono::minutes(30);
+    Duration identity_gc_rate_interval = std::chrono::minutes(1);
+    std::size_t identity_gc_rate_limit = 2500;
+    Duration endpoint_gc_interval = std::chrono::minutes(5);
+    Duration nodes_gc_interval = std::chrono::minutes(5);
+
+    LeaseConfig lease;  // without identity
+
+    // Where the API listens; no value: nowhere. An unset address means every one.
+    struct Listen {
+        IpAddress address;
+        std::uint16_t port = 0;
+    };
+    std::optional<Listen> api;
+
+    LogLevel log_level = LogLevel::kInfo;
+    LogFormat log_format = LogFormat::kText;
+};
+
+// What main does with the arguments: run with a configuration, or print a text and leave.
+struct OperatorInvocation {
+    OperatorConfig config;
+    std::optional<std::string> print;  // --help, --version
+};
+
+// environment: as in environ, name to value.
+Result<OperatorInvocation> parse_operator_config(int argc, const char* const* argv,
+                                                 const std::map<std::string, std::string>& environment);
+
+}  // namespace axo

@@ -1,0 +1,114 @@
+#include "app/operator/operator.h"
+
+#include "base/log.h"
+#include "io/event_recorder.h"
+#include "io/resources.h"
+#include "model/time.h"
+
+namespace axo {
+namespace {
+
+const Logger& log() {
+    static const Logger logger("operator");
+    return logger;
+}
+
+Json controller_json(const ControllerStatus& status) {
+    Json json = {{"name", status.name},
+                 {"success-count", status.success_count},
+                 {"failure-count", status.failure_count},
+                 {"consecutive-failure-count", status.consecutive_failures}};
+    if (status.success_count > 0) json["last-success-timestamp"] = format_time(status.last_success);
+    if (status.failure_count > 0) {
+        json["last-failure-timestamp"] = format_time(status.last_failure);
+        json["last-failure-msg"] = status.last_error;
+    }
+    return json;
+}
+
+}  // namespace
+
+// In the order of dependence: what is destroyed first depends on what is destroyed after it.
+struct Operator::Duties {
+    OperatorTables tables;
+    EventRecorder events;
+    NodeGc nodes;
+    EndpointGc endpoints;
+    IdentityGc identities;
+    std::unique_ptr<PodCidrController> pod_cidrs;
+
+    Duties(EventLoop& loop, ObjectStore& store, ControllerRegistry& registry, const OperatorConfig& config)
+        : tables(loop, store),
+          events(loop, store, "cilium-operator"),
+          nodes(loop, registry, store, tables, {.interval = config.nodes_gc_interval}),
+          endpoints(loop, registry, store, tables, {.interval = config.endpoint_gc_interval}),
+          identities(loop, registry, store, tables,
+                     {.interval = config.identity_gc_interval,
+                      .heartbeat_timeout = config.identity_heartbeat_timeout,
+                      .rate_interval = config.identity_gc_rate_interval,
+                      .rate_limit = config.identity_gc_rate_limit}) {
+        if (config.ipam != "cluster-pool") return;
+        auto pool = ClusterPool::create(config.cluster_pool);
+        if (!pool) {  // the configuration was validated: a bug
+            log().error("pod CIDRs are not assigned", {pool.error()});
+            return;
+        }
+        pod_cidrs = std::make_unique<PodCidrController>(
+            loop, registry, store, tables.cilium_nodes, std::move(*pool),
+            [this](const CiliumNode& node, const std::string& reason, const std::string& message) {
+                events.warning(resources::kCiliumNode, node.metadata, reason, message);
+            });
+    }
+};
+
+Operator::Operator(EventLoop& loop, ObjectStore& store, const OperatorConfig& config, const std::string& candidate)
+    : loop_(loop), store_(store), config_(config), fenced_(store, [this] { return election_ && election_->is_leader(); }) {
+    LeaseConfig lease = config.lease;
+    lease.identity = candidate;
+    election_ = std::make_unique<LeaderElection>(
+        loop, store, lease,
+        LeaderElection::Callbacks{
+            .started_leading =
+                [this] {
+                    log().info("leading", {{"ipam", config_.ipam}, {"store", store_.describe()}});
+                    duties_ = std::make_unique<Duties>(loop_, fenced_, registry_, config_);
+                },
+            .stopped_leading =
+                [this] {
+                    log().warn("lease lost: standing by");
+                    duties_.reset();
+                }});
+}
+
+// The duties end before the lease is released: a successor must not meet them.
+Operator::~Operator() { duties_.reset(); }
+
+const PodCidrController* Operator::pod_cidrs() const { return duties_ ? duties_->pod_cidrs.get() : nullptr; }
+
+Json Operator::status() const {
+    Json json = {{"leader", is_leader()}, {"holder", election_->holder()}, {"store", store_.describe()}};
+    json["controllers"] = Json::array();
+    for (const ControllerStatus& status : registry_.all()) json["controllers"].push_back(controller_json(status));
+    if (const PodCidrController* controller = pod_cidrs()) {
+        const auto& counters = controller->counters();
+        json["pod-cidrs"] = {{"reconciled", controller->started()},
+                             {"unchanged-at-start", counters.unchanged_at_start},
+                             {"written", counters.written},
+                             {"failed", counters.failed}};
+    }
+    return json;
+}
+
+void Operator::handle(const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
+    if (request.method != "GET") {
+        responder->send({405, "accepted: GET\n", "text/plain", {{"Allow", "GET"}}});
+    } else if (request.path == "/healthz" || request.path == "/v1/healthz") {
+        responder->send({200, "ok", "text/plain", {}});
+    } else if (request.path == "/v1/status") {
+        responder->send({200, json_text(status()), "application/json", {}});
+    } else {
+        responder->send({404, "accepted: /healthz, /v1/healthz, /v1/status\n", "text/plain", {}});
+    }
+}
+
+}  // namespace axo

@@ -1,0 +1,49 @@
+// Operator: candidacy for the lease, and the duties of whoever holds it.
+//
+// Without the lease it does nothing but wait; with it, it owns the duties (pod CIDRs, garbage collection)
+// and drops them when the lease is lost. Destroying it releases the lease. Thread: the loop's only.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "app/operator/config.h"
+#include "app/operator/fenced_store.h"
+#include "features/ipam/pod_cidr_controller.h"
+#include "features/operator/endpoint_gc.h"
+#include "features/operator/identity_gc.h"
+#include "features/operator/node_gc.h"
+#include "io/http.h"
+
+namespace axo {
+
+class Operator {
+public:
+    // candidate: unique among all candidates.
+    Operator(EventLoop& loop, ObjectStore& store, const OperatorConfig& config, const std::string& candidate);
+    ~Operator();
+    Operator(const Operator&) = delete;
+    Operator& operator=(const Operator&) = delete;
+
+    [[nodiscard]] bool is_leader() const { return duties_ != nullptr; }
+    // The duty's state while leading; nullptr otherwise, or when the IPAM mode has none.
+    [[nodiscard]] const PodCidrController* pod_cidrs() const;
+
+    // GET /healthz and /v1/healthz: 200 "ok"; /v1/status: leadership, controllers and counters.
+    void handle(const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder);
+
+private:
+    struct Duties;
+    [[nodiscard]] Json status() const;
+
+    EventLoop& loop_;
+    ObjectStore& store_;
+    const OperatorConfig& config_;
+    FencedStore fenced_;
+    ControllerRegistry registry_;
+    std::unique_ptr<Duties> duties_;
+    std::unique_ptr<LeaderElection> election_;
+};
+
+}  // namespace axo
