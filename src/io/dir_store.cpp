@@ -351,7 +351,18 @@ void DirStore::deliver(const std::shared_ptr<WatchState>& watch) {
         } else {
             if (known != watch->known.end() && known->second == entry->revision) continue;
             watch->known.insert_or_assign(key, entry->revision);
-            if (watch->handler.upserted) watch->handler.upserted(key, entry->object());
+            if (watch->handler.upserted) {
+                const Json object = entry->object();
+                try {
+                    watch->handler.upserted(key, object);
+                } catch (const Json::exception& error) {
+                    // A handler that trips over an odd object is a bug of ours; it must not cost the process.
+                    if (watch->ended) return;
+                    const auto failure = fail(Code::kInternal, std::string("cannot be used: ") + error.what()).error();
+                    log_.error("Handling an object failed", {{"object", watch->type->kind + " " + key.to_string()}, failure});
+                    if (watch->handler.rejected) watch->handler.rejected(watch->type->kind + " " + key.to_string(), failure);
+                }
+            }
         }
         if (watch->ended) return;
     }

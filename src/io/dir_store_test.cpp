@@ -221,6 +221,22 @@ TEST_F(DirStoreTest, CallbacksMayUseTheStoreAndEndTheirWatch) {
     end.reset();
 }
 
+TEST_F(DirStoreTest, AHandlerThatTripsCostsOnlyItsObject) {
+    ASSERT_TRUE(store->create(resources::kPod, pod("a")));
+    ASSERT_TRUE(store->create(resources::kPod, pod("b")));
+    Log log;
+    auto handler = log.handler();
+    handler.upserted = [&](const ObjectKey& key, const Json& object) {
+        if (key.name == "a") static_cast<void>(object["spec"]["nodeName"].get<int>());
+        log.lines.push_back("+" + key.to_string());
+    };
+    const auto watch = store->watch(resources::kPod, handler);
+    settle();
+    EXPECT_EQ(log.count("+shop/b"), 1U);
+    EXPECT_EQ(log.count("synced"), 1U);
+    EXPECT_TRUE(log.complaint("").starts_with("!Pod shop/a: cannot be used")) << log.complaint("");
+}
+
 TEST_F(DirStoreTest, HandWrittenFilesAnywhereAreReadAndFollowed) {
     Log log;
     const auto watch = store->watch(resources::kNode, log.handler());

@@ -85,7 +85,7 @@ TEST_F(LeaseTest, OneLeadsAndTheOtherTakesOverWhenItIsReleased) {
     EXPECT_LT(spec["acquireTime"], spec["renewTime"]);
     a.election.reset();
     EXPECT_EQ(lease(a)["spec"]["holderIdentity"], "");
-    EXPECT_LT(until([&] { return b.leads(); }), 400ms);
+    EXPECT_LT(until([&] { return b.leads(); }), 900ms);
     EXPECT_EQ(lease(b)["spec"]["leaseTransitions"], 1);
     EXPECT_EQ(a.started, 1);
     EXPECT_EQ(a.stopped, 0);
@@ -102,7 +102,7 @@ TEST_F(LeaseTest, ADeadHolderIsReplacedAfterTheDurationWhateverItsClockSaid) {
         b.run();
         const auto took = until([&] { return b.leads(); });
         EXPECT_GE(took, 900ms);
-        EXPECT_LT(took, 2500ms);
+        EXPECT_LT(took, 4s);
         EXPECT_EQ(lease(b)["spec"]["leaseTransitions"], 5);
         b.election.reset();
         ASSERT_TRUE(b.store->remove(resources::kLease, b.config.lease));
@@ -115,7 +115,7 @@ TEST_F(LeaseTest, AHolderThatComesBackUnderItsNameContinues) {
     ASSERT_TRUE(a.store->create(resources::kLease, {{"metadata", {{"name", a.config.lease.name}, {"namespace", a.config.lease.name_space}}},
                                                     {"spec", {{"holderIdentity", "a"}, {"leaseDurationSeconds", 15}, {"acquireTime", now}, {"renewTime", now}}}}));
     a.run();
-    EXPECT_LT(until([&] { return a.leads(); }), 500ms);
+    EXPECT_LT(until([&] { return a.leads(); }), 5s);
     EXPECT_EQ(lease(a)["spec"]["acquireTime"], now);
 }
 
@@ -127,7 +127,7 @@ TEST_F(LeaseTest, ALeaderWhoseLeaseIsTakenSaysSoAtOnce) {
     Json stolen = lease(thief);
     stolen["spec"]["holderIdentity"] = "thief";
     ASSERT_TRUE(thief.store->update(resources::kLease, stolen));
-    EXPECT_LT(until([&] { return a.stopped == 1; }), 300ms);
+    EXPECT_LT(until([&] { return a.stopped == 1; }), 800ms);
     EXPECT_FALSE(a.leads());
     until([&] { return a.started == 2; });  // the thief does not renew
 }

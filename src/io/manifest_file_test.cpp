@@ -89,6 +89,17 @@ TEST(ManifestFile, JsonFilesStayJson) {
     EXPECT_TRUE(text.starts_with("{\n  \"apiVersion\": \"v1\""));
 }
 
+TEST(ManifestFile, EndlessNestingIsRefused) {
+    const std::string deep = R"({"apiVersion":"v1","kind":"Node","metadata":{"name":"n1"},"spec":)" + std::string(200'000, '[') + std::string(200'000, ']') + "}";
+    for (const bool is_json : {true, false}) {
+        const auto file = ManifestFile::parse(deep, is_json);
+        ASSERT_EQ(file.documents().size(), 1U);
+        EXPECT_FALSE(file.documents()[0].good);
+    }
+    const auto fine = ManifestFile::parse(R"({"apiVersion":"v1","kind":"Node","metadata":{"name":"n1"},"spec":"[[\"[["})", true);
+    EXPECT_TRUE(fine.documents()[0].good);
+}
+
 TEST(ManifestFile, ContentOnTheSeparatorLineCounts) {
     const auto file = ManifestFile::parse("--- {apiVersion: v1, kind: Node, metadata: {name: n1}}\n--- {apiVersion: v1, kind: Node, metadata: {name: n2}}\n", false);
     ASSERT_EQ(file.documents().size(), 2U);

@@ -55,7 +55,7 @@ TEST_F(ControllerTest, RunsAtItsInterval) {
         },
         10ms);
     run_for(65ms);
-    EXPECT_GE(runs, 3);
+    EXPECT_GE(runs, 2);
     EXPECT_LE(runs, 6);
 }
 
