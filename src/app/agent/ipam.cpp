@@ -41,7 +41,9 @@ Result<AddressPool::Lease> AddressPool::allocate(Family family, const std::strin
     Lease lease;
     const auto one = [&](Family wanted, IpAddress& ip, std::string& uuid) -> Status {
         TRY_ASSIGN(ip, allocator_->allocate(wanted, owner));
-        if (expires) TRY_ASSIGN(uuid, allocator_->expire_after(ip, std::chrono::steady_clock::now() + kExpiration));
+        if (expires) {
+            TRY_ASSIGN(uuid, allocator_->expire_after(ip, std::chrono::steady_clock::now() + kExpiration));
+        }
         return {};
     };
     if (family == Family::kIpv4 && !ipv4_) return fail(Code::kInvalidArgument, "family=ipv4: IPv4 is off (enable-ipv4=false)");

@@ -1,0 +1,82 @@
+// The agent's REST API (Cilium's paths and models) on its unix socket, /healthz on the loopback addresses, and
+// cilium-health's API on health.sock. Handlers read the control plane's tables; they keep no state of their own.
+// Thread: the loop's only.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "app/agent/control_plane.h"
+#include "io/http.h"
+#include "model/json.h"
+
+namespace axo {
+
+class AgentApi {
+public:
+    explicit AgentApi(ControlPlane& plane);
+    // kAlreadyExists: another agent answers there.
+    Status listen();
+
+private:
+    struct Call {
+        const HttpRequest& request;
+        std::shared_ptr<HttpResponder> responder;
+        std::vector<std::string> parameters;  // of the path, in order
+
+        void answer(int status, const Json& body) const;
+        void answer(int status) const;
+        // A JSON string, as Cilium's Error model is.
+        void fail(int status, const std::string& message) const;
+        void fail(const Error& error) const;
+    };
+    using Handler = std::function<void(const Call&)>;
+    struct Route {
+        std::string method;
+        std::vector<std::string> segments;  // "{}": a parameter
+        Handler handler;
+        bool needs_datapath = true;  // else 503 until there is one
+    };
+
+    void add(const std::string& method, const std::string& pattern, Handler handler, bool needs_datapath = true);
+    void dispatch(const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder);
+    void healthz(const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder);
+
+    void add_status_routes();
+    void add_endpoint_routes();
+    void add_ipam_routes();
+    void add_table_routes();
+    void add_health_routes();
+
+    // status.cpp
+    [[nodiscard]] Json brief_status() const;
+    Json status();
+    Json axoneme_status();
+    [[nodiscard]] Json cluster_status() const;
+    [[nodiscard]] Json controllers_json() const;
+    [[nodiscard]] Json configuration() const;
+    [[nodiscard]] Json node_addressing() const;
+    [[nodiscard]] Json node_element(const NodeRow& row) const;
+    // endpoints.cpp
+    [[nodiscard]] Json endpoint_json(const EndpointRow& endpoint) const;
+    [[nodiscard]] Json identity_json(IdentityId id, const LabelSet& labels) const;
+    void create_endpoint(const Call& call);
+    void patch_endpoint(const Call& call);
+    // tables.cpp
+    Result<Json> map_json(const std::string& name);
+    void monitor(const Call& call);
+    // health.cpp
+    [[nodiscard]] Json health_status() const;
+
+    ControlPlane& plane_;
+    std::vector<Route> routes_;
+    HttpServer server_;
+    HttpServer loopback_;
+    HttpServer health_;
+    std::vector<Datapath::MapUsage> map_usage_;
+    std::chrono::steady_clock::time_point map_usage_at_{};
+};
+
+}  // namespace axo

@@ -1,0 +1,534 @@
+#include "app/agent/control_plane.h"
+
+#include <net/if.h>
+
+#include "app/agent/api/api.h"
+#include "app/agent/delete_queue.h"
+#include "base/file.h"
+#include "io/resources.h"
+#include "kernel/netns.h"
+#include "model/node.h"
+
+namespace axo {
+
+namespace {
+
+std::int64_t milliseconds_since(std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::string boot_id() {
+    std::string id = read_file("/proc/sys/kernel/random/boot_id").value_or("");
+    while (!id.empty() && id.back() == '\n') id.pop_back();
+    return id;
+}
+
+}  // namespace
+
+void Rejections::reject(const std::string& where, const Error& error) {
+    const auto [entry, fresh] = all_.insert_or_assign(where, error.message);
+    if (fresh) Logger("agent").warn("Object refused; its previous version stays in force", {{"object", where}, error});
+}
+
+ControlPlane::ControlPlane(EventLoop& loop, Config config, std::chrono::steady_clock::time_point started_at)
+    : loop_(loop), config_(std::move(config)), started_at_(started_at), pool_(loop, config_.ipv4, config_.ipv6) {}
+
+ControlPlane::~ControlPlane() = default;
+
+void ControlPlane::stop() {
+    if (endpoints_) endpoints_->flush_state();
+}
+
+Status ControlPlane::start(std::function<void(const Error&)> fatal) {
+    fatal_ = std::move(fatal);
+    TRY(make_directories(config_.endpoint_state_dir()));
+    TRY_ASSIGN(features_, probe_kernel_features());
+    TRY_ASSIGN(instance_id_, load_instance_id(config_.endpoint_state_dir() / "instance-id"));
+    if (auto state = read_node_state(config_.endpoint_state_dir() / "node.json")) {
+        if (state->name == config_.node_name) {
+            node_state_ = *state;
+            restored_node_ = true;
+        }
+    } else if (state.error().code != Code::kNotFound) {
+        rejections_.reject((config_.endpoint_state_dir() / "node.json").string(), state.error());
+    }
+    TRY(decide_local_addresses());
+    TRY_ASSIGN(store_, open_object_store(config_.object_store, loop_));
+    log_.info("Object store", {{"store", store_->describe()}});
+
+    api_ = std::make_unique<AgentApi>(*this);
+    TRY(api_->listen());
+
+    nodes_ = std::make_unique<NodeManager>(
+        loop_, controllers_, *store_, config_.node_name, config_.cluster_name,
+        NodeManager::Callbacks{
+            .own_changed = [this](const CiliumNode&) { run_datapath_when_possible(); },
+            .synced =
+                [this] {
+                    nodes_synced_ = true;
+                    run_datapath_when_possible();
+                    all_sources_synced();
+                },
+            .rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); },
+            .accepted = [this](const std::string& where) { rejections_.accept(where); },
+            .ask_owner =
+                [this](const CiliumNode& theirs, const std::function<void(bool)>& answer) {
+                    std::vector<IpAddress> addresses;
+                    for (const NodeAddress& address : theirs.addresses) {
+                        if (address.type == node_address::kInternalIp) addresses.push_back(address.ip);
+                    }
+                    auto alive = std::make_shared<bool>(false);
+                    loop_.run_blocking(
+                        [addresses, alive, port = config_.cluster_health_port, own = instance_id_]() -> Status {
+                            *alive = other_agent_answers(addresses, port, own);
+                            return {};
+                        },
+                        [alive, answer](const Status&) { answer(*alive); });
+                },
+            .refused = [this](const std::string& why) { fatal_(Error{Code::kFailedPrecondition, why, 0}); },
+        });
+    waiting_for_ = "CiliumNode " + config_.node_name;
+    nodes_->start();
+    publish_node();
+    if (config_.ipam == "kubernetes") watch_kubernetes_node();
+    return {};
+}
+
+// ipam=kubernetes: the pod CIDRs are Node.spec.podCIDRs, and this agent copies them into its CiliumNode.
+void ControlPlane::watch_kubernetes_node() {
+    kubernetes_node_watch_ = store_->watch(resources::kNode, {.upserted =
+                                                                  [this](const ObjectKey& key, const nlohmann::json& json) {
+                                                                      if (key.name != config_.node_name) return;
+                                                                      const auto node = Node::parse(json);
+                                                                      if (!node) {
+                                                                          rejections_.reject("Node " + key.to_string(), node.error());
+                                                                          return;
+                                                                      }
+                                                                      local_node_.pod_cidrs = node->pod_cidrs;
+                                                                      publish_node();
+                                                                  },
+                                                              .deleted = [](const ObjectKey&) {},
+                                                              .synced = [] {},
+                                                              .rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); }});
+}
+
+// The node's addresses are needed before the datapath can start: they are what the operator and others learn first.
+Status ControlPlane::decide_local_addresses() {
+    DatapathSettings settings = config_.datapath;
+    // Not known yet and not looked at for this.
+    settings.router_ipv4 = IpAddress::v4({169, 254, 0, 1});
+    settings.router_ipv6 = IpAddress::parse("fe80::1").value();
+    TRY_ASSIGN(early_, Datapath::decide(settings, features_));
+    local_node_.name = config_.node_name;
+    local_node_.cluster = config_.cluster_name;
+    local_node_.boot_id = boot_id();
+    local_node_.instance_id = instance_id_;
+    return {};
+}
+
+void ControlPlane::publish_node() {
+    const auto& decisions = datapath_ ? datapath_->decisions() : early_;
+    LocalNode local = local_node_;
+    local.addresses.clear();
+    const auto add = [&](std::string_view type, const IpAddress& ip) {
+        if (ip) local.addresses.push_back({std::string(type), ip});
+    };
+    add(node_address::kInternalIp, decisions.node_ipv4);
+    add(node_address::kInternalIp, decisions.node_ipv6);
+    // Before this agent's datapath runs, an earlier agent's addresses are still true.
+    add(node_address::kCiliumInternalIp, node_state_.router_ipv4);
+    add(node_address::kCiliumInternalIp, node_state_.router_ipv6);
+    local.health_ipv4 = node_state_.health_ipv4;
+    local.health_ipv6 = node_state_.health_ipv6;
+    nodes_->publish(std::move(local));
+}
+
+void ControlPlane::run_datapath_when_possible() {
+    const auto complete = [this](const std::vector<Prefix>& cidrs) {
+        const auto has = [&](Family family) { return std::ranges::any_of(cidrs, [family](const Prefix& p) { return p.family() == family; }); };
+        return (!config_.ipv4 || has(Family::kIpv4)) && (!config_.ipv6 || has(Family::kIpv6));
+    };
+    const std::vector<Prefix> told = nodes_->own() ? nodes_->own()->pod_cidrs : std::vector<Prefix>{};
+    if (datapath_) {
+        if (complete(told) && told != node_state_.pod_cidrs) {
+            if (auto changed = pool_.set_cidrs(told); !changed) {
+                rejections_.reject("CiliumNode " + config_.node_name + " spec.ipam.podCIDRs", changed.error());
+                return;
+            }
+            log_.info("Pod CIDRs of this node changed", {{"podCIDRs", told.front().to_string()}, {"count", told.size()}});
+            node_state_.pod_cidrs = told;
+            write_node_state();
+        }
+        return;
+    }
+    // After a restart what was true before does: nobody waits for a store that is slow or gone.
+    const std::vector<Prefix>& cidrs = complete(told) ? told : node_state_.pod_cidrs;
+    if (!complete(cidrs)) {
+        std::string waiting = "pod CIDRs: the operator has not written spec.ipam.podCIDRs of CiliumNode " + config_.node_name + " yet";
+        if (nodes_->own() && !nodes_->own()->operator_error.empty()) waiting += "; it says: " + nodes_->own()->operator_error;
+        if (waiting != waiting_for_) log_.info("Waiting for " + waiting);
+        waiting_for_ = waiting;
+        return;
+    }
+    if (auto done = run_datapath(cidrs); !done) fatal_(done.error());
+}
+
+Status ControlPlane::reserve_own_addresses() {
+    // The device knows best what other nodes and pods use now.
+    const auto device = netlink_->link("cilium_host");
+    if (device) {
+        if (const auto addresses = netlink_->addresses()) {
+            for (const InterfaceAddress& address : *addresses) {
+                if (address.link != device->index || address.address.is_link_local()) continue;
+                (address.address.is_v4() ? node_state_.router_ipv4 : node_state_.router_ipv6) = address.address;
+            }
+        }
+    }
+    const CiliumNode* own = nodes_->own() ? &*nodes_->own() : nullptr;
+    const auto reserve = [&](Family family, IpAddress& ip, const IpAddress& configured, const IpAddress& published, const char* owner) -> Status {
+        if (configured) {
+            // local-router-ipv4/6 may lie outside the pod CIDRs.
+            (void)pool_.allocate_address(configured, owner);
+            ip = configured;
+            return {};
+        }
+        TRY_ASSIGN(ip, pool_.reserve(family, ip ? ip : published, owner));
+        return {};
+    };
+    const bool health = config_.health_checking && config_.endpoint_health_checking;
+    if (config_.ipv4) {
+        TRY(reserve(Family::kIpv4, node_state_.router_ipv4, config_.router_ipv4, own ? own->address(node_address::kCiliumInternalIp, Family::kIpv4) : IpAddress{}, "router"));
+        if (health) TRY(reserve(Family::kIpv4, node_state_.health_ipv4, {}, own ? own->health_ipv4 : IpAddress{}, "health"));
+    }
+    if (config_.ipv6) {
+        TRY(reserve(Family::kIpv6, node_state_.router_ipv6, config_.router_ipv6, own ? own->address(node_address::kCiliumInternalIp, Family::kIpv6) : IpAddress{}, "router"));
+        if (health) TRY(reserve(Family::kIpv6, node_state_.health_ipv6, {}, own ? own->health_ipv6 : IpAddress{}, "health"));
+    }
+    if (!health) node_state_.health_ipv4 = node_state_.health_ipv6 = {};
+    return {};
+}
+
+Status ControlPlane::run_datapath(const std::vector<Prefix>& pod_cidrs) {
+    TRY_ASSIGN(Netlink netlink, Netlink::open());
+    netlink_ = std::make_unique<Netlink>(std::move(netlink));
+    TRY(pool_.set_cidrs(pod_cidrs));
+    node_state_.name = config_.node_name;
+    node_state_.pod_cidrs = pod_cidrs;
+    TRY(reserve_own_addresses());
+
+    DatapathSettings settings = config_.datapath;
+    settings.owner = config_.cluster_name + "/" + config_.node_name;
+    settings.router_ipv4 = node_state_.router_ipv4;
+    settings.router_ipv6 = node_state_.router_ipv6;
+    TRY_ASSIGN(datapath_, Datapath::start(loop_, controllers_, settings, features_));
+    const DatapathDecisions& decisions = datapath_->decisions();
+
+    port_ = std::make_unique<DatapathPort>(loop_, *datapath_);
+    ipcache_ = std::make_unique<Ipcache>(loop_, controllers_,
+                                         IpcacheSettings{.ipv4 = config_.ipv4,
+                                                         .ipv6 = config_.ipv6,
+                                                         .tunnel = config_.datapath.routing == RoutingMode::kTunnel,
+                                                         .underlay = decisions.underlay_ipv6 ? Family::kIpv6 : Family::kIpv4},
+                                         Ipcache::operations(datapath_->ipcache(), datapath_->generations()));
+    const auto rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); };
+    identities_ = std::make_unique<IdentityManager>(
+        loop_, controllers_, *store_, system_random(),
+        [this](IdentityId id) {
+            return std::ranges::any_of(endpoints_->table().rows(), [id](const auto& entry) { return entry.second.identity == id; });
+        },
+        rejected);
+    TRY_ASSIGN(LabelFilter filter, LabelFilter::create(config_.label_filter));
+    pods_ = std::make_unique<PodLabels>(*store_, config_.node_name, config_.cluster_name, std::move(filter), rejected);
+    endpoints_ = std::make_unique<EndpointManager>(loop_, controllers_,
+                                                   EndpointSettings{.state_dir = config_.endpoint_state_dir(), .identity_grace = config_.identity_change_grace_period},
+                                                   *port_, endpoint_services());
+    TRY_ASSIGN(const std::vector<Link> links, netlink_->links());
+    endpoints_->restore(links);
+    update_host_addresses();
+    start_host_endpoint();
+    start_health_endpoint();
+    endpoints_->set_complete();
+
+    RoutingSettings routing{.ipv4 = config_.ipv4,
+                            .ipv6 = config_.ipv6,
+                            .tunnel = config_.datapath.routing == RoutingMode::kTunnel,
+                            .auto_direct_node_routes = config_.auto_direct_node_routes,
+                            .skip_unreachable = config_.direct_routing_skip_unreachable,
+                            .route_mtu = decisions.route_mtu,
+                            .host_device = datapath_->host_device(),
+                            .router_ipv4 = node_state_.router_ipv4,
+                            .router_ipv6 = node_state_.router_ipv6};
+    TRY_ASSIGN(routing_, RoutingModule::start(loop_, controllers_, nodes_->table(), routing, (config_.endpoint_state_dir() / "routes.json").string()));
+    datapath_->set_change_callback([this, routing]() mutable {
+        routing.route_mtu = datapath_->decisions().route_mtu;
+        routing.host_device = datapath_->host_device();
+        routing_->set_settings(routing);
+        update_host_addresses();
+        publish_node();
+    });
+
+    start_cluster_watches();
+    replay_deletions(50);
+
+    monitor_ = std::make_unique<MonitorHub>(
+        loop_, EventNames{.interface = [this](std::uint32_t index) -> std::string {
+                              auto known = interface_names_.find(index);
+                              if (known == interface_names_.end()) {
+                                  char name[IF_NAMESIZE] = {};
+                                  if (index == 0 || ::if_indextoname(index, name) == nullptr) return "";
+                                  known = interface_names_.emplace(index, name).first;
+                              }
+                              return known->second;
+                          },
+                          .labels = [this](std::uint32_t id) { return identities_->labels_of(IdentityId(id)).to_strings(); },
+                          .pod =
+                              [this](const IpAddress& ip) -> std::string {
+                                  const IpcacheRow* row = ipcache_->table().find(Prefix::host(ip));
+                                  return row == nullptr || row->k8s_namespace.empty() ? "" : row->k8s_namespace + "/" + row->name;
+                              }});
+    // Indices are reused when pods go.
+    endpoint_watch_ = endpoints_->table().watch([this](const std::set<EndpointId>&) { interface_names_.clear(); });
+    if (auto events = datapath_->start_events([hub = monitor_.get()](const flow_event& event) { hub->publish(event); }); !events) {
+        log_.warn("Datapath events are not available", {events.error()});
+    }
+
+    write_node_state();
+    publish_node();
+    if (auto monitor = NetlinkMonitor::open()) {
+        address_monitor_ = std::make_unique<NetlinkMonitor>(std::move(*monitor));
+        address_readable_ = loop_.on_readable(address_monitor_->fd(), [this] {
+            if (!address_monitor_->drain().addresses || address_settle_) return;
+            // Addresses come in bursts; one look at the end is enough.
+            address_settle_ = loop_.after(std::chrono::milliseconds(20), [this] {
+                address_settle_ = {};
+                update_host_addresses();
+            });
+        });
+    } else {
+        log_.warn("Changes of the node's addresses are not noticed", {monitor.error()});
+    }
+    if ((config_.ipv4 && config_.masquerade4) || (config_.ipv6 && config_.masquerade6)) {
+        log_.warn("Masquerading is not available in this version: pods keep their addresses outside the cluster too; set enable-ipv4-masquerade=false and enable-ipv6-masquerade=false");
+    }
+    datapath_ready_ms_ = milliseconds_since(started_at_);
+    waiting_for_ = "the first listing of the object store";
+    if (restored_node_) {
+        // What was there before this start works without the store.
+        store_patience_ = loop_.after(std::chrono::seconds(1), [this] {
+            store_optional_ = true;
+            check_ready();
+        });
+    }
+    all_sources_synced();
+    check_ready();
+    return {};
+}
+
+EndpointServices ControlPlane::endpoint_services() {
+    return {
+        .identity_of = [this](const LabelSet& labels) { return identities_->allocate(labels); },
+        .identity_known = [this](IdentityId id, const LabelSet& labels) { identities_->remember(id, labels); },
+        .claim_addresses = [this](const EndpointRow& endpoint) { return pool_.claim(endpoint); },
+        .release_addresses = [this](const EndpointRow& endpoint) { pool_.release(endpoint); },
+        .row_changed =
+            [this](const EndpointRow& endpoint) {
+                ipcache_->claim("endpoint/" + endpoint.id.to_string(), endpoint_rows(ipcache_->settings(), endpoint));
+                // Failures stay with the reconciler, which retries them and shows them.
+                (void)ipcache_->flush();
+            },
+        .row_removed =
+            [this](const EndpointRow& endpoint) {
+                ipcache_->withdraw("endpoint/" + endpoint.id.to_string());
+                (void)ipcache_->flush();
+            },
+        .pod_labels = [this](const ObjectKey& pod) { return pods_->find(pod); },
+    };
+}
+
+void ControlPlane::start_host_endpoint() {
+    if (endpoints_->find_kind(EndpointKind::kHost) != nullptr) return;
+    EndpointRow host;
+    host.kind = EndpointKind::kHost;
+    host.interface_name = "cilium_host";
+    endpoints_->create(host, [this](const Result<EndpointRow>& made) {
+        if (!made) log_.warn("The host endpoint cannot be made", {made.error()});
+    });
+}
+
+void ControlPlane::start_health_endpoint() {
+    const std::string path = (config_.state_dir / "netns" / "health").string();
+    const EndpointRow* known = endpoints_->find_kind(EndpointKind::kHealth);
+    const DatapathDecisions& decisions = datapath_->decisions();
+    const auto fill = [&](const HealthNamespace& made) {
+        EndpointRow endpoint;
+        endpoint.kind = EndpointKind::kHealth;
+        endpoint.container_interface = kHealthPeer;
+        endpoint.container_netns = path;
+        endpoint.interface_name = kHealthDevice;
+        endpoint.link = made.link;
+        endpoint.mac = made.mac;
+        endpoint.host_mac = made.host_mac;
+        endpoint.ipv4 = node_state_.health_ipv4;
+        endpoint.ipv6 = node_state_.health_ipv6;
+        return endpoint;
+    };
+    if (config_.health_checking && config_.endpoint_health_checking) {
+        auto made = ensure_health_namespace({.path = path,
+                                             .ipv4 = node_state_.health_ipv4,
+                                             .ipv6 = node_state_.health_ipv6,
+                                             .router_ipv4 = node_state_.router_ipv4,
+                                             .router_ipv6 = node_state_.router_ipv6,
+                                             .device_mtu = decisions.device_mtu,
+                                             .route_mtu = decisions.route_mtu});
+        if (!made) {
+            log_.error("The health endpoint cannot be made; other nodes will report it as unreachable", {made.error()});
+        } else {
+            const EndpointRow wanted = fill(*made);
+            if (known != nullptr && (known->link != wanted.link || known->mac != wanted.mac || known->host_mac != wanted.host_mac ||
+                                     known->ipv4 != wanted.ipv4 || known->ipv6 != wanted.ipv6)) {
+                (void)endpoints_->remove(known->id);
+                known = nullptr;
+                // remove() gave the addresses back.
+                if (wanted.ipv4) (void)pool_.allocate_address(wanted.ipv4, "health");
+                if (wanted.ipv6) (void)pool_.allocate_address(wanted.ipv6, "health");
+            }
+            if (known == nullptr) {
+                endpoints_->create(wanted, [this](const Result<EndpointRow>& done) {
+                    if (!done) log_.error("The health endpoint cannot be made", {done.error()});
+                });
+            }
+        }
+    } else if (known != nullptr) {
+        (void)endpoints_->remove(known->id);
+        if (auto removed = remove_health_namespace(path); !removed) log_.warn("Unable to remove the health endpoint", {removed.error()});
+    }
+    if (!config_.health_checking) return;
+
+    auto prober = Prober::create(loop_, config_.ipv4 || early_.node_ipv4, config_.ipv6 || early_.node_ipv6);
+    if (!prober) {
+        log_.error("Nodes are not probed", {prober.error()});
+        return;
+    }
+    health_ = std::make_unique<HealthChecker>(loop_,
+                                              HealthSettings{.ipv4 = config_.ipv4,
+                                                             .ipv6 = config_.ipv6,
+                                                             .endpoints = config_.endpoint_health_checking,
+                                                             .port = config_.cluster_health_port,
+                                                             .instance_id = instance_id_},
+                                              nodes_->table(), std::move(*prober));
+    if (auto listening = health_->listen(); !listening) log_.error("Health probes of other nodes are not answered", {listening.error()});
+    if (config_.endpoint_health_checking) {
+        for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+            if (!(family == Family::kIpv4 ? node_state_.health_ipv4 : node_state_.health_ipv6)) continue;
+            auto listener = listen_in_namespace(path, family, config_.cluster_health_port);
+            Status listening = listener ? health_->listen_fd(listener->release()) : Status(forward_error(listener.error()));
+            if (!listening) log_.error("Health probes of this node's health endpoint are not answered", {listening.error()});
+        }
+    }
+}
+
+void ControlPlane::start_cluster_watches() {
+    const auto rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); };
+    node_watch_ = nodes_->table().watch([this](const std::set<std::string>& changed) {
+        for (const std::string& name : changed) {
+            const NodeRow* row = nodes_->table().find(name);
+            ipcache_->claim("node/" + name, row == nullptr ? IpcacheRows{} : node_rows(ipcache_->settings(), *row));
+        }
+        check_ready();
+    });
+    identities_->start([this] {
+        identities_synced_ = true;
+        all_sources_synced();
+    });
+    pods_->start([this](const ObjectKey& pod) { endpoints_->pod_changed(pod); });
+    const IpAddress node_ip = datapath_->decisions().underlay_ipv6 || !datapath_->decisions().node_ipv4 ? datapath_->decisions().node_ipv6 : datapath_->decisions().node_ipv4;
+    publisher_ = std::make_unique<EndpointPublisher>(loop_, controllers_, *store_, endpoints_->table(), node_ip, [this](const ObjectKey& key) {
+        const auto info = pods_->find(key);
+        return info ? info->published : PublishedPod{};
+    });
+    remote_ = std::make_unique<RemoteEndpoints>(*store_, *ipcache_,
+                                                RemoteEndpoints::Callbacks{
+                                                    .is_local =
+                                                        [this](const IpAddress& ip) {
+                                                            const DatapathDecisions& decisions = datapath_->decisions();
+                                                            return ip && (ip == decisions.node_ipv4 || ip == decisions.node_ipv6);
+                                                        },
+                                                    .own_seen = [this](const ObjectKey& key) { publisher_->object_seen(key); },
+                                                    .own_gone = [this](const ObjectKey& key) { publisher_->object_gone(key); },
+                                                    .synced =
+                                                        [this] {
+                                                            remote_synced_ = true;
+                                                            all_sources_synced();
+                                                        },
+                                                    .rejected = rejected,
+                                                });
+}
+
+// Entries nobody claims may go once every source has said what it knows. Node rows reach the ipcache on a later turn.
+void ControlPlane::all_sources_synced() {
+    if (!ipcache_ || !nodes_synced_ || !remote_synced_) return;
+    loop_.post([this] {
+        loop_.post([this] {
+            ipcache_->set_complete();
+            check_ready();
+        });
+    });
+}
+
+void ControlPlane::check_ready() {
+    if (waiting_for_.empty() || !datapath_) return;
+    const bool store_spoke = nodes_synced_ && remote_synced_ && nodes_->table().find(config_.node_name) != nullptr;
+    if (!store_spoke && !store_optional_) return;
+    waiting_for_.clear();
+    start_ms_ = milliseconds_since(started_at_);
+    log_.info("Agent is ready", {{"startMs", start_ms_}, {"datapathReadyMs", datapath_ready_ms_}, {"endpoints", endpoints_->table().size()}});
+    if (!config_.cni_conf_dir.empty()) {
+        cni_conf_ = std::make_unique<CniConf>(loop_, controllers_,
+                                              CniConfSettings{.file = config_.cni_conf_dir,
+                                                              .exclusive = config_.cni_exclusive,
+                                                              .debug = config_.log_level == LogLevel::kDebug,
+                                                              .log_file = config_.cni_log_file,
+                                                              .custom = config_.read_cni_conf});
+    }
+    if (health_) health_->start();
+}
+
+void ControlPlane::update_host_addresses() {
+    const auto present = netlink_->addresses();
+    if (!present) {
+        log_.warn("Unable to read the node's addresses", {present.error()});
+        return;
+    }
+    std::set<IpAddress> addresses;
+    for (const InterfaceAddress& address : *present) {
+        const bool wanted = address.address.is_v4() ? config_.ipv4 : config_.ipv6;
+        if (wanted) addresses.insert(address.address);
+    }
+    for (const IpAddress& ip : {node_state_.router_ipv4, node_state_.router_ipv6}) {
+        if (ip) addresses.insert(ip);
+    }
+    endpoints_->set_host_addresses(addresses);
+    ipcache_->claim("host", host_rows(ipcache_->settings(), addresses));
+}
+
+void ControlPlane::write_node_state() {
+    const std::filesystem::path path = config_.endpoint_state_dir() / "node.json";
+    const std::string text = node_state_text(node_state_);
+    if (read_file(path).value_or("") == text) return;
+    loop_.run_blocking([path, text] { return write_atomic(path, text); },
+                       [path](const Status& status) {
+                           if (!status) Logger("agent").warn("Unable to remember this node's addresses for a restart", {status.error()});
+                       });
+}
+
+void ControlPlane::replay_deletions(int attempts_left) {
+    auto replayed = replay_delete_queue(config_.state_dir, [this](const std::string& container) { (void)endpoints_->remove_container(container); });
+    if (replayed) return;
+    if (replayed.error().code == Code::kUnavailable && attempts_left > 0) {
+        deletion_retry_ = loop_.after(std::chrono::milliseconds(100), [this, attempts_left] { replay_deletions(attempts_left - 1); });
+        return;
+    }
+    log_.warn("Queued deletions are not replayed", {replayed.error()});
+}
+
+}  // namespace axo

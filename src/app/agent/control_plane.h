@@ -1,0 +1,125 @@
+// Everything the agent is made of, constructed once, in the order its parts depend on each other.
+//
+//   start():  kernel features, devices, store, API        answers /healthz with what is waited for
+//   run_datapath(): once the node has pod CIDRs           datapath, endpoints, ipcache, routes, health: ready
+//
+// Members are declared in order of construction; destruction is the reverse. Nothing in the kernel or in the
+// store is taken down at the end: traffic does not depend on this process. Thread: the loop's only.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "app/agent/cni_conf.h"
+#include "app/agent/config.h"
+#include "app/agent/datapath_port.h"
+#include "app/agent/ipam.h"
+#include "features/endpoint/module.h"
+#include "features/endpoint/publisher.h"
+#include "features/health/module.h"
+#include "features/health/namespace.h"
+#include "features/identity/module.h"
+#include "features/ipcache/module.h"
+#include "features/ipcache/remote.h"
+#include "features/monitor/module.h"
+#include "features/node/module.h"
+#include "features/routing/module.h"
+#include "io/http.h"
+#include "kernel/features.h"
+#include "kernel/netlink.h"
+
+namespace axo {
+
+class AgentApi;
+
+// Objects and files that were refused, by where they are; what is corrected disappears.
+class Rejections {
+public:
+    void reject(const std::string& where, const Error& error);
+    void accept(const std::string& where) { all_.erase(where); }
+    [[nodiscard]] const std::map<std::string, std::string>& all() const { return all_; }
+
+private:
+    std::map<std::string, std::string> all_;
+};
+
+class ControlPlane {
+public:
+    // started_at: when the process began, for start-ms.
+    ControlPlane(EventLoop& loop, Config config, std::chrono::steady_clock::time_point started_at);
+    ~ControlPlane();
+    ControlPlane(const ControlPlane&) = delete;
+    ControlPlane& operator=(const ControlPlane&) = delete;
+
+    // An error means that this agent cannot run here at all. fatal: the same, found out later.
+    Status start(std::function<void(const Error&)> fatal);
+    // What is still in memory goes to disk.
+    void stop();
+
+private:
+    friend class AgentApi;
+
+    Status decide_local_addresses();
+    void run_datapath_when_possible();
+    Status run_datapath(const std::vector<Prefix>& pod_cidrs);
+    Status reserve_own_addresses();
+    EndpointServices endpoint_services();
+    void start_host_endpoint();
+    void start_health_endpoint();
+    void start_cluster_watches();
+    void update_host_addresses();
+    void publish_node();
+    void watch_kubernetes_node();
+    void write_node_state();
+    void replay_deletions(int attempts_left);
+    void all_sources_synced();
+    void check_ready();
+
+    EventLoop& loop_;
+    const Config config_;
+    const std::chrono::steady_clock::time_point started_at_;
+    Logger log_{"agent"};
+    std::function<void(const Error&)> fatal_;
+    ControllerRegistry controllers_;
+    Rejections rejections_;
+    KernelFeatures features_;
+    std::string instance_id_;
+    NodeState node_state_;
+    LocalNode local_node_;
+    DatapathDecisions early_;  // devices and addresses, before the datapath runs
+    std::unique_ptr<ObjectStore> store_;
+    AddressPool pool_;
+    std::unique_ptr<NodeManager> nodes_;
+    std::unique_ptr<AgentApi> api_;
+
+    // From here on: once the node has pod CIDRs. The hub outlives the datapath, whose ring thread calls it.
+    std::unique_ptr<MonitorHub> monitor_;
+    std::unique_ptr<Datapath> datapath_;
+    std::unique_ptr<DatapathPort> port_;
+    std::unique_ptr<Ipcache> ipcache_;
+    std::unique_ptr<IdentityManager> identities_;
+    std::unique_ptr<PodLabels> pods_;
+    std::unique_ptr<EndpointManager> endpoints_;
+    std::unique_ptr<RoutingModule> routing_;
+    std::unique_ptr<EndpointPublisher> publisher_;
+    std::unique_ptr<RemoteEndpoints> remote_;
+    std::unique_ptr<HealthChecker> health_;
+    std::unique_ptr<CniConf> cni_conf_;
+    std::unique_ptr<Netlink> netlink_;
+    std::unique_ptr<NetlinkMonitor> address_monitor_;
+    std::unique_ptr<ObjectStore::Watch> kubernetes_node_watch_;
+    EventLoop::Handle address_readable_, deletion_retry_, address_settle_, store_patience_;
+    Table<std::string, NodeRow>::Watch node_watch_;
+    Table<EndpointId, EndpointRow>::Watch endpoint_watch_;
+    std::map<std::uint32_t, std::string> interface_names_;
+
+    bool restored_node_ = false;  // an earlier run's addresses and pod CIDRs were used
+    bool store_optional_ = false;
+    bool nodes_synced_ = false, remote_synced_ = false, identities_synced_ = false;
+    std::string waiting_for_ = "the start";  // "": ready
+    std::int64_t datapath_ready_ms_ = 0, start_ms_ = 0;
+};
+
+}  // namespace axo

@@ -1,0 +1,54 @@
+#include <csignal>
+#include <cstdio>
+
+#include "app/agent/control_plane.h"
+#include "app/agent/instance_lock.h"
+#include "app/agent/version.h"
+
+namespace {
+
+int refuse(const axo::Error& error) {
+    std::fprintf(stderr, "axoneme-agent: %s\n", error.message.c_str());
+    return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const auto started_at = std::chrono::steady_clock::now();
+    auto parsed = axo::parse_config({argv + 1, argv + argc}, axo::process_environment());
+    if (!parsed) return refuse(parsed.error());
+    if (parsed->help || parsed->version) {
+        std::fputs(parsed->help ? axo::config_help().c_str() : (std::string("axoneme-agent ") + axo::kVersion + "\n").c_str(), stdout);
+        return 0;
+    }
+    const axo::Config& config = parsed->config;
+    axo::set_log_level(config.log_level);
+    axo::set_log_format(config.log_format);
+    std::signal(SIGPIPE, SIG_IGN);
+    const axo::Logger log("agent");
+    for (const std::string& warning : parsed->warnings) log.warn("Configuration: " + warning);
+
+    const auto lock = axo::lock_instance(config.state_dir);
+    if (!lock) return refuse(lock.error());
+    log.info("Starting", {{"version", axo::kVersion}, {"node", config.node_name}, {"cluster", config.cluster_name}});
+
+    int outcome = 0;
+    axo::EventLoop loop;
+    axo::ControlPlane plane(loop, config, started_at);
+    const auto fatal = [&](const axo::Error& error) {
+        log.error("The agent cannot go on", {error});
+        outcome = refuse(error);
+        loop.stop();
+    };
+    const auto stop = [&](int signal_number) {
+        log.info("Stopping; the datapath goes on without the agent", {{"signal", signal_number}});
+        loop.stop();
+    };
+    const auto on_term = loop.on_signal(SIGTERM, stop);
+    const auto on_int = loop.on_signal(SIGINT, stop);
+    if (auto started = plane.start(fatal); !started) return refuse(started.error());
+    loop.run();
+    plane.stop();
+    return outcome;
+}
