@@ -133,22 +133,15 @@ static __always_inline void route_tunnel(struct __sk_buff *skb, struct bpf_fib_l
 	half->action = FLOW_ENCAP;
 }
 
-static __always_inline void route_local(struct flow_half *half, const struct endpoint_info *ep)
+static __always_inline void route_local(struct flow_half *half, const struct local_end *end)
 {
 	half->action = FLOW_DELIVER;
 	half->flags = node_cfg.has_redirect_peer && !node_cfg.legacy_routing ? FLOW_HALF_PEER : 0;
 	half->mtu = 0xffff;
-	half->ifindex_out = ep->ifindex;
-	half->deliver.dmac = ep->mac;
-	half->deliver.smac = ep->node_mac;
+	half->ifindex_out = end->ifindex;
+	half->deliver.dmac = end->mac;
+	half->deliver.smac = end->node_mac;
 }
-
-// An endpoint of this node, copied out of the map: what a decision needs of it.
-struct local_end {
-	__u32 ifindex;
-	__u32 identity;
-	__u16 id; // 0: not local
-};
 
 static __always_inline __be16 tunnel_source_port(struct __sk_buff *skb)
 {
@@ -158,57 +151,62 @@ static __always_inline __be16 tunnel_source_port(struct __sk_buff *skb)
 	return bpf_htons(low + bpf_get_hash_recalc(skb) % (high - low + 1));
 }
 
-// TCP's and everybody else's life: flags, lifetime, whether plain packets may be replayed.
-// Returns whether this packet says something new that should be reported.
-static __always_inline bool advance_state(struct flow *flow, struct flow_half *half, const struct packet *p, __u32 dir, __u32 now)
+// TCP's and everybody else's life: flags, lifetime, whether plain packets may be replayed. Works on
+// scratch.life; returns whether this packet says something new that should be reported.
+__noinline int advance_state(__u32 dir, __u32 now)
 {
-	__u16 flags = flow->flags;
-	const bool original = dir == !!(flags & FLOW_F_INITIATOR_HIGH);
+	struct scratch *s = scratch();
 	const __u16 closing = FLOW_F_CLOSING_LOW | FLOW_F_CLOSING_HIGH;
-	bool report = false;
+	struct connection_life *life;
+	int report = 0;
+	__u16 flags;
 	__u8 seen;
 
-	if (!original && !(flags & FLOW_F_REPLIED)) {
+	if (!s)
+		return 0;
+	life = &s->life;
+	flags = life->flags;
+	dir &= 1;
+	if (dir != !!(flags & FLOW_F_INITIATOR_HIGH) && !(flags & FLOW_F_REPLIED)) {
 		flags |= FLOW_F_REPLIED;
-		report = true;
+		report = 1;
 	}
-	if (p->proto == IPPROTO_TCP) {
-		seen = dir ? flow->tcp_flags[1] : flow->tcp_flags[0];
-		if (p->tcp_flags & ~seen & trace_cfg.report_tcp_flags)
-			report = true;
-		if (dir)
-			flow->tcp_flags[1] = seen | p->tcp_flags;
-		else
-			flow->tcp_flags[0] = seen | p->tcp_flags;
-		if (p->tcp_flags & TCP_RST)
+	if (s->packet.proto == IPPROTO_TCP) {
+		__u8 tcp_flags = s->packet.tcp_flags;
+
+		seen = life->tcp_flags[dir];
+		if (tcp_flags & ~seen & trace_cfg.report_tcp_flags)
+			report = 1;
+		life->tcp_flags[dir] = seen | tcp_flags;
+		if (tcp_flags & TCP_RST)
 			flags |= closing;
-		else if (p->tcp_flags & TCP_FIN)
+		else if (tcp_flags & TCP_FIN)
 			flags |= dir ? FLOW_F_CLOSING_HIGH : FLOW_F_CLOSING_LOW;
-		if (!(p->tcp_flags & TCP_SYN))
+		if (!(tcp_flags & TCP_SYN))
 			flags |= FLOW_F_ESTABLISHED;
 		if ((flags & closing) == closing) {
-			flow->expires = now + ct_cfg.regular_tcp_fin;
+			life->expires = now + ct_cfg.regular_tcp_fin;
 			flags &= ~FLOW_F_FAST;
 		} else if (flags & FLOW_F_ESTABLISHED) {
-			flow->expires = now + ct_cfg.regular_tcp;
+			life->expires = now + ct_cfg.regular_tcp;
 			flags |= FLOW_F_FAST;
 		} else {
-			flow->expires = now + ct_cfg.regular_tcp_syn;
+			life->expires = now + ct_cfg.regular_tcp_syn;
 		}
 	} else {
-		flow->expires = now + ct_cfg.regular_any;
+		life->expires = now + ct_cfg.regular_any;
 		flags |= FLOW_F_FAST;
 	}
 	// Every packet is to be reported: none may leave by the fast path.
 	if (trace_cfg.aggregation < TRACE_AGGREGATE_MEDIUM) {
 		flags &= ~FLOW_F_FAST;
-		report = true;
+		report = 1;
 	}
-	flow->flags = flags;
+	life->flags = flags;
 	return report;
 }
 
-static __always_inline __u8 trace_point(const struct flow_half *half, const enum hook hook, bool to_host)
+static __always_inline __u8 trace_point(const struct flow_half *half, __u32 hook, bool to_host)
 {
 	switch (half->action) {
 	case FLOW_DELIVER:
@@ -225,18 +223,22 @@ static __always_inline __u8 trace_point(const struct flow_half *half, const enum
 	}
 }
 
-// Carries out scratch.out.
-static __always_inline long forward(struct __sk_buff *skb, struct scratch *s, const bool at_ingress, const bool v6)
+// Carries out scratch.out. A verdict, or -DROP_*.
+__noinline int forward(struct __sk_buff *skb, __u32 at_ingress)
 {
-	struct flow_half *out = &s->out;
+	struct scratch *s = scratch();
+	struct flow_half *out;
 
+	if (!s)
+		return -DROP_HOST_NOT_READY;
+	out = &s->out;
 	if (out->action == FLOW_STACK)
 		return AXO_PASS;
-	if (!decrement_ttl(skb, ETH_HLEN, v6))
+	if (!decrement_ttl(skb, ETH_HLEN, s->packet.ethertype == ETH_P_IPV6))
 		return -DROP_INVALID;
 	switch (out->action) {
 	case FLOW_DELIVER:
-		return deliver(skb, out, at_ingress);
+		return at_ingress ? deliver(skb, out, true) : deliver(skb, out, false);
 	case FLOW_NEIGH:
 		return redirect_next_hop(skb, out);
 	case FLOW_ENCAP:
@@ -248,104 +250,99 @@ static __always_inline long forward(struct __sk_buff *skb, struct scratch *s, co
 	}
 }
 
-static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook, const bool v6)
+static __always_inline int drop_scratch(struct __sk_buff *skb, struct scratch *s, int reason, __u16 line, enum hook hook)
 {
-	const bool at_ingress = hook != HOOK_HOST && hook != HOOK_POD_INGRESS;
 	const __u8 direction = hook == HOOK_POD_EGRESS ? METRIC_EGRESS : METRIC_INGRESS;
-	__u32 ifindex_in = hook == HOOK_OVERLAY ? tunnel_cfg.ifindex : CTX_FIELD(skb, ifindex);
-	__u32 now = now_tick(), dir, base_stamp, stamp, header_len;
-	struct scratch *s = scratch();
-	struct local_end src = {}, dst = {};
-	struct axo_mac src_mac = {}, src_node_mac = {};
-	struct endpoint_info *dst_ep;
-	const struct generations *g;
-	struct flow *flow, *fresh;
-	struct event_args *ev;
-	union flow_key *key;
-	struct packet *p;
-	struct flow_half *half;
-	bool fresh_decision = false, report = false, is_new = false, related = false, to_host = false;
-	int reason, line;
-	long ret;
 
-	g = generations();
-	if (!s || !g)
-		return AXO_DROP; // cannot happen: array maps have all their entries
-	p = &s->packet;
-	ev = &s->event;
-	key = &s->key;
-	fresh = &s->flow;
+	count_packet(reason, direction, CTX_FIELD(skb, len));
+	if (trace_cfg.drop) {
+		fill_drop(skb, &s->event, reason, direction, line);
+		report_event(skb);
+	}
+	return AXO_DROP;
+}
+
+#define DROP(reason) return drop_scratch(skb, s, reason, __LINE__, hook)
+
+// find_ends says so when the packet is to be forwarded: its ends are in the scratch memory.
+#define FORWARD 0x7ffffffe
+
+static __always_inline void copy_end(struct local_end *end, const struct endpoint_info *ep)
+{
+	end->ifindex = ep->ifindex;
+	end->identity = ep->sec_id;
+	end->id = ep->lxc_id;
+	end->mac = ep->mac;
+	end->node_mac = ep->node_mac;
+}
+
+// Who sends and who receives. A verdict, or FORWARD.
+static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, const struct generations *g, const enum hook hook,
+				     const bool v6)
+{
+	struct event_args *ev = &s->event;
+	struct packet *p = &s->packet;
+	const struct endpoint_info *ep;
+	int parsed;
+
 	__builtin_memset(ev, 0, sizeof(*ev));
-
-#define DROP(r)            \
-	do {               \
-		reason = (r); \
-		line = __LINE__; \
-		goto drop; \
-	} while (0)
-
-	ret = v6 ? parse6(skb) : parse4(skb);
+	__builtin_memset(&s->src, 0, sizeof(s->src));
+	__builtin_memset(&s->dst, 0, sizeof(s->dst));
+	parsed = v6 ? parse6(skb) : parse4(skb);
 
 	// --- destination, as far as it decides whether this packet is ours at all
-	fresh->half[0].bucket_src = addr_bucket(&p->saddr, v6);
-	fresh->half[0].bucket_dst = addr_bucket(&p->daddr, v6);
-	fresh->half[0].dep_src = 0;
-	fresh->half[0].dep_dst = 0;
-	base_stamp = current_stamp(g, &fresh->half[0]);
-	dst_ep = lookup_endpoint(&p->daddr, v6);
-	if (dst_ep && !(dst_ep->flags & ENDPOINT_F_HOST)) {
-		dst.id = dst_ep->lxc_id;
-		dst.ifindex = dst_ep->ifindex;
-		dst.identity = dst_ep->sec_id;
-	}
-	to_host = dst_ep && (dst_ep->flags & ENDPOINT_F_HOST);
+	s->bucket_src = addr_bucket(&p->saddr, v6);
+	s->bucket_dst = addr_bucket(&p->daddr, v6);
+	s->stamp = 1 + READ_ONCE(g->node) + READ_ONCE(g->ipcache[s->bucket_src & (GENERATION_BUCKETS - 1)]) +
+		   READ_ONCE(g->ipcache[s->bucket_dst & (GENERATION_BUCKETS - 1)]);
+	ep = lookup_endpoint(&p->daddr, v6);
+	s->to_host = ep && (ep->flags & ENDPOINT_F_HOST);
+	if (ep && !s->to_host)
+		copy_end(&s->dst, ep);
 	switch (hook) {
 	case HOOK_NETDEV:
 		// The node's own traffic, and in legacy routing everybody's, is the stack's business.
-		if (!dst.id || node_cfg.legacy_routing)
+		if (!s->dst.id || node_cfg.legacy_routing)
 			return AXO_PASS;
 		break;
 	case HOOK_OVERLAY:
-		if (!dst.id)
+		if (!s->dst.id)
 			return AXO_PASS;
 		break;
 	case HOOK_HOST:
-		if (to_host || is_link_scope(&p->daddr, v6))
+		if (s->to_host || is_link_scope(&p->daddr, v6))
 			return AXO_PASS;
 		break;
 	case HOOK_POD_INGRESS:
-		if (!dst.id || dst.ifindex != CTX_FIELD(skb, ifindex))
+		if (!s->dst.id || s->dst.ifindex != CTX_FIELD(skb, ifindex))
 			return AXO_PASS;
 		break;
 	case HOOK_POD_EGRESS:
 		break;
 	}
+	ev->endpoint_dst = s->dst.id;
+	ev->identity_dst = s->dst.identity;
 
 	// --- source
 	if (hook == HOOK_POD_EGRESS) {
-		__u32 ifindex = CTX_FIELD(skb, ifindex);
-		struct endpoint_device *dev = bpf_map_lookup_elem(&cilium_lxc_dev, &ifindex);
+		__u32 ifindex = CTX_FIELD(skb, ifindex), differs;
+		const struct endpoint_device *dev = bpf_map_lookup_elem(&cilium_lxc_dev, &ifindex);
 
 		if (!dev)
 			DROP(DROP_NO_LXC);
-		src.id = dev->lxc_id;
-		src.identity = dev->sec_id;
-		src.ifindex = ifindex;
-		src_mac = dev->mac;
-		src_node_mac = dev->node_mac;
-		if (!(dev->flags & ENDPOINT_DEV_F_NO_SIP_CHECK)) {
-			__u32 differs = v6 ? (p->saddr.ip6[0] ^ dev->ip6[0]) | (p->saddr.ip6[1] ^ dev->ip6[1]) |
-						     (p->saddr.ip6[2] ^ dev->ip6[2]) | (p->saddr.ip6[3] ^ dev->ip6[3])
-					   : p->saddr.ip4 ^ dev->ip4;
-
-			if (differs) {
-				ev->endpoint_src = src.id;
-				ev->identity_src = src.identity;
-				// Neighbour discovery and multicast listening use link-local sources: not forwarded, no event.
-				if (v6 && is_link_scope(&p->saddr, true) && is_link_scope(&p->daddr, true))
-					return AXO_PASS;
-				DROP(DROP_INVALID_SIP);
-			}
+		s->src.id = ev->endpoint_src = dev->lxc_id;
+		s->src.identity = ev->identity_src = dev->sec_id;
+		s->src.ifindex = ifindex;
+		s->src.mac = dev->mac;
+		s->src.node_mac = dev->node_mac;
+		differs = v6 ? (p->saddr.ip6[0] ^ dev->ip6[0]) | (p->saddr.ip6[1] ^ dev->ip6[1]) |
+				       (p->saddr.ip6[2] ^ dev->ip6[2]) | (p->saddr.ip6[3] ^ dev->ip6[3])
+			     : p->saddr.ip4 ^ dev->ip4;
+		if (differs && !(dev->flags & ENDPOINT_DEV_F_NO_SIP_CHECK)) {
+			// Neighbour discovery and multicast listening use link-local sources: not forwarded, no event.
+			if (v6 && is_link_scope(&p->saddr, true) && is_link_scope(&p->daddr, true))
+				return AXO_PASS;
+			DROP(DROP_INVALID_SIP);
 		}
 	} else if (hook == HOOK_OVERLAY) {
 		struct bpf_tunnel_key tunnel = {};
@@ -353,234 +350,316 @@ static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook
 		if (bpf_skb_get_tunnel_key(skb, &tunnel, offsetof(struct bpf_tunnel_key, local_ipv4), 0) &&
 		    bpf_skb_get_tunnel_key(skb, &tunnel, offsetof(struct bpf_tunnel_key, local_ipv4), BPF_F_TUNINFO_IPV6))
 			DROP(DROP_NO_TUNNEL_KEY);
-		src.identity = tunnel.tunnel_id;
-		if (src.identity <= ID_HOST || src.identity > MAX_GLOBAL_IDENTITY)
+		s->src.identity = tunnel.tunnel_id;
+		if (tunnel.tunnel_id <= ID_HOST || tunnel.tunnel_id > MAX_GLOBAL_IDENTITY)
 			DROP(DROP_INVALID_IDENTITY);
-		if (src.identity == ID_WORLD || src.identity == ID_WORLD_IPV4 || src.identity == ID_WORLD_IPV6)
-			src.identity = ipcache_identity(&p->saddr, v6);
+		if (tunnel.tunnel_id == ID_WORLD || tunnel.tunnel_id == ID_WORLD_IPV4 || tunnel.tunnel_id == ID_WORLD_IPV6)
+			s->src.identity = ipcache_identity(&p->saddr, v6);
 	} else {
-		struct endpoint_info *src_ep = lookup_endpoint(&p->saddr, v6);
-
-		if (src_ep && (src_ep->flags & ENDPOINT_F_HOST)) {
-			src.identity = ID_HOST;
-		} else if (src_ep) {
+		ep = lookup_endpoint(&p->saddr, v6);
+		if (ep && (ep->flags & ENDPOINT_F_HOST)) {
+			s->src.identity = ID_HOST;
+		} else if (ep) {
+			copy_end(&s->src, ep);
 			// A local pod's address never comes in from the wire.
 			if (hook == HOOK_NETDEV)
 				DROP(DROP_INVALID_SIP);
-			src.id = src_ep->lxc_id;
-			src.identity = src_ep->sec_id;
-			src.ifindex = src_ep->ifindex;
-			src_mac = src_ep->mac;
-			src_node_mac = src_ep->node_mac;
 		} else {
-			src.identity = ipcache_identity(&p->saddr, v6);
+			s->src.identity = ipcache_identity(&p->saddr, v6);
 		}
 	}
-	ev->identity_src = src.identity;
-	ev->endpoint_src = src.id;
-	ev->endpoint_dst = dst.id;
-	ev->identity_dst = dst.identity;
+	ev->identity_src = s->src.identity;
+	ev->endpoint_src = s->src.id;
 	// What could not be parsed is reported with as much as is known of it by now.
-	if (ret < 0)
-		DROP(-ret);
-	if (hook == HOOK_POD_EGRESS && is_link_scope(&p->daddr, v6)) {
-		// Groups and link scope end at the pod's own link: the node's stack may listen, nothing is forwarded.
+	if (parsed < 0)
+		DROP(-parsed);
+	// Groups and link scope end at the pod's own link: the node's stack may listen, nothing is forwarded.
+	if (hook == HOOK_POD_EGRESS && is_link_scope(&p->daddr, v6))
+		return AXO_PASS;
+	s->stamp += READ_ONCE(g->policy[s->src.id]) + READ_ONCE(g->policy[s->dst.id]);
+	s->ifindex_in = hook == HOOK_OVERLAY ? tunnel_cfg.ifindex : CTX_FIELD(skb, ifindex);
+	return FORWARD;
+}
+
+// Is the entry that was found this connection's, or the remains of one that had the same addresses and ports?
+static __always_inline bool same_connection(const struct flow *flow, const struct scratch *s, __u32 dir)
+{
+	const bool original = dir == !!(flow->flags & FLOW_F_INITIATOR_HIGH);
+	const struct packet *p = &s->packet;
+
+	if ((original ? flow->endpoint_src : flow->endpoint_dst) != s->src.id ||
+	    (original ? flow->endpoint_dst : flow->endpoint_src) != s->dst.id)
+		return false;
+	return p->proto != IPPROTO_TCP || (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN ||
+	       !(flow->flags & (FLOW_F_CLOSING_LOW | FLOW_F_CLOSING_HIGH));
+}
+
+// Where packets of this direction go from now on: scratch.out, but for its counters. 0 or -DROP_*.
+static __always_inline int decide_route(struct __sk_buff *skb, __u32 hook, const bool v6)
+{
+	const struct remote_endpoint_info *info;
+	struct scratch *s = scratch();
+	struct flow_half *half;
+	struct packet *p;
+
+	if (!s)
+		return -DROP_HOST_NOT_READY;
+	p = &s->packet;
+	half = &s->out;
+	half->stamp = s->stamp;
+	half->decided_at = now_tick();
+	half->ifindex_in = s->ifindex_in;
+	half->ifindex_out = 0;
+	half->identity = s->src.identity;
+	half->dep_src = s->src.id;
+	half->dep_dst = s->dst.id;
+	half->bucket_src = s->bucket_src;
+	half->bucket_dst = s->bucket_dst;
+	half->flags = 0;
+	half->mtu = 0xffff;
+	half->action = FLOW_STACK;
+	if (s->dst.id) {
+		if (hook != HOOK_POD_INGRESS)
+			route_local(half, &s->dst);
+	} else if (s->to_host) {
+		s->dst.identity = ID_HOST;
+	} else {
+		info = lookup_ipcache(&p->daddr, v6);
+		s->dst.identity = !info || info->sec_identity == ID_WORLD ? world_identity(v6) : info->sec_identity;
+		if (tunnel_cfg.protocol && info && (info->flags & IPCACHE_F_HAS_TUNNEL_EP) && !(info->flags & IPCACHE_F_SKIP_TUNNEL)) {
+			route_tunnel(skb, &s->fib, half, info);
+		} else if (hook == HOOK_HOST) {
+			// Routes to cilium_host exist for pods only: there is no such pod.
+			return -DROP_UNROUTABLE;
+		} else if (!node_cfg.legacy_routing && resolve_route(skb, &s->fib, half, &p->saddr, &p->daddr, 0, v6)) {
+			if (half->ifindex_out == node_cfg.host_ifindex || half->ifindex_out == node_cfg.net_ifindex)
+				return -DROP_UNROUTABLE;
+			half->action = FLOW_NEIGH;
+		}
+	}
+	return 0;
+}
+
+__noinline int decide_route4(struct __sk_buff *skb, __u32 hook)
+{
+	return decide_route(skb, hook, false);
+}
+
+__noinline int decide_route6(struct __sk_buff *skb, __u32 hook)
+{
+	return decide_route(skb, hook, true);
+}
+
+// Puts scratch.out into the flow. A reader on another CPU sees the old decision, none, or the new one.
+static __always_inline void store_decision(struct flow_half *half, const struct flow_half *out)
+{
+	WRITE_ONCE(half->stamp, 0);
+	barrier();
+	half->decided_at = out->decided_at;
+	half->ifindex_in = out->ifindex_in;
+	half->ifindex_out = out->ifindex_out;
+	half->identity = out->identity;
+	half->action = out->action;
+	half->flags = out->flags;
+	half->mtu = out->mtu;
+	half->dep_src = out->dep_src;
+	half->dep_dst = out->dep_dst;
+	half->bucket_src = out->bucket_src;
+	half->bucket_dst = out->bucket_dst;
+	half->route = out->route; // the union's larger member
+	barrier();
+	WRITE_ONCE(half->stamp, out->stamp);
+}
+
+// The way back to a pod of this node is known when it opens a connection: the first reply needs no decision.
+static __always_inline void decide_way_back(const struct scratch *s, const struct flow_half *half, struct flow_half *back, __u32 now)
+{
+	back->identity = s->dst.identity;
+	back->dep_src = s->dst.id;
+	back->dep_dst = s->src.id;
+	back->bucket_src = half->bucket_dst;
+	back->bucket_dst = half->bucket_src;
+	route_local(back, &s->src);
+	if (s->dst.id)
+		back->ifindex_in = s->dst.ifindex;
+	else if (half->action == FLOW_ENCAP || half->action == FLOW_TUNNEL_DEV)
+		back->ifindex_in = tunnel_cfg.ifindex;
+	else if (half->action == FLOW_NEIGH)
+		back->ifindex_in = half->ifindex_out;
+	else
+		back->ifindex_in = node_cfg.host_ifindex;
+	back->decided_at = now;
+	back->stamp = s->stamp;
+}
+
+static __always_inline void report_trace(struct __sk_buff *skb, struct scratch *s, const struct flow_half *half, __u32 hook)
+{
+	struct event_args *ev = &s->event;
+	const bool tunnelled = hook == HOOK_OVERLAY || half->action == FLOW_ENCAP || half->action == FLOW_TUNNEL_DEV;
+
+	ev->type = EVENT_TRACE;
+	ev->subtype = trace_point(half, hook, s->to_host);
+	ev->flags = (hook == HOOK_POD_EGRESS ? 0 : EVENT_F_INGRESS) | (tunnelled ? EVENT_F_TUNNEL : 0);
+	ev->ifindex = half->action == FLOW_STACK ? CTX_FIELD(skb, ifindex) : half->ifindex_out;
+	ev->packets = half->packets;
+	ev->bytes = half->bytes;
+	report_event(skb);
+}
+
+// Larger than the way out takes: answered with the MTU, or left to somebody who can fragment. A verdict, or FORWARD.
+static __always_inline int refuse_oversize(struct __sk_buff *skb, struct scratch *s, const struct flow_half *half, __u8 direction,
+					   const bool at_ingress, const bool v6)
+{
+	const struct packet *p = &s->packet;
+	__u32 header_len = p->l4_off - ETH_HLEN + (p->proto == IPPROTO_TCP ? 20 : 8);
+
+	if (likely(wire_length(skb, CTX_FIELD(skb, len) - ETH_HLEN, header_len) <= half->mtu))
+		return FORWARD;
+	if (p->flags & PACKET_DF) {
+		count_packet(REASON_MTU_ERROR_MSG, direction, CTX_FIELD(skb, len));
+		return reply_too_big(skb, half->mtu, at_ingress, v6);
+	}
+	if (half->action == FLOW_NEIGH) {
+		count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
 		return AXO_PASS;
 	}
-	stamp = base_stamp + READ_ONCE(g->policy[src.id]) + READ_ONCE(g->policy[dst.id]);
-
-	// --- the flow's entry
-	if (p->flags & PACKET_ICMP_ERROR) {
-		struct packet *quoted = &s->quoted;
-
-		flow = NULL;
-		if (!parse_icmp_quote(skb)) {
-			dir = make_flow_key(key, &quoted->saddr, &quoted->daddr, quoted->sport, quoted->dport, quoted->proto, v6);
-			flow = lookup_flow(key, v6);
-		}
-		related = flow != NULL;
-		flow = fresh;
-		dir = 0;
-	} else {
-		dir = make_flow_key(key, &p->saddr, &p->daddr, p->sport, p->dport, p->proto, v6);
-		flow = lookup_flow(key, v6);
-		if (flow) {
-			const bool original = dir == !!(flow->flags & FLOW_F_INITIATOR_HIGH);
-			const __u16 closing = FLOW_F_CLOSING_LOW | FLOW_F_CLOSING_HIGH;
-
-			// Another endpoint has the address now, or the ports are used again.
-			if ((original ? flow->endpoint_src : flow->endpoint_dst) != src.id ||
-			    (original ? flow->endpoint_dst : flow->endpoint_src) != dst.id ||
-			    (p->proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && (flow->flags & closing)))
-				flow = NULL;
-		}
-		is_new = !flow;
-		if (is_new)
-			flow = fresh;
+	if (half->action == FLOW_ENCAP) {
+		count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
+		s->out = *half;
+		s->out.flags = tunnel_cfg.underlay_v6 ? FLOW_HALF_TUNNEL_V6 : 0;
+		return hand_to_tunnel_device(skb);
 	}
-	if (flow == fresh) {
-		__builtin_memset(fresh, 0, sizeof(*fresh));
+	return FORWARD;
+}
+
+// The flow's entry, the decision, and out.
+static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool v6)
+{
+	const bool at_ingress = hook != HOOK_HOST && hook != HOOK_POD_INGRESS;
+	const __u8 direction = hook == HOOK_POD_EGRESS ? METRIC_EGRESS : METRIC_INGRESS;
+	__u32 now = now_tick(), dir = 0;
+	struct scratch *s = scratch();
+	struct flow *flow = NULL;
+	struct flow_half *half;
+	struct packet *p;
+	long ret;
+
+	if (!s)
+		return AXO_DROP; // cannot happen: an array map has all its entries
+	p = &s->packet;
+	// These three live in memory: in registers the verifier would follow each of their values separately.
+	WRITE_ONCE(s->is_new, 0);
+	WRITE_ONCE(s->report, p->flags & PACKET_ICMP_ERROR);
+	s->event.reason = TRACE_REASON_NEW;
+	if (READ_ONCE(p->flags) & PACKET_ICMP_ERROR) {
+		// An error belongs to the flow it quotes and makes none of its own; it is routed by its own addresses.
+		if (!parse_icmp_quote(skb)) {
+			struct packet *q = &s->quoted;
+
+			make_flow_key(&s->key, &q->saddr, &q->daddr, q->sport, q->dport, q->proto, v6);
+			if (lookup_flow(&s->key, v6))
+				s->event.reason = TRACE_REASON_RELATED;
+		}
+	} else {
+		dir = make_flow_key(&s->key, &p->saddr, &p->daddr, p->sport, p->dport, p->proto, v6);
+		flow = lookup_flow(&s->key, v6);
+		if (flow && !same_connection(flow, s, dir))
+			flow = NULL;
+		if (!flow) {
+			WRITE_ONCE(s->is_new, 1);
+			WRITE_ONCE(s->report, 1);
+		}
+	}
+	if (!flow) {
+		flow = &s->flow;
+		__builtin_memset(flow, 0, sizeof(*flow));
 		flow->created = now;
-		flow->flags = dir ? FLOW_F_INITIATOR_HIGH : 0;
-		if (src.id && dst.id)
-			flow->flags |= FLOW_F_LOCAL;
-		flow->endpoint_src = src.id;
-		flow->endpoint_dst = dst.id;
-		flow->identity_src = src.identity;
+		flow->flags = (dir ? FLOW_F_INITIATOR_HIGH : 0) | (s->src.id && s->dst.id ? FLOW_F_LOCAL : 0);
+		flow->endpoint_src = s->src.id;
+		flow->endpoint_dst = s->dst.id;
+		flow->identity_src = s->src.identity;
 	}
 	half = half_of(flow, dir);
-
-	// --- route: again only if the cached one is not current
-	if (!half_is_current(half, ifindex_in, now) || half->identity != src.identity) {
-		fresh_decision = true;
-		WRITE_ONCE(half->stamp, 0);
-		barrier();
-		half->flags = 0;
-		half->ifindex_in = ifindex_in;
-		half->ifindex_out = 0;
-		half->identity = src.identity;
-		half->dep_src = src.id;
-		half->dep_dst = dst.id;
-		half->bucket_src = addr_bucket(&p->saddr, v6);
-		half->bucket_dst = addr_bucket(&p->daddr, v6);
-		half->mtu = 0xffff;
-		half->action = FLOW_STACK;
-		if (dst.id) {
-			if (hook != HOOK_POD_INGRESS)
-				route_local(half, dst_ep);
-		} else if (to_host) {
-			dst.identity = ID_HOST;
-		} else {
-			const struct remote_endpoint_info *info = lookup_ipcache(&p->daddr, v6);
-
-			dst.identity = !info || info->sec_identity == ID_WORLD ? world_identity(v6) : info->sec_identity;
-			if (tunnel_cfg.protocol && info && (info->flags & IPCACHE_F_HAS_TUNNEL_EP) &&
-			    !(info->flags & IPCACHE_F_SKIP_TUNNEL)) {
-				route_tunnel(skb, &s->fib, half, info);
-			} else if (hook == HOOK_HOST) {
-				// Routes to cilium_host exist for pods only: there is no such pod.
-				DROP(DROP_UNROUTABLE);
-			} else if (!node_cfg.legacy_routing && resolve_route(skb, &s->fib, half, &p->saddr, &p->daddr, 0, v6)) {
-				if (half->ifindex_out == node_cfg.host_ifindex || half->ifindex_out == node_cfg.net_ifindex)
-					DROP(DROP_UNROUTABLE);
-				half->action = FLOW_NEIGH;
-			} else {
-				half->mtu = 0xffff;
-			}
-		}
-		half->decided_at = now;
-		barrier();
-		WRITE_ONCE(half->stamp, stamp);
-		// Towards the interval's next report.
-		report = true;
-	} else {
-		dst.identity = dst.id ? dst.identity : dir == !!(flow->flags & FLOW_F_INITIATOR_HIGH) ? flow->identity_dst : flow->identity_src;
-	}
-	ev->identity_dst = dst.identity;
-
-	if (is_new) {
-		flow->identity_dst = dst.identity;
-		if (half->action == FLOW_ENCAP)
+	if (!half_is_current(half, s->ifindex_in, now) || half->identity != s->src.identity) {
+		ret = v6 ? decide_route6(skb, hook) : decide_route4(skb, hook);
+		if (ret)
+			DROP(-ret);
+		store_decision(half, &s->out);
+		if (half->action == FLOW_ENCAP && !flow->tunnel_sport)
 			flow->tunnel_sport = tunnel_source_port(skb);
-		// The way back to a pod of this node is known already: its first reply needs no decision.
-		if (src.id && hook == HOOK_POD_EGRESS) {
-			struct flow_half *back = half_of(flow, dir ^ 1);
-
-			back->identity = dst.identity;
-			back->dep_src = dst.id;
-			back->dep_dst = src.id;
-			back->bucket_src = half->bucket_dst;
-			back->bucket_dst = half->bucket_src;
-			back->mtu = 0xffff;
-			back->action = FLOW_DELIVER;
-			back->flags = node_cfg.has_redirect_peer && !node_cfg.legacy_routing ? FLOW_HALF_PEER : 0;
-			back->ifindex_out = src.ifindex;
-			back->deliver.dmac = src_mac;
-			back->deliver.smac = src_node_mac;
-			if (dst.id)
-				back->ifindex_in = dst.ifindex;
-			else if (half->action == FLOW_ENCAP || half->action == FLOW_TUNNEL_DEV)
-				back->ifindex_in = tunnel_cfg.ifindex;
-			else if (half->action == FLOW_NEIGH)
-				back->ifindex_in = half->ifindex_out;
-			else
-				back->ifindex_in = node_cfg.host_ifindex;
-			back->decided_at = now;
-			back->stamp = stamp;
-		}
-	} else if (fresh_decision && half->action == FLOW_ENCAP && !flow->tunnel_sport) {
-		flow->tunnel_sport = tunnel_source_port(skb);
+		WRITE_ONCE(s->report, 1);
+	} else if (!s->dst.id) {
+		s->dst.identity = dir == !!(flow->flags & FLOW_F_INITIATOR_HIGH) ? flow->identity_dst : flow->identity_src;
+	}
+	s->event.identity_dst = s->dst.identity;
+	if (READ_ONCE(s->is_new)) {
+		flow->identity_dst = s->dst.identity;
+		if (hook == HOOK_POD_EGRESS)
+			decide_way_back(s, half, half_of(flow, dir ^ 1), now);
+	} else if (!(READ_ONCE(p->flags) & PACKET_ICMP_ERROR)) {
+		s->event.reason = dir == !!(flow->flags & FLOW_F_INITIATOR_HIGH) ? TRACE_REASON_ESTABLISHED : TRACE_REASON_REPLY;
 	}
 
-	// --- size, hops
 	if (p->ttl <= 1 && half->action != FLOW_STACK) {
 		count_packet(DROP_TTL_EXCEEDED, direction, CTX_FIELD(skb, len));
 		return reply_time_exceeded(skb, at_ingress, v6);
 	}
-	header_len = p->l4_off - ETH_HLEN + (p->proto == IPPROTO_TCP ? 20 : 8);
-	if (unlikely(wire_length(skb, CTX_FIELD(skb, len) - ETH_HLEN, header_len) > half->mtu)) {
-		if (p->flags & PACKET_DF) {
-			__u32 mtu = half->mtu;
-
-			count_packet(REASON_MTU_ERROR_MSG, direction, CTX_FIELD(skb, len));
-			return reply_too_big(skb, mtu, at_ingress, v6);
-		}
-		// May be fragmented: by the kernel, natively or behind the tunnel device.
-		if (half->action == FLOW_NEIGH) {
-			count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
-			return AXO_PASS;
-		}
-		if (half->action == FLOW_ENCAP) {
-			count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
-			s->out = *half;
-			s->out.flags = tunnel_cfg.underlay_v6 ? FLOW_HALF_TUNNEL_V6 : 0;
-			return hand_to_tunnel_device(skb);
-		}
-	}
+	ret = refuse_oversize(skb, s, half, direction, at_ingress, v6);
+	if (ret != FORWARD)
+		return ret;
 
 	account(half, CTX_FIELD(skb, len));
-	if (!(p->flags & PACKET_ICMP_ERROR))
-		report |= advance_state(flow, half, p, dir, now);
-	if (is_new) {
-		ret = insert_flow(key, flow, v6);
+	if (!(READ_ONCE(p->flags) & PACKET_ICMP_ERROR)) {
+		s->life.flags = flow->flags;
+		s->life.tcp_flags[0] = flow->tcp_flags[0];
+		s->life.tcp_flags[1] = flow->tcp_flags[1];
+		if (advance_state(dir, now))
+			WRITE_ONCE(s->report, 1);
+		flow->flags = s->life.flags;
+		flow->tcp_flags[0] = s->life.tcp_flags[0];
+		flow->tcp_flags[1] = s->life.tcp_flags[1];
+		flow->expires = s->life.expires;
+	}
+	if (READ_ONCE(s->is_new)) {
+		ret = insert_flow(&s->key, flow, v6);
 		if (ret) {
-			ev->ext_error = (__s8)ret;
+			s->event.ext_error = (__s8)ret;
 			DROP(DROP_CT_CREATE_FAILED);
 		}
-		report = true;
 	}
-
-	// --- event, counters, out
-	if (report && trace_cfg.trace) {
-		const bool original = dir == !!(flow->flags & FLOW_F_INITIATOR_HIGH);
-
-		ev->type = EVENT_TRACE;
-		ev->subtype = trace_point(half, hook, to_host);
-		ev->reason = (p->flags & PACKET_ICMP_ERROR) ? (related ? TRACE_REASON_RELATED : TRACE_REASON_NEW)
-			    : is_new			  ? TRACE_REASON_NEW
-			    : original			  ? TRACE_REASON_ESTABLISHED
-							  : TRACE_REASON_REPLY;
-		ev->flags = (hook == HOOK_POD_EGRESS ? 0 : EVENT_F_INGRESS) |
-			   (hook == HOOK_OVERLAY || half->action == FLOW_ENCAP || half->action == FLOW_TUNNEL_DEV ? EVENT_F_TUNNEL : 0);
-		ev->ifindex = half->action == FLOW_STACK ? CTX_FIELD(skb, ifindex) : half->ifindex_out;
-		ev->packets = half->packets;
-		ev->bytes = half->bytes;
-		report_event(skb);
-	}
+	if (trace_cfg.trace && READ_ONCE(s->report))
+		report_trace(skb, s, half, hook);
 	count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
 	s->out = *half;
 	s->out_sport = flow->tunnel_sport;
-	ret = forward(skb, s, at_ingress, v6);
+	ret = forward(skb, at_ingress);
 	if (unlikely(ret < AXO_PASS))
 		DROP(-ret);
 	return ret;
-
-drop:
-	count_packet(reason, direction, CTX_FIELD(skb, len));
-	if (trace_cfg.drop) {
-		fill_drop(skb, ev, reason, direction, line);
-		report_event(skb);
-	}
-	return AXO_DROP;
-#undef DROP
 }
+
+__noinline int connect4(struct __sk_buff *skb, __u32 hook)
+{
+	return connect(skb, hook, false);
+}
+
+__noinline int connect6(struct __sk_buff *skb, __u32 hook)
+{
+	return connect(skb, hook, true);
+}
+
+static __always_inline int slow_path(struct __sk_buff *skb, const enum hook hook, const bool v6)
+{
+	const struct generations *g = generations();
+	struct scratch *s = scratch();
+	int verdict;
+
+	if (!s || !g)
+		return AXO_DROP; // cannot happen: array maps have all their entries
+	verdict = find_ends(skb, s, g, hook, v6);
+	if (verdict != FORWARD)
+		return verdict;
+	return v6 ? connect6(skb, hook) : connect4(skb, hook);
+}
+
+#undef DROP

@@ -10,6 +10,22 @@
 #include "bpf/lib/forward.h"
 #include "bpf/lib/icmp_error.h"
 
+// An end of a connection, as far as it is an endpoint of this node (id 0: it is not).
+struct local_end {
+	__u32 ifindex;
+	__u32 identity; // also of ends elsewhere
+	__u16 id;
+	struct axo_mac mac;
+	struct axo_mac node_mac;
+};
+
+// The part of a flow that every packet may move on.
+struct connection_life {
+	__u32 expires;
+	__u16 flags;
+	__u8 tcp_flags[2];
+};
+
 // What a decision works on; too large for the stack. One per CPU: bottom halves are off while a
 // program runs, and no two programs of one CPU are between lookup and use at the same time.
 struct scratch {
@@ -18,6 +34,16 @@ struct scratch {
 	struct packet quoted;
 	struct event_args event;
 	union flow_key key;
+	struct local_end src;
+	struct local_end dst;
+	struct connection_life life;
+	__u32 stamp;
+	__u32 ifindex_in;
+	__u32 bucket_src;
+	__u32 bucket_dst;
+	__u32 to_host;
+	__u32 is_new; // no entry was found, or another connection's
+	__u32 report;
 	struct bpf_fib_lookup fib;
 	struct flow_half out; // the decision being carried out
 	__be16 out_sport;
