@@ -13,6 +13,7 @@
 #include "io/manifest_index.h"
 #include "io/resources.h"
 #include "io/store_files.h"
+#include "io/store_watches.h"
 #include "model/time.h"
 
 namespace axo {
@@ -71,43 +72,13 @@ std::string metadata_text(const Json& object, const char* name) {
     return value != nullptr && value->is_string() ? value->get<std::string>() : std::string();
 }
 
-struct WatchState {
-    const ResourceType* type = nullptr;
-    ObjectStore::WatchHandler handler;
-    std::set<ObjectKey> pending;
-    std::map<ObjectKey, std::uint64_t> known;  // what the handler has been told
-    bool scheduled = false;
-    bool synced = false;
-    bool ended = false;
-};
-
-using Watches = std::vector<std::shared_ptr<WatchState>>;
-
-class DirWatch : public ObjectStore::Watch {
-public:
-    DirWatch(std::shared_ptr<Watches> all, std::shared_ptr<WatchState> state) : all_(std::move(all)), state_(std::move(state)) {}
-    DirWatch(const DirWatch&) = delete;
-    DirWatch& operator=(const DirWatch&) = delete;
-    ~DirWatch() override {
-        state_->ended = true;
-        std::erase(*all_, state_);
-    }
-
-private:
-    std::shared_ptr<Watches> all_;
-    std::shared_ptr<WatchState> state_;
-};
-
 class DirStore : public ObjectStore {
 public:
     DirStore(std::string root, EventLoop& loop, DirWatcher watcher)
         : root_(std::move(root)), loop_(loop), log_("object-store"), watcher_(std::move(watcher)), files_(root_),
-          index_(root_, [this](const ObjectId& id) { on_change(id); }) {}
+          index_(root_, [this](const ObjectId& id) { watches_.changed(id); }), watches_(loop, index_, root_) {}
     DirStore(const DirStore&) = delete;
     DirStore& operator=(const DirStore&) = delete;
-    ~DirStore() override {
-        for (const auto& watch : *watches_) watch->ended = true;
-    }
 
     void start() {
         apply(watcher_.scan());
@@ -131,7 +102,9 @@ public:
         return objects;
     }
 
-    std::unique_ptr<Watch> watch(const ResourceType& type, WatchHandler handler) override;
+    std::unique_ptr<Watch> watch(const ResourceType& type, WatchHandler handler) override {
+        return watches_.add(resources::find(type.api_version(), type.kind), type, std::move(handler));
+    }
     Result<Json> create(const ResourceType& type, const Json& object) override;
     Result<Json> update(const ResourceType& type, const Json& object) override { return change(type, object, Part::kAllButStatus); }
     Result<Json> update_status(const ResourceType& type, const Json& object) override { return change(type, object, Part::kStatus); }
@@ -178,11 +151,6 @@ private:
     void lose_root();
     void find_root();
 
-    void on_change(const ObjectId& id);
-    void schedule(const std::shared_ptr<WatchState>& watch);
-    void deliver(const std::shared_ptr<WatchState>& watch);
-    void report_rejections();
-
     Result<Source> read_source(const ObjectId& id, const std::string& path) const;
     Result<Json> change(const ResourceType& type, const Json& object, Part part);
     Result<Json> changed_object(const ObjectId& id, const ManifestIndex::Entry& entry, const Json& object, Part part) const;
@@ -199,7 +167,7 @@ private:
     DirWatcher watcher_;
     StoreFiles files_;
     ManifestIndex index_;
-    std::shared_ptr<Watches> watches_ = std::make_shared<Watches>();
+    StoreWatches watches_;
     bool root_gone_ = false;
     EventLoop::Handle readable_;
     EventLoop::Handle retry_;
@@ -245,7 +213,7 @@ void DirStore::apply(const DirWatcher::Changes& changes) {
         all.rescan = false;
         apply(all);
     }
-    report_rejections();
+    watches_.report_rejections();
 }
 
 void DirStore::apply_files(const std::set<std::string>& paths) {
@@ -284,7 +252,7 @@ void DirStore::lose_root() {
     readable_.cancel();
     log_.error("The directory of the object store has gone; its objects stay in force", {{"directory", root_}});
     index_.reject("", fail(Code::kUnavailable, "the directory has gone; what it held stays in force until it is back").error());
-    report_rejections();
+    watches_.report_rejections();
     retry_ = loop_.every(kRootRetry, [this] { find_root(); });
 }
 
@@ -301,92 +269,6 @@ void DirStore::find_root() {
     for (const std::string& path : index_.files()) all.files.insert(path);
     apply(all);
     if (!root_gone_) watch_root();
-}
-
-// ---- watches ----
-
-std::unique_ptr<ObjectStore::Watch> DirStore::watch(const ResourceType& type, WatchHandler handler) {
-    auto state = std::make_shared<WatchState>();
-    state->handler = std::move(handler);
-    if (auto id = resolve(type, ObjectKey{})) {
-        state->type = id->type;
-        for (const auto& [key, entry] : index_.objects(id->type)) state->pending.insert(key);
-    } else if (state->handler.rejected) {
-        loop_.post([state, error = id.error()] {
-            if (!state->ended) state->handler.rejected("watch", error);
-        });
-    }
-    watches_->push_back(state);
-    schedule(state);
-    report_rejections();
-    return std::make_unique<DirWatch>(watches_, state);
-}
-
-void DirStore::on_change(const ObjectId& id) {
-    for (const auto& watch : *watches_) {
-        if (watch->type != id.type) continue;
-        watch->pending.insert(id.key);
-        schedule(watch);
-    }
-}
-
-void DirStore::schedule(const std::shared_ptr<WatchState>& watch) {
-    if (std::exchange(watch->scheduled, true)) return;
-    loop_.post([this, watch] {
-        if (!watch->ended) deliver(watch);  // the store's destructor ends all watches
-    });
-}
-
-// Tells the net difference between what the handler knows and what is. The handler may use the store, end its watch
-// or end the store.
-void DirStore::deliver(const std::shared_ptr<WatchState>& watch) {
-    watch->scheduled = false;
-    for (const ObjectKey& key : std::exchange(watch->pending, {})) {
-        const auto* entry = index_.find({watch->type, key});
-        const auto known = watch->known.find(key);
-        if (entry == nullptr) {
-            if (known == watch->known.end()) continue;
-            watch->known.erase(known);
-            if (watch->handler.deleted) watch->handler.deleted(key);
-        } else {
-            if (known != watch->known.end() && known->second == entry->revision) continue;
-            watch->known.insert_or_assign(key, entry->revision);
-            if (watch->handler.upserted) {
-                const Json object = entry->object();
-                try {
-                    watch->handler.upserted(key, object);
-                } catch (const Json::exception& error) {
-                    // A handler that trips over an odd object is a bug of ours; it must not cost the process.
-                    if (watch->ended) return;
-                    const auto failure = fail(Code::kInternal, std::string("cannot be used: ") + error.what()).error();
-                    log_.error("Handling an object failed", {{"object", watch->type->kind + " " + key.to_string()}, failure});
-                    if (watch->handler.rejected) watch->handler.rejected(watch->type->kind + " " + key.to_string(), failure);
-                }
-            }
-        }
-        if (watch->ended) return;
-    }
-    if (std::exchange(watch->synced, true)) return;
-    if (watch->handler.synced) watch->handler.synced();
-}
-
-void DirStore::report_rejections() {
-    const auto listener_for = [this](const ManifestIndex::Rejection& rejection) {
-        return std::ranges::find_if(*watches_, [&](const auto& watch) {
-            return watch->handler.rejected && (rejection.type == nullptr || rejection.type == watch->type);
-        });
-    };
-    for (auto& [path, rejections] : index_.rejections()) {
-        for (auto& rejection : rejections) {
-            const auto listener = rejection.reported ? watches_->end() : listener_for(rejection);
-            if (listener == watches_->end()) continue;
-            rejection.reported = true;
-            log_.warn("Manifest rejected", {{"where", display(path)}, rejection.error});
-            loop_.post([watch = *listener, where = display(path), error = rejection.error] {
-                if (!watch->ended) watch->handler.rejected(where, error);
-            });
-        }
-    }
 }
 
 // ---- changes of our own ----
