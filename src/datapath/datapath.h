@@ -35,6 +35,7 @@ enum class RoutingMode { kTunnel, kNative };
 
 struct DatapathSettings {
     BpfPaths paths{};
+    std::string owner{};  // "<cluster>/<node>": another one's datapath under the same bpf root is refused
     bool ipv4 = true;
     bool ipv6 = false;
     RoutingMode routing = RoutingMode::kTunnel;
@@ -75,6 +76,7 @@ struct DatapathDecisions {
     AttachMode attach_mode = AttachMode::kTcx;
     bool legacy_host_routing = false;
     bool tunnel_fast_path = false;
+    bool underlay_ipv6 = false;    // the tunnel's outer headers
     std::uint32_t device_mtu = 0;  // of pods' devices
     std::uint32_t route_mtu = 0;   // of routes that leave the node: device_mtu less the tunnel's overhead
     std::vector<NativeDevice> devices{};
@@ -97,7 +99,9 @@ struct DatapathStartReport {
 
 class Datapath {
 public:
+    // Reads devices, addresses and routes of the calling thread's namespace; the rest is pure (decide.h).
     static Result<DatapathDecisions> decide(const DatapathSettings& settings, const KernelFeatures& features);
+    // Errors: kFailedPrecondition when a kernel feature is missing or somebody else's datapath is there.
     static Result<std::unique_ptr<Datapath>> start(EventLoop& loop, ControllerRegistry& registry,
                                                    const DatapathSettings& settings, const KernelFeatures& features);
     virtual ~Datapath() = default;
@@ -112,6 +116,10 @@ public:
     [[nodiscard]] virtual MetricsMap& metrics() = 0;
     [[nodiscard]] virtual IfIndex host_device() const = 0;    // cilium_host
     [[nodiscard]] virtual IfIndex tunnel_device() const = 0;  // 0 in native routing
+
+    // Called when decisions() or the devices above have changed while running: a device or its MTU changed, or somebody
+    // removed cilium_host.
+    virtual void set_change_callback(std::function<void()> callback) = 0;
 
     // Attaches cil_from_container and cil_to_container to a pod's host-side device; idempotent.
     virtual Status attach_endpoint(EndpointId id, const std::string& device, IfIndex link) = 0;
@@ -133,7 +141,8 @@ public:
     };
     virtual Result<std::vector<MapUsage>> map_usage() = 0;
 
-    // Links, pins, devices, programs of this bpf root; for uninstall and the sandbox.
+    // Links, pins, devices, programs of this bpf root; for uninstall and the sandbox. Goes on after a failure and
+    // reports the first.
     static Status remove_everything(const BpfPaths& paths);
 };
 

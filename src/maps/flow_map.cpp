@@ -205,7 +205,7 @@ std::uint64_t FlowMaps::tick_seconds(std::uint32_t tick) {
     return (static_cast<std::uint64_t>(tick) << AXO_TICK_SHIFT) / 1'000'000'000U;
 }
 
-std::string FlowMaps::print(const FlowRow& row, std::uint32_t report_interval) {
+std::string FlowMaps::print(const FlowRow& row) {
     const flow& value = row.value;
     const bool initiator_high = (value.flags & FLOW_F_INITIATOR_HIGH) != 0;
     const bool outgoing = value.endpoint_src != 0;
@@ -217,7 +217,7 @@ std::string FlowMaps::print(const FlowRow& row, std::uint32_t report_interval) {
     };
     const auto last_report = [&](int half) -> unsigned long long {
         const flow_half& direction = value.half[half];
-        return direction.action == FLOW_UNDECIDED ? 0 : tick_seconds(direction.fresh_until - report_interval);
+        return direction.action == FLOW_UNDECIDED ? 0 : tick_seconds(direction.decided_at);
     };
     unsigned flags = 0;
     std::string names;

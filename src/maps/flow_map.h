@@ -38,8 +38,8 @@ public:
     // s for a million entries; call it from a thread that may.
     Result<Collected> collect(std::uint32_t now_tick, const std::function<bool(const FlowRow&)>& also = {}) const;
     // One line of `bpf ct list`, in Cilium's fields. Rx and Tx are seen from the endpoint: of an outgoing connection Tx
-    // is the original direction. report_interval: ticks between two reports, from which the last one is told.
-    static std::string print(const FlowRow& row, std::uint32_t report_interval = 37);
+    // is the original direction; Last…Report is when the direction was last decided or refreshed, in seconds.
+    static std::string print(const FlowRow& row);
     // " (remaining: N sec(s))" of `bpf ct list -d`; negative once expired.
     static std::string print_remaining(const FlowRow& row, std::uint32_t now_tick);
     // Ticks of CLOCK_MONOTONIC as the datapath counts them (bpf/api/types.h).

@@ -228,13 +228,13 @@ TEST(FlowMaps, PrintsAsCiliumDoes) {
     row.value.tcp_flags[0] = 0x1b;
     row.value.tcp_flags[1] = 0x13;
     row.value.half[0].action = FLOW_DELIVER;
-    row.value.half[0].fresh_until = 126'980;
+    row.value.half[0].decided_at = 126'943;
     row.value.half[0].packets = 4;
     row.value.half[0].bytes = 400;
     row.value.half[1].packets = 3;
     row.value.half[1].bytes = 300;
     EXPECT_EQ(
-        FlowMaps::print(row, 37),
+        FlowMaps::print(row),
         "TCP OUT 10.0.0.63:40542 -> 10.0.0.115:53 expires=17048 Packets=7 Bytes=700 RxFlagsSeen=0x13 LastRxReport=0 "
         "TxFlagsSeen=0x1b LastTxReport=17038 Flags=0x0013 [ RxClosing TxClosing SeenNonSyn ] RevNAT=2 "
         "SourceSecurityID=28723 BackendID=0 NatPort=0 ");
@@ -243,7 +243,7 @@ TEST(FlowMaps, PrintsAsCiliumDoes) {
     row.value.endpoint_dst = 811;
     row.value.flags = FLOW_F_CLOSING_LOW;
     EXPECT_EQ(
-        FlowMaps::print(row, 37),
+        FlowMaps::print(row),
         "TCP IN 10.0.0.63:40542 -> 10.0.0.115:53 expires=17048 Packets=7 Bytes=700 RxFlagsSeen=0x1b LastRxReport=17038 "
         "TxFlagsSeen=0x13 LastTxReport=0 Flags=0x0001 [ RxClosing ] RevNAT=2 SourceSecurityID=28723 BackendID=0 "
         "NatPort=0 ");

@@ -13,7 +13,9 @@ struct BpfPaths {
     [[nodiscard]] std::string globals() const { return root + "/tc/globals"; }
     [[nodiscard]] std::string map(const std::string& name) const { return globals() + "/" + name; }
     [[nodiscard]] std::string state() const { return root + "/cilium"; }
-    [[nodiscard]] std::string device_links(const std::string& device) const {
+    // A BPF file system takes no dots in names; VLAN devices have them.
+    [[nodiscard]] std::string device_links(std::string device) const {
+        for (char& c : device) c = c == '.' ? '-' : c;
         return state() + "/devices/" + device + "/links";
     }
     [[nodiscard]] std::string endpoint_links(EndpointId id) const {

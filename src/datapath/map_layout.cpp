@@ -1,0 +1,130 @@
+#include "datapath/map_layout.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstdio>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "bpf/api/event.h"
+#include "bpf/api/flow.h"
+#include "bpf/api/generation.h"
+#include "bpf/api/metrics.h"
+#include "kernel/bpf_map.h"
+
+namespace axo {
+namespace {
+
+const Logger& log() {
+    static const Logger logger("datapath-maps");
+    return logger;
+}
+
+// A family that is off keeps a small table: a hash costs 16 bytes per possible entry from the start.
+constexpr std::uint32_t kUnusedTable = 64;
+
+std::string aside(const std::string& path) {
+    return path + "_old";
+}
+
+std::string differences(const SharedMap& expected, const BpfMapInfo& found) {
+    std::string text;
+    const auto compare = [&text](const char* what, std::uint32_t present, std::uint32_t wanted) {
+        if (present != wanted) {
+            text += (text.empty() ? "" : ", ") + std::string(what) + " " + std::to_string(present) + ", wanted " +
+                    std::to_string(wanted);
+        }
+    };
+    compare("type", found.type, expected.type);
+    compare("key size", found.key_size, expected.key_size);
+    compare("value size", found.value_size, expected.value_size);
+    compare("max entries", found.max_entries, expected.max_entries);
+    compare("flags", found.flags, expected.flags);
+    return text;
+}
+
+bool holds_entries(std::uint32_t type) {
+    return type != BPF_MAP_TYPE_RINGBUF;
+}
+
+}  // namespace
+
+std::vector<SharedMap> shared_maps(const DatapathSettings& settings) {
+    const auto page = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE));
+    const std::uint32_t ring = std::bit_ceil(std::max(settings.event_ring_bytes, page));
+    const std::uint32_t flows4 = settings.ipv4 ? settings.flow_map_max : kUnusedTable;
+    const std::uint32_t flows6 = settings.ipv6 ? settings.flow_map_max : kUnusedTable;
+    const std::uint32_t fragments4 = settings.ipv4 ? settings.fragment_map_max : kUnusedTable;
+    const std::uint32_t fragments6 = settings.ipv6 ? settings.fragment_map_max : kUnusedTable;
+    return {
+        {map_name::kEndpoints, BPF_MAP_TYPE_HASH, sizeof(endpoint_key), sizeof(endpoint_info),
+         settings.endpoint_map_max, BPF_F_NO_PREALLOC},
+        {map_name::kEndpointDevices, BPF_MAP_TYPE_HASH, sizeof(__u32), sizeof(endpoint_device),
+         settings.endpoint_map_max, BPF_F_NO_PREALLOC},
+        {map_name::kIpcache, BPF_MAP_TYPE_LPM_TRIE, sizeof(ipcache_key), sizeof(remote_endpoint_info),
+         settings.ipcache_map_max, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG},
+        {map_name::kGenerations, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(generations), 1, BPF_F_MMAPABLE},
+        {map_name::kFlows4, BPF_MAP_TYPE_HASH, sizeof(flow_key4), sizeof(flow), flows4, BPF_F_NO_PREALLOC},
+        {map_name::kFlows6, BPF_MAP_TYPE_HASH, sizeof(flow_key6), sizeof(flow), flows6, BPF_F_NO_PREALLOC},
+        {map_name::kFragments4, BPF_MAP_TYPE_LRU_HASH, sizeof(ipv4_frag_id), sizeof(frag_l4ports), fragments4, 0},
+        {map_name::kFragments6, BPF_MAP_TYPE_LRU_HASH, sizeof(ipv6_frag_id), sizeof(frag_l4ports), fragments6, 0},
+        {map_name::kEvents, BPF_MAP_TYPE_RINGBUF, 0, 0, ring, 0},
+        {map_name::kEventsLost, BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(__u32), sizeof(__u64), EVENT_LOST_SLOTS, 0},
+        {map_name::kMetrics, BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(__u32), sizeof(metrics_value), METRICS_ENTRIES, 0},
+    };
+}
+
+std::map<std::string, std::uint32_t> map_sizes(const std::vector<SharedMap>& maps) {
+    std::map<std::string, std::uint32_t> sizes;
+    for (const SharedMap& map : maps) sizes[map.name] = map.max_entries;
+    return sizes;
+}
+
+Result<std::vector<std::string>> set_aside_incompatible(const BpfPaths& paths, const std::vector<SharedMap>& maps) {
+    std::vector<std::string> moved;
+    for (const SharedMap& expected : maps) {
+        const std::string path = paths.map(expected.name);
+        const auto found = RawBpfMap::open_pinned(path);
+        if (!found) {
+            if (found.error().code == Code::kNotFound) continue;
+            return std::unexpected(found.error());
+        }
+        const std::string differs = differences(expected, found->info());
+        if (differs.empty()) continue;
+        log().warn("Map has another layout and is replaced", {{"map", path}, {"found", differs}});
+        TRY(remove_file(aside(path)));
+        if (std::rename(path.c_str(), aside(path).c_str()) != 0) return fail_errno("renaming map " + path + " aside");
+        moved.push_back(expected.name);
+    }
+    return moved;
+}
+
+Status carry_over(const BpfPaths& paths, const std::vector<std::string>& set_aside) {
+    for (const std::string& name : set_aside) {
+        TRY_ASSIGN(const RawBpfMap old_map, RawBpfMap::open_pinned(aside(paths.map(name))));
+        TRY_ASSIGN(const RawBpfMap new_map, RawBpfMap::open_pinned(paths.map(name)));
+        const BpfMapInfo& before = old_map.info();
+        const BpfMapInfo& after = new_map.info();
+        if (!holds_entries(before.type) || before.type != after.type || before.key_size != after.key_size ||
+            before.value_size != after.value_size) {
+            log().warn("Map starts empty: the old entries have another layout", {{"map", name}});
+            continue;
+        }
+        std::uint64_t copied = 0;
+        std::uint64_t refused = 0;
+        TRY(old_map.for_each(
+            [&](const void* key, const void* value) { ++(new_map.update(key, value) ? copied : refused); }));
+        log().info("Map entries carried over", {{"map", name}, {"copied", copied}, {"left-behind", refused}});
+    }
+    return {};
+}
+
+Status remove_set_aside(const BpfPaths& paths, const std::vector<SharedMap>& maps) {
+    for (const SharedMap& map : maps) TRY(remove_file(aside(paths.map(map.name))));
+    return {};
+}
+
+}  // namespace axo
