@@ -388,7 +388,7 @@ void add_sandbox_commands(CLI::App& app, int& exit_status) {
 
     CLI::App* exec_command = root->add_subcommand("exec", "Run a command in a node, a pod, outside or the underlay");
     // Everything from the first word on is the command's, so this one cannot hand options up to its parent.
-    exec_command->prefix_command();
+    exec_command->fallthrough(false)->prefix_command();
     exec_command->add_option("--cluster", options->cluster, "name of the cluster");
     exec_command->callback([options, exec_command, &exit_status] {
         if (const Status done = exec(*options, exec_command->remaining()); !done) {

@@ -55,11 +55,11 @@ Status IcmpSocket::send(std::uint16_t sequence, std::size_t bytes) {
     return {};
 }
 
-std::optional<std::uint16_t> IcmpSocket::receive(std::size_t bytes) {
+std::optional<std::uint16_t> IcmpSocket::receive(std::size_t bytes, bool wait) {
     // Other processes' replies wake this socket too, so the time is measured here as well.
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
     while (std::chrono::steady_clock::now() < deadline) {
-        const ssize_t n = ::recv(fd_.get(), buffer_.data(), buffer_.size(), 0);
+        const ssize_t n = ::recv(fd_.get(), buffer_.data(), buffer_.size(), wait ? 0 : MSG_DONTWAIT);
         if (n < 0) return std::nullopt;
         const std::size_t skip = v6_ ? 0 : static_cast<std::size_t>(buffer_[0] & 15) * 4;
         if (static_cast<std::size_t>(n) != skip + kHeader + bytes) continue;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/fd.h"
@@ -19,7 +20,7 @@ public:
     Status send(std::uint16_t sequence, std::size_t bytes);
     // The sequence of a reply to this socket's identifier with the right payload; empty: none within the socket's
     // limit.
-    std::optional<std::uint16_t> receive(std::size_t bytes);
+    std::optional<std::uint16_t> receive(std::size_t bytes, bool wait = true);
 
 private:
     IcmpSocket(Fd fd, bool v6, std::uint16_t id) : fd_(std::move(fd)), v6_(v6), id_(id), buffer_(1 << 16) {}

@@ -84,7 +84,6 @@ class IcmpChannel : public Channel {
 public:
     static Result<std::unique_ptr<Channel>> open(const LoadOptions& options) {
         TRY_ASSIGN(IcmpSocket socket, IcmpSocket::open(options.to, static_cast<std::uint16_t>(::getpid())));
-        TRY(set_timeouts(socket.fd(), 1));
         return std::unique_ptr<Channel>(new IcmpChannel(std::move(socket), options.bytes));
     }
     bool send(std::uint64_t number) override {
@@ -92,7 +91,7 @@ public:
         return socket_.send(static_cast<std::uint16_t>(number), bytes_).has_value();
     }
     std::optional<std::uint64_t> receive() override {
-        const auto low = socket_.receive(bytes_);
+        const auto low = socket_.receive(bytes_, false);
         if (!low) return std::nullopt;
         // The sequence on the wire has 16 bits; the number is the latest that ends in them.
         return sent_ - ((sent_ - *low) & 0xffff);

@@ -1,0 +1,49 @@
+"""How scenarios are declared, and what they get."""
+import dataclasses
+import itertools
+import os
+
+from .sandbox import Cluster, leftovers
+
+REGISTRY = []
+
+
+@dataclasses.dataclass
+class Scenario:
+    name: str
+    function: object
+    cost: int  # seconds, roughly: long ones start first
+    alone: bool  # measures time or loss: nothing beside it
+
+
+class Context:
+    """Gives a scenario its clusters and takes them down."""
+
+    def __init__(self, build, name, keep_logs):
+        self.build, self.name, self.keep_logs = build, name, keep_logs
+        self.clusters, self.numbers = [], itertools.count(1)
+
+    def cluster(self, **options):
+        # Several runs may go on beside each other on one machine.
+        cluster = Cluster(self.build, f"t{os.getpid()}-{self.name[:20].strip('-')}-{next(self.numbers)}", **options)
+        self.clusters.append(cluster)
+        cluster.up()
+        return cluster
+
+    def end(self, failed):
+        """Takes everything down; returns what was left behind."""
+        found = []
+        for cluster in self.clusters:
+            try:
+                cluster.down(keep_logs=self.keep_logs / self.name / cluster.name if failed and self.keep_logs else None)
+            except Exception as error:  # noqa: BLE001 - one cluster's failure must not keep the others up
+                found.append(f"{cluster.name}: {error}")
+            found += leftovers(cluster.name)
+        return found
+
+
+def scenario(cost=20, alone=False, name=None):
+    def register(function):
+        REGISTRY.append(Scenario(name or function.__name__.replace("_", "-"), function, cost, alone))
+        return function
+    return register

@@ -1,0 +1,72 @@
+"""The command line on a running cluster."""
+from lib import checks
+from lib.scenario import scenario
+from scenarios.connectivity import place_pods
+
+
+@scenario(cost=15)
+def command_line(context):
+    cluster = context.cluster()
+    place_pods(cluster)
+    checks.connectivity(cluster, [("a1", "b1")], kinds=checks.KINDS[:1])
+    yield from checks.cli_outputs(cluster, "node1", "a1")
+    yield checks.monitor_shows(cluster, "node1", "a1", "a2")
+
+
+@scenario(cost=15)
+def pods_come_and_go(context):
+    cluster = context.cluster(nodes=2)
+    first = cluster.add_pod("a", "node1", labels="app=web")
+    cluster.sandbox("pod", "check", "a")
+    yield checks.check("CHECK of a pod that is there", True)
+    labels = checks.endpoint_of(cluster, "a")["status"]["identity"]["labels"]
+    yield checks.check("its identity has its labels", "k8s:app=web" in labels, labels)
+    cluster.sandbox("pod", "del", "a")
+    yield checks.check("its endpoint is gone", first["addresses"][0] not in cluster.cli("node1", "endpoint", "list"))
+    links = cluster.exec("node1", "ip", "-o", "link").stdout
+    yield checks.check("its device is gone", "lxc" not in links.replace("lxc_health", ""), links)
+    names = [f"p{i}" for i in range(20)]
+    done = cluster.sandbox("pod", "add", *names, "--node", "node2", "--parallel", check=False)
+    yield checks.check("20 pods at once", done.returncode == 0, done.stderr)
+    addresses = [address for name, item in cluster.addresses().items() if name in names for address in item.values()]
+    yield checks.check("every address once", len(addresses) == 40 and len(set(addresses)) == 40, addresses)
+    cluster.serve("node1")
+    yield from checks.connectivity(cluster, [(name, "node1") for name in names], kinds=checks.KINDS[:3])
+    done = cluster.sandbox("pod", "del", *names, check=False)
+    yield checks.check("and away again", done.returncode == 0, done.stderr)
+    left = cluster.cli_json("node2", "endpoint", "list")
+    yield checks.check("no endpoint of a pod is left", not [e for e in left if (e["status"].get("external-identifiers") or {}).get("k8s-pod-name")], left)
+
+
+@scenario(cost=20)
+def nodes_come_and_go(context):
+    cluster = context.cluster(nodes=2)
+    cluster.add_pod("a", "node1")
+    cluster.sandbox("node", "add", "third")
+    cluster.add_pod("b", "third")
+    yield from checks.connectivity(cluster, [("a", "b"), ("b", "a"), ("b", "node1"), ("node2", "b"), ("b", "outside")])
+    gone = cluster.addresses()["b"]["ipv4"]
+    cluster.sandbox("node", "del", "third")
+    yield checks.check("the operator removes its CiliumNode", checks.wait_until(lambda: "third" not in cluster.cli("node1", "node", "list"), 20),
+                       cluster.cli("node1", "node", "list"))
+    yield checks.check("routes and ipcache entries to its pods are gone",
+                       checks.wait_until(lambda: gone not in cluster.cli("node1", "bpf", "ipcache", "list"), 20),
+                       cluster.cli("node1", "bpf", "ipcache", "list"))
+
+
+@scenario(cost=15)
+def routes_are_kept_right(context):
+    """Somebody else removes what the agent needs; it comes back."""
+    cluster = context.cluster(nodes=2)
+    cluster.add_pod("a", "node1")
+    cluster.add_pod("b", "node2")
+    routes = [line.split(" expires")[0].strip() for line in cluster.exec("node1", "ip", "route").stdout.splitlines() if "cilium_host" in line]
+    yield checks.check("there are routes through cilium_host", routes)
+    cluster.exec("node1", "sh", "-c", "ip -o route | grep cilium_host | while read r; do ip route del ${r%%\\\\*}; done")
+
+    def back():
+        now = cluster.exec("node1", "ip", "route").stdout
+        return all(route.split()[0] in now for route in routes)
+
+    yield checks.check("removed routes come back", checks.wait_until(back, 30), cluster.exec("node1", "ip", "route").stdout)
+    yield from checks.connectivity(cluster, [("a", "b"), ("node1", "b"), ("a", "node1")], kinds=checks.KINDS[:3])
