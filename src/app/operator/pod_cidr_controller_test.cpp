@@ -1,5 +1,9 @@
 #include "features/ipam/pod_cidr_controller.h"
 
+#include <atomic>
+#include <set>
+#include <thread>
+
 #include "features/operator/store_fixture.h"
 
 namespace axo {
@@ -142,6 +146,42 @@ TEST_F(PodCidrControllerTest, OutsideOfThePoolAndUnreadable) {
     EXPECT_EQ(run_->reports.size(), 2U);
     set_cidrs("b", {"10.0.1.0/24"});
     ASSERT_TRUE(wait_until([&] { return error("b").empty() && cidrs("b") == R"(["10.0.1.0/24","fd00::100/120"])"; })) << error("b");
+}
+
+// An agent that updates its CiliumNode all the time, from revisions it has read itself.
+TEST_F(PodCidrControllerTest, AgentsMayWriteAtTheSameTime) {
+    config_.ipv4_cidrs = {Prefix::parse_cidr("10.0.0.0/16").value()};
+    for (int i = 0; i < 20; ++i) node("n" + std::to_string(i));
+    start();
+    // A store of its own, as another process has it.
+    std::atomic<bool> stop = false;
+    std::atomic<int> agent_writes = 0;
+    std::thread agent([&] {
+        EventLoop loop;
+        const auto store = open_object_store("dir:" + directory_.string(), loop).value();
+        for (int round = 0; !stop; ++round) {
+            auto object = store->get(resources::kCiliumNode, {"", "n" + std::to_string(round % 20)});
+            if (!object) continue;
+            (*object)["spec"]["bootid"] = std::to_string(round);
+            if (store->update(resources::kCiliumNode, *object)) ++agent_writes;
+        }
+    });
+    const auto all_assigned = [&] {
+        std::set<std::string> distinct;
+        for (int i = 0; i < 20; ++i) {
+            const std::string have = cidrs("n" + std::to_string(i));
+            if (have == "[]" || !distinct.insert(have).second) return false;
+        }
+        return true;
+    };
+    EXPECT_TRUE(wait_until(all_assigned));
+    run_for(100ms);
+    stop = true;
+    agent.join();
+    EXPECT_TRUE(all_assigned()) << "no write of either side was lost";
+    EXPECT_GT(agent_writes, 20);
+    EXPECT_EQ(run_->controller.counters().failed, 0U);
+    EXPECT_EQ(run_->controller.counters().written, 20U);
 }
 
 TEST_F(PodCidrControllerTest, BlocksComeBackWhenSomebodyClearsThem) {

@@ -138,7 +138,7 @@ Status ClusterPool::claim(const std::string& node, const std::vector<Prefix>& ci
         if (const Claim* other = overlapping(cidr, node)) {
             return fail(Code::kAlreadyExists, "requested CIDR (" + cidr.to_string() + ") is already allocated: node " +
                                                   other->node + " holds " + other->cidr.to_string() +
-                                                  "; clear spec.ipam.podCIDRs of one of the two nodes");
+                                                  "; clear spec.ipam.podCIDRs of this node to get a free one");
         }
     }
     for (std::size_t i = 0; i < cidrs.size(); ++i) {

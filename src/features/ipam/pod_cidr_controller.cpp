@@ -14,6 +14,8 @@ const Logger& log() {
     return logger;
 }
 
+constexpr int kWriteAttempts = 5;
+
 std::string joined(const std::vector<Prefix>& cidrs) {
     std::string text;
     for (const Prefix& cidr : cidrs) text += (text.empty() ? "" : ",") + cidr.to_string();
@@ -122,6 +124,15 @@ Status PodCidrController::reconcile() {
 
 Result<bool> PodCidrController::write(const ObjectKey& key, const OperatorNodeRow& row, const std::vector<Prefix>* cidrs,
                                       const std::string& error) {
+    // A node that starts writes its own object at the same time: no reason to make it wait for a retry.
+    for (int attempt = 1;; ++attempt) {
+        auto wrote = write_once(key, row, cidrs, error);
+        if (wrote || wrote.error().code != Code::kAborted || attempt == kWriteAttempts) return wrote;
+    }
+}
+
+Result<bool> PodCidrController::write_once(const ObjectKey& key, const OperatorNodeRow& row, const std::vector<Prefix>* cidrs,
+                                           const std::string& error) {
     auto current = store_.get(resources::kCiliumNode, key);
     if (!current) {
         if (current.error().code == Code::kNotFound) return false;  // the watch will say so

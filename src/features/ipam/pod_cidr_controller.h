@@ -39,6 +39,7 @@ private:
     Status reconcile();
     // Returns whether anything was written.
     Result<bool> write(const ObjectKey& key, const OperatorNodeRow& row, const std::vector<Prefix>* cidrs, const std::string& error);
+    Result<bool> write_once(const ObjectKey& key, const OperatorNodeRow& row, const std::vector<Prefix>* cidrs, const std::string& error);
 
     ObjectStore& store_;
     OperatorNodeTable& nodes_;
