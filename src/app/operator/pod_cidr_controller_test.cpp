@@ -184,6 +184,23 @@ TEST_F(PodCidrControllerTest, AgentsMayWriteAtTheSameTime) {
     EXPECT_EQ(run_->controller.counters().written, 20U);
 }
 
+TEST_F(PodCidrControllerTest, ANodeThatComesBackGetsWhatItHad) {
+    node("a");
+    node("b");
+    start();
+    ASSERT_TRUE(wait_until([&] { return cidrs("b") == R"(["10.0.1.0/24","fd00::100/120"])"; }));
+    drop(resources::kCiliumNode, {"", "a"});
+    drop(resources::kCiliumNode, {"", "b"});
+    run_for(30ms);
+    node("b");
+    ASSERT_TRUE(wait_until([&] { return cidrs("b") != "[]"; }));
+    EXPECT_EQ(cidrs("b"), R"(["10.0.1.0/24","fd00::100/120"])");
+    node("c");
+    ASSERT_TRUE(wait_until([&] { return cidrs("c") == R"(["10.0.0.0/24","fd00::/120"])"; })) << "nothing is kept for who is gone";
+    node("a");
+    EXPECT_TRUE(wait_until([&] { return error("a").starts_with("allocator full"); }));
+}
+
 TEST_F(PodCidrControllerTest, BlocksComeBackWhenSomebodyClearsThem) {
     node("a");
     start();

@@ -15,6 +15,7 @@ const Logger& log() {
 }
 
 constexpr int kWriteAttempts = 5;
+constexpr std::size_t kFormerLimit = 1000;
 
 std::string joined(const std::vector<Prefix>& cidrs) {
     std::string text;
@@ -36,6 +37,8 @@ PodCidrController::PodCidrController(EventLoop& loop, ControllerRegistry& regist
               if (nodes_.find(key) != nullptr) continue;
               if (const auto held = pool_.cidrs_of(key.name); !held.empty()) {
                   log().info("node is gone, its pod CIDRs are free", {{"node-name", key.name}, {"cidrs", joined(held)}});
+                  if (former_.size() >= kFormerLimit) former_.clear();
+                  former_[key.name] = held;
               }
               pool_.release(key.name);
               reported_.erase(key.name);
@@ -80,6 +83,13 @@ Status PodCidrController::reconcile() {
         std::string reason = "CIDRAssignmentFailed";
         if (const auto refusal = refused.find(*item.key); error.empty() && refusal != refused.end()) error = refusal->second;
         if (error.empty()) {
+            if (const auto former = former_.find(item.key->name); former != former_.end()) {
+                // Its pods may still have these addresses.
+                if (item.row->node.pod_cidrs.empty() && pool_.claim(item.key->name, former->second)) {
+                    log().info("node is back, it gets its former pod CIDRs", {{"node-name", item.key->name}});
+                }
+                former_.erase(former);
+            }
             auto assigned = pool_.assign(item.key->name);
             if (assigned) {
                 cidrs = std::move(*assigned);

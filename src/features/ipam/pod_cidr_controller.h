@@ -4,7 +4,8 @@
 // status.ipam.operator-status.error and by an event why one could not get it. What nodes hold counts first:
 // nodes without an error before those with one, then the older, then by name, so a restart decides as
 // before. Of two nodes that claim overlapping CIDRs the one that had it first keeps it; the other gets the
-// error and is tried again whenever anything changes. Objects that are as they should be are not written.
+// error and is tried again whenever anything changes. A node that was removed and comes back gets what it had
+// if that is still free. Objects that are as they should be are not written.
 // Thread: the loop's only.
 #pragma once
 
@@ -46,6 +47,7 @@ private:
     ClusterPool pool_;
     Report report_;
     std::map<std::string, std::string> reported_;  // node -> error last reported
+    std::map<std::string, std::vector<Prefix>> former_;  // what nodes had that are gone
     Counters counters_;
     bool started_ = false;
     Controller controller_;
