@@ -46,7 +46,7 @@ private:
         if (*current == value) return {};
         TRY(write_sysctl(key, value));
         ++out_.changed;
-        log().info("Sysctl set", {{"sysctl", key}, {"value", value}, {"before", *current}});
+        log().debug("Sysctl set", {{"sysctl", key}, {"value", value}, {"before", *current}});
         return {};
     }
 

@@ -155,13 +155,17 @@ Status pin_set(const BpfPaths& paths, ProgramSet& set, const std::vector<Program
 Result<std::vector<BpfObject>> load_objects(const BpfPaths& paths, const std::vector<ProgramObject>& objects,
                                             const ProgramConfig& config, const std::vector<SharedMap>& maps) {
     std::vector<std::optional<Result<BpfObject>>> outcomes(objects.size());
+    const auto load = [&](std::size_t i) {
+        const auto start = std::chrono::steady_clock::now();
+        outcomes[i].emplace(BpfObject::load(load_spec(paths, objects[i], config, maps)));
+        const auto took = std::chrono::steady_clock::now() - start;
+        log().debug("Object loaded", {{"object", objects[i].name},
+                                      {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(took).count()}});
+    };
     {
         std::vector<std::jthread> threads;
-        for (std::size_t i = 1; i < objects.size(); ++i) {
-            threads.emplace_back(
-                [&, i] { outcomes[i].emplace(BpfObject::load(load_spec(paths, objects[i], config, maps))); });
-        }
-        outcomes[0].emplace(BpfObject::load(load_spec(paths, objects[0], config, maps)));
+        for (std::size_t i = 1; i < objects.size(); ++i) threads.emplace_back(load, i);
+        load(0);
     }
     std::vector<BpfObject> loaded;
     for (auto& outcome : outcomes) {
