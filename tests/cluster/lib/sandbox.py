@@ -187,7 +187,9 @@ def leftovers(name):
         if not process.name.isdigit():
             continue
         try:
-            if f"/axoneme-{name}/" in (process / "cgroup").read_text():
+            # A zombie has ended; init collects it when it likes.
+            ended = (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            if not ended and f"/axoneme-{name}/" in (process / "cgroup").read_text():
                 found.append(f"process {process.name} ({(process / 'comm').read_text().strip()})")
         except OSError:
             pass

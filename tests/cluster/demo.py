@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""The demo: a cluster on this machine, shown step by step with real packets. Same checks as the cluster tests.
+
+Usage: tests/cluster/demo.py --build BUILD_DIR [--keep] [--routing vxlan|native] [--families dual|ipv4|ipv6]
+"""
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from lib import checks  # noqa: E402
+from lib.sandbox import Cluster, CommandFailed, leftovers, root_namespace  # noqa: E402
+from scenarios.connectivity import place_pods  # noqa: E402
+from scenarios.restart import FLOWS  # noqa: E402
+
+BOLD, GREEN, RED, DIM, PLAIN = ("\033[1m", "\033[32m", "\033[31m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("",) * 5
+
+
+class Demo:
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def step(self, title):
+        print(f"\n{BOLD}{title}{PLAIN}", flush=True)
+
+    def command(self, text):
+        print(f"  {DIM}$ {text}{PLAIN}", flush=True)
+
+    def show(self, result):
+        self.passed += result.ok
+        self.failed += not result.ok
+        mark = f"{GREEN}✓{PLAIN}" if result.ok else f"{RED}✗{PLAIN}"
+        print(f"  {mark} {result.what}" + (f"\n      {result.detail[:1500]}" if result.detail else ""), flush=True)
+
+    def show_all(self, results):
+        for result in results:
+            self.show(result)
+
+    def show_together(self, title, results):
+        """One line for a group that holds, the failing ones by name; every one counts."""
+        bad = [result for result in results if not result.ok]
+        self.passed += len(results) - len(bad)
+        self.failed += len(bad)
+        mark = f"{GREEN}✓{PLAIN}" if results and not bad else f"{RED}✗{PLAIN}"
+        print(f"  {mark} {title}  {DIM}({len(results) - len(bad)} of {len(results)} checks){PLAIN}", flush=True)
+        for result in bad[:10]:
+            print(f"      {result.what}: {result.detail[:300]}", flush=True)
+
+    def excerpt(self, text, lines=12):
+        for line in text.rstrip().splitlines()[:lines]:
+            print(f"      {line.rstrip()[:150]}", flush=True)
+
+
+GROUPS = [
+    ("node → node", [("node1", "node2"), ("node2", "node3"), ("node3", "node1")]),
+    ("pod → pod on the same node", [("a1", "a2"), ("a2", "a1")]),
+    ("pod → pod on another node", [("a1", "b1"), ("b1", "c1"), ("c1", "a2")]),
+    ("pod → its own node, and back", [("a1", "node1"), ("node1", "a1"), ("b1", "node2")]),
+    ("pod → another node, and back", [("a1", "node2"), ("node3", "a1"), ("c1", "node1")]),
+    ("pod → outside, and back", [("a1", "outside"), ("b1", "outside"), ("outside", "c1")]),
+]
+
+
+def traffic(demo, cluster):
+    count = {"dual": 2}.get(cluster.families, 1)
+    print(f"  {DIM}each pair: TCP, UDP, ICMP, fragments of both, 2 MB each way in super-packets; {count} address "
+          f"famil{'ies' if count > 1 else 'y'}; the receiver must see the sender's own address{PLAIN}")
+    for title, pairs in GROUPS:
+        demo.show_together(title, checks.connectivity(cluster, pairs))
+
+
+def walk(demo, cluster):
+    demo.step("1. A cluster: an underlay, an outside host, three nodes; one operator and three agents from a directory of manifests")
+    demo.command(" ".join(["axoneme sandbox --cluster", cluster.name, "up"] + [f"--{k} {v}" for k, v in cluster.options.items() if isinstance(v, str)]))
+    start = time.monotonic()
+    print("  " + cluster.up())
+    demo.show(checks.check(f"every agent healthy, every node known, after {time.monotonic() - start:.1f} s", True))
+
+    demo.step("2. Pods, created by calling the CNI plugin as a container runtime would")
+    place_pods(cluster)
+    for pod in cluster.status()["pods"]:
+        demo.command(f"axoneme sandbox pod add {pod['name']} --node {pod['node']}")
+        demo.show(checks.check(f"{pod['name']} on {pod['node']}: {', '.join(pod['addresses'])}  (CNI ADD {pod['cni-add-us'] / 1000:.1f} ms)", pod["addresses"]))
+
+    demo.step(f"3. Kubernetes' network model, without NAT, over {cluster.options.get('routing', 'vxlan')}")
+    traffic(demo, cluster)
+
+    demo.step("4. What the agent says")
+    for words, lines in ((["status"], 24), (["endpoint", "list"], 10), (["bpf", "ipcache", "list"], 8), (["node", "list"], 5)):
+        demo.command(f"axoneme sandbox exec node1 -- axoneme {' '.join(words)}")
+        demo.excerpt(cluster.exec("node1", "axoneme", *words, check=False).stdout, lines)
+    demo.show_all(checks.cli_outputs(cluster, "node1", "a1"))
+    demo.show(checks.monitor_shows(cluster, "node1", "a1", "a2"))
+    for node in cluster.nodes():
+        demo.show(checks.reachable_nodes(cluster, node))
+
+    demo.step("5. kill -9 of every agent and of the operator, under load")
+    demo.command("axoneme sandbox agent kill --all; axoneme sandbox operator kill")
+    demo.show_all(checks.restart_under_load(cluster, FLOWS))
+
+
+def other_modes(demo, build, cluster):
+    variants = []
+    if cluster.options.get("routing") != "native":
+        variants.append(("native routing with a node in another L2 segment, routes through the gateway", dict(routing="native", second_segment=1)))
+    variants.append(("IPv6 only, over VXLAN", dict(families="ipv6")))
+    variants.append(("IPv4 only, native routing", dict(families="ipv4", routing="native")))
+    for number, (title, options) in enumerate(variants, 6):
+        demo.step(f"{number}. The same over {title}")
+        other = Cluster(build, f"{cluster.name}-{number}", **options)
+        try:
+            print("  " + other.up())
+            place_pods(other)
+            traffic(demo, other)
+        except CommandFailed as error:
+            demo.show(checks.check(title, False, str(error)))
+        finally:
+            other.down()
+        demo.show(checks.check("taken down, nothing left", not leftovers(other.name), leftovers(other.name)))
+
+
+def what_next(cluster):
+    name = "" if cluster.name == "demo" else f" --cluster {cluster.name}"
+    print(f"""
+{BOLD}The cluster stays up. Try:{PLAIN}
+  build/dev/bin/axoneme sandbox{name} status
+  build/dev/bin/axoneme sandbox exec{name} node1 -- axoneme status --verbose
+  build/dev/bin/axoneme sandbox exec{name} node1 -- axoneme monitor
+  build/dev/bin/axoneme sandbox exec{name} a1 -- ping 172.18.200.10
+  build/dev/bin/axoneme sandbox{name} pod add web --node node2 --labels app=web
+  build/dev/bin/axoneme sandbox{name} agent kill node1      # and watch that traffic goes on
+  build/dev/bin/axoneme sandbox{name} down""")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", type=pathlib.Path, default=HERE.parent.parent / "build/dev")
+    parser.add_argument("--cluster", default="demo")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster up")
+    parser.add_argument("--routing", default="vxlan", choices=["vxlan", "native"])
+    parser.add_argument("--families", default="dual", choices=["dual", "ipv4", "ipv6"])
+    args = parser.parse_args()
+    if os.geteuid() != 0:
+        sudo = subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0 if pathlib.Path("/usr/bin/sudo").exists() else False
+        if sudo:
+            os.execvp("sudo", ["sudo", sys.executable, *sys.argv])
+        print("the demo makes network namespaces: run as root", file=sys.stderr)
+        return 1
+    demo = Demo()
+    untouched = root_namespace()
+    cluster = Cluster(args.build, args.cluster, routing=args.routing, families=args.families)
+    kept = False
+    try:
+        walk(demo, cluster)
+        other_modes(demo, args.build, cluster)
+        kept = args.keep
+        if kept:
+            cluster.stop_servers()
+    except (CommandFailed, KeyboardInterrupt, subprocess.TimeoutExpired) as error:
+        demo.show(checks.check("the demo runs to its end", False, str(error) or type(error).__name__))
+    finally:
+        demo.step("Taking everything down" if not kept else "Leaving the cluster up")
+        if not kept:
+            try:
+                cluster.down()
+            except CommandFailed as error:
+                print(f"  {error}")
+            left = leftovers(cluster.name)
+            demo.show(checks.check("no namespace, mount, cgroup, process or file is left", not left, left))
+        demo.show(checks.check("the machine's own links, routes and rules are as they were", root_namespace() == untouched))
+    print(f"\n{demo.passed} checks passed, {demo.failed} failed")
+    if kept:
+        what_next(cluster)
+    return 0 if demo.failed == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
