@@ -1,0 +1,25 @@
+// The table of command groups. A group is one file: it declares its commands in a function of this form
+// and stands in kGroups (commands.cpp). `observe`, `policy` and `service` join the same way.
+#pragma once
+
+#include "app/cli/command_line.h"
+
+namespace axo::cli {
+
+void add_status_commands(const Command& root);
+void add_endpoint_commands(const Command& root);
+void add_identity_commands(const Command& root);
+void add_ip_commands(const Command& root);
+void add_node_commands(const Command& root);
+void add_map_commands(const Command& root);
+void add_bpf_commands(const Command& root);
+void add_config_commands(const Command& root);
+void add_monitor_commands(const Command& root);
+void add_health_commands(const Command& root);
+void add_info_commands(const Command& root);        // version, debuginfo
+void add_completion_commands(const Command& root);
+
+// All of the above, and those of other parts (sandbox).
+void add_all_commands(const Command& root);
+
+}  // namespace axo::cli

@@ -1,0 +1,56 @@
+// version and debuginfo.
+#include <sys/utsname.h>
+
+#include "app/cli/commands.h"
+#include "app/cli/context.h"
+#include "app/cli/tables.h"
+
+#ifndef AXO_VERSION
+#define AXO_VERSION "0.1.0"
+#endif
+
+namespace axo::cli {
+namespace {
+
+struct Options {
+    std::string output;
+};
+
+Json version_json(const std::string& version) {
+    utsname system{};
+    ::uname(&system);
+    return {{"Version", version}, {"Revision", ""}, {"Arch", std::string(system.sysname) + "/" + system.machine}};
+}
+
+Status version(const Context& context, const Options& options) {
+    Json versions = {{"Client", version_json(AXO_VERSION)}};
+    // A client says its version without an agent too.
+    std::string daemon;
+    const auto info = context.get("/debuginfo");
+    if (info) daemon = text(*info, "cilium-version");
+    if (daemon.starts_with("axoneme ")) daemon.erase(0, 8);
+    if (daemon.empty()) {
+        const auto status = context.get("/healthz", {{"brief", "true"}});
+        if (status) daemon = text(*status, "cilium.msg");
+    }
+    if (!daemon.empty()) versions["Daemon"] = version_json(daemon);
+    return print_as(options.output, versions, [&] {
+        return "Client: " AXO_VERSION " " + text(versions, "Client.Arch") + "\nDaemon: " + (daemon.empty() ? "unknown (the agent does not answer)" : daemon) + "\n";
+    });
+}
+
+Status debuginfo(const Context& context, const Options& options) {
+    TRY_ASSIGN(const Json info, context.get("/debuginfo"));
+    return print_as(options.output, info, [&] { return debuginfo_text(info); });
+}
+
+}  // namespace
+
+void add_info_commands(const Command& root) {
+    Context& context = root.context();
+    const auto options = std::make_shared<Options>();
+    root.command("version", "Versions of this program and of the agent", [=, &context] { return version(context, *options); }).output(options->output);
+    root.command("debuginfo", "Everything the agent can tell for a bug report", [=, &context] { return debuginfo(context, *options); }).output(options->output);
+}
+
+}  // namespace axo::cli
