@@ -18,9 +18,7 @@ bool plain_key(std::string_view key) {
 }
 
 std::string shown(const Json& value) {
-    std::string text = json_text(value);
-    if (text.size() > kLongestShownValue) text = text.substr(0, kLongestShownValue) + "…";
-    return text;
+    return shortened_text(json_text(value), kLongestShownValue);
 }
 
 Json difference(const Json& before, const Json& after) {
@@ -66,6 +64,14 @@ void apply_patch(Json& target, const Json& patch) {
 
 std::string json_text(const Json& value, int indent) {
     return value.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string shortened_text(std::string_view text, std::size_t limit) {
+    if (text.size() <= limit) return std::string(text);
+    while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0) == 0x80) --limit;
+    std::string shorter(text.substr(0, limit));
+    shorter += "…";
+    return shorter;
 }
 
 JsonReader::JsonReader(const Json& value, std::string object_name)

@@ -84,6 +84,15 @@ TEST(MergeDifference, NothingChangedMeansTheSameDocument) {
     EXPECT_EQ(updated_json(existing, *node), existing);
 }
 
+TEST(JsonText, ShortensBetweenCharacters) {
+    EXPECT_EQ(shortened_text("abc", 3), "abc");
+    EXPECT_EQ(shortened_text("abcd", 3), "abc…");
+    EXPECT_EQ(shortened_text("aää", 2), "a…");
+    Json value = {{"kind", "CiliumNode"}, {"metadata", {{"name", ""}}}};
+    for (int i = 0; i < 100; ++i) value["metadata"]["name"].get_ref<std::string&>() += "ä";
+    EXPECT_NO_THROW((void)Json(CiliumNode::parse(value).error().message).dump());
+}
+
 TEST(JsonText, ReplacesInvalidUtf8) {
     EXPECT_NO_THROW(json_text(Json(std::string("\xff\xfe"))));
 }

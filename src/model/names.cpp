@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "model/json.h"
+
 namespace axo {
 namespace {
 
@@ -17,8 +19,7 @@ bool is_part(std::string_view part) {
 }
 
 Status rejected(std::string_view what, std::string_view name, std::string_view rule) {
-    std::string shown(name.substr(0, 80));
-    if (shown.size() < name.size()) shown += "…";
+    const std::string shown = shortened_text(name, 80);
     return fail(Code::kInvalidArgument, std::string(what) + ": \"" + shown + "\"; accepted: " + std::string(rule));
 }
 
