@@ -40,6 +40,13 @@ static __noinline int overlay_fast6(struct __sk_buff *skb)
 	return overlay_fast(skb, true);
 }
 
+// To the node itself. The inner Ethernet header names no device of this node, and does not have to.
+static __always_inline int pass_to_stack(struct __sk_buff *skb)
+{
+	bpf_skb_change_type(skb, 0 /* PACKET_HOST */);
+	return AXO_PASS;
+}
+
 SEC("tc")
 int cil_from_overlay(struct __sk_buff *skb)
 {
@@ -50,14 +57,20 @@ int cil_from_overlay(struct __sk_buff *skb)
 		if (!node_cfg.ipv4)
 			return AXO_PASS;
 		verdict = overlay_fast4(skb);
-		return verdict != FAST_MISS ? verdict : from_overlay4(skb);
+		if (verdict == FAST_MISS)
+			verdict = from_overlay4(skb);
+		break;
 	case bpf_htons(ETH_P_IPV6):
 		if (!node_cfg.ipv6)
 			return AXO_PASS;
 		verdict = overlay_fast6(skb);
-		return verdict != FAST_MISS ? verdict : from_overlay6(skb);
+		if (verdict == FAST_MISS)
+			verdict = from_overlay6(skb);
+		break;
+	default:
+		return AXO_PASS;
 	}
-	return AXO_PASS;
+	return verdict == AXO_PASS ? pass_to_stack(skb) : verdict;
 }
 
 SEC("tc")
