@@ -13,8 +13,14 @@ Result<Fd> lock_instance(const std::filesystem::path& state_dir) {
     const std::filesystem::path path = state_dir / "cilium.pid";
     Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
     if (!file) return fail_errno("open " + path.string());
-    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
-        if (errno != EWOULDBLOCK) return fail_errno("lock " + path.string());
+    // A process that was just killed holds its locks for some milliseconds more.
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(500);
+    while (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR) return fail_errno("lock " + path.string());
+        if (std::chrono::steady_clock::now() < deadline) {
+            ::usleep(2000);
+            continue;
+        }
         std::string pid = read_file(path).value_or("");
         while (!pid.empty() && (pid.back() == '\n' || pid.back() == ' ')) pid.pop_back();
         return fail(Code::kAlreadyExists, "another agent (process " + (pid.empty() ? "unknown" : pid) + ") is running with state directory " +
