@@ -148,7 +148,8 @@ void ControlPlane::run_datapath_when_possible() {
         const auto has = [&](Family family) { return std::ranges::any_of(cidrs, [family](const Prefix& p) { return p.family() == family; }); };
         return (!config_.ipv4 || has(Family::kIpv4)) && (!config_.ipv6 || has(Family::kIpv6));
     };
-    const std::vector<Prefix> told = nodes_->own() ? nodes_->own()->pod_cidrs : std::vector<Prefix>{};
+    // Nothing is set up under a name that may be another agent's.
+    const std::vector<Prefix> told = nodes_->established() && nodes_->own() ? nodes_->own()->pod_cidrs : std::vector<Prefix>{};
     if (datapath_) {
         if (complete(told) && told != node_state_.pod_cidrs) {
             if (auto changed = pool_.set_cidrs(told); !changed) {

@@ -40,6 +40,8 @@ public:
     void publish(LocalNode local);
     // The store's latest version of this node's object.
     [[nodiscard]] const std::optional<CiliumNode>& own() const { return own_; }
+    // Whether the object has been written, or found right, by this process: no other agent uses the name.
+    [[nodiscard]] bool established() const { return established_; }
     [[nodiscard]] const Table<std::string, NodeRow>& table() const { return table_; }
     Table<std::string, NodeRow>& table() { return table_; }
 
