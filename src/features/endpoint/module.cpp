@@ -66,10 +66,13 @@ void EndpointManager::restore(const std::vector<Link>& links) {
             } else if (!endpoint.host_mac.is_zero() && link->second->mac != endpoint.host_mac) {
                 gone = "device " + endpoint.interface_name + " has another MAC address";
             } else if (!endpoint.container_netns.empty()) {
-                // Where the directory of namespaces is not ours to see, the device alone has to do.
+                // Where the directory of namespaces is not ours to see, the device alone has to do. The recorded path is
+                // the one of an agent in a pod (a mount of the host's folder); on a plain host the folder itself counts.
                 const std::filesystem::path path = endpoint.container_netns;
+                const std::filesystem::path on_host = std::filesystem::path("/var/run/netns") / path.filename();
                 std::error_code error;
-                if (std::filesystem::exists(path.parent_path(), error) && !std::filesystem::exists(path, error)) {
+                if (std::filesystem::exists(path.parent_path(), error) && !std::filesystem::exists(path, error) &&
+                    !std::filesystem::exists(on_host, error)) {
                     gone = "network namespace " + path.string() + " is gone";
                 }
             }
