@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+"""Measures a build on sandbox clusters and writes a list of {name, value, unit, baseline, baseline_value, ratio, runs, …}.
+
+Usage: bench/bench.py --build BUILD_DIR --output FILE [--only NAME,…] [--runs N]
+
+Throughput and rates are medians over runs in which pods and the baseline (node to node on the same underlay) take turns,
+so that a machine that changes its mind changes both. Rate measurements have client and server pinned to one CPU.
+"""
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests/cluster"))
+
+from lib import checks  # noqa: E402
+from lib.sandbox import PORT, Cluster, CommandFailed, run  # noqa: E402
+
+CPU = max(0, (os.cpu_count() or 1) - 1)
+SECONDS = 2
+
+
+def row(name, values, unit, baseline="", baseline_values=(), **more):
+    value = statistics.median(values)
+    base = statistics.median(baseline_values) if baseline_values else None
+    return {"name": name, "value": round(value, 3), "unit": unit, "baseline": baseline,
+            "baseline_value": round(base, 3) if base is not None else None,
+            "ratio": round(value / base, 3) if base else None, "runs": len(values),
+            "min": round(min(values), 3), "max": round(max(values), 3), **more}
+
+
+def percentile(values, part):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, round(part * (len(ordered) - 1)))]
+
+
+class Bench:
+    def __init__(self, build, runs, only):
+        self.build, self.runs, self.only = build, runs, only
+        self.results = []
+
+    def wants(self, *names):
+        return not self.only or any(name in self.only or any(name.startswith(wanted) for wanted in self.only) for name in names)
+
+    def add(self, result):
+        if self.only and not any(result["name"].startswith(wanted) for wanted in self.only):
+            return
+        self.results.append(result)
+        ratio = f"{result['ratio']:.2f} of {result['baseline']}" if result["ratio"] else ""
+        print(f"{result['name']:36} {result['value']:>14,.2f} {result['unit']:8} {ratio}", flush=True)
+
+    def cluster(self, name, **options):
+        return Cluster(self.build, f"bench{os.getpid()}-{name}", **options)
+
+    # throughput and rates
+    def iperf(self, cluster, client, server, address):
+        """Mbit/s of one TCP stream."""
+        listening = subprocess.Popen([str(w) for w in cluster.exec_command(server, "iperf3", "-s", "-1", "-p", "5201")], stdout=subprocess.DEVNULL)
+        try:
+            checks.wait_until(lambda: ":5201" in cluster.exec(server, "ss", "-ltn").stdout, 5, 0.02)
+            answer = cluster.exec(client, "iperf3", "-c", address, "-p", "5201", "-t", SECONDS, "-J", check=False, timeout=30)
+            return json.loads(answer.stdout)["end"]["sum_received"]["bits_per_second"] / 1e6
+        finally:
+            listening.kill()
+            listening.wait()
+
+    def rates(self):
+        ways = [("vxlan", "same_node", "p1", "p2"), ("vxlan", "cross_vxlan", "p1", "p3"), ("native", "cross_native", "p1", "p3")]
+        for routing in ("vxlan", "native"):
+            wanted = [(suffix, client, server) for way, suffix, client, server in ways
+                      if way == routing and self.wants("tcp_" + suffix, "rr_" + suffix, "crr_" + suffix)]
+            if not wanted:
+                continue
+            with self.cluster(routing, nodes=2, routing=routing, families="ipv4") as cluster:
+                for pod, node in (("p1", "node1"), ("p2", "node1"), ("p3", "node2")):
+                    cluster.add_pod(pod, node)
+                to = {machine: item["ipv4"] for machine, item in cluster.addresses().items()}
+                cluster.serve("p2", "p3", "node2", cpu=CPU)
+                for suffix, client, server in wanted:
+                    pods, nodes = {"tcp": [], "rr": [], "crr": []}, {"tcp": [], "rr": [], "crr": []}
+                    for _ in range(self.runs):
+                        for values, source, target in ((nodes, "node1", "node2"), (pods, client, server)):
+                            if self.wants("tcp_" + suffix):
+                                values["tcp"].append(self.iperf(cluster, source, target, to[target]))
+                            for mode in ("rr", "crr"):
+                                if self.wants(f"{mode}_{suffix}"):
+                                    values[mode].append(cluster.measure(source, mode, "--to", to[target], "--port", PORT, "--seconds", SECONDS,
+                                                                        "--cpu", CPU)["per-second"])
+                    for mode, unit in (("tcp", "Mbit/s"), ("rr", "1/s"), ("crr", "1/s")):
+                        if pods[mode]:
+                            self.add(row(f"{mode}_{suffix}", pods[mode], unit, "node to node", nodes[mode]))
+                if routing == "vxlan" and self.wants("agent_cpu_us_per_connection"):
+                    self.agent_cpu(cluster, to)
+
+    def agent_cpu(self, cluster, to):
+        """CPU time of both agents per new connection across nodes, with every event wanted by nobody but the agent."""
+        pids = [node["agent"]["pid"] for node in cluster.status()["nodes"]]
+        tick = os.sysconf("SC_CLK_TCK")
+
+        def used():
+            # schedstat counts nanoseconds; the ticks of stat are too coarse.
+            total = 0
+            for pid in pids:
+                for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                    try:
+                        total += int((task / "schedstat").read_text().split()[0])
+                    except OSError:
+                        stat = (task / "stat").read_text().rpartition(")")[2].split()
+                        total += (int(stat[11]) + int(stat[12])) * 1_000_000_000 // tick
+            return total
+
+        values = []
+        for _ in range(self.runs):
+            start = time.monotonic()
+            idle = used()
+            time.sleep(1)
+            idle_rate = (used() - idle) / (time.monotonic() - start)
+            before, start = used(), time.monotonic()
+            done = cluster.measure("p1", "crr", "--to", to["p3"], "--port", PORT, "--seconds", SECONDS, "--cpu", CPU)
+            time.sleep(0.2)
+            spent = used() - before - idle_rate * (time.monotonic() - start)
+            # The warm-up makes connections too; the measured time is SECONDS of SECONDS + 0.2.
+            values.append(spent / 1000 / (done["transactions"] * (SECONDS + 0.2) / SECONDS))
+        self.add(row("agent_cpu_us_per_connection", values, "us", connections="new TCP connections across nodes, both agents together"))
+
+    # the agent itself
+    def agent(self):
+        if not self.wants("agent_start_ms", "agent_rss_mib", "map_memory_mib", "agent_start_50_pods_ms", "agent_rss_50_pods_mib"):
+            return
+        with self.cluster("agent", nodes=1) as cluster:
+            def restart():
+                cluster.sandbox("agent", "stop", "node1")
+                start = time.monotonic()
+                cluster.sandbox("agent", "start", "node1")
+                outside = (time.monotonic() - start) * 1000
+                own = cluster.cli_json("node1", "status")["axoneme"]
+                return outside, own.get("start-ms", 0), own.get("datapath-ready-ms", 0)
+
+            def rss():
+                pid = cluster.status()["nodes"][0]["agent"]["pid"]
+                for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+                    if line.startswith("VmRSS:"):
+                        return int(line.split()[1]) / 1024
+                return 0.0
+
+            # From nothing: no pins, no state.
+            cold = []
+            for number in range(self.runs):
+                with self.cluster(f"cold{number}", nodes=1) as fresh:
+                    cold.append(fresh.cli_json("node1", "status")["axoneme"].get("start-ms", 0))
+            starts = [restart() for _ in range(self.runs)]
+            time.sleep(1)
+            self.add(row("agent_start_ms", [item[0] for item in starts], "ms", own_ms=statistics.median(item[1] for item in starts),
+                         datapath_ready_ms=statistics.median(item[2] for item in starts), what="start command to healthy and datapath ready, restart"))
+            self.add(row("agent_start_cold_ms", cold, "ms", what="the agent's own figure, nothing there before, the operator's pod CIDR included"))
+            self.add(row("agent_rss_mib", [rss() for _ in range(self.runs)], "MiB"))
+            maps = cluster.cli_json("node1", "status")["axoneme"].get("maps", [])
+            self.add(row("map_memory_mib", [sum(item["bytes"] for item in maps) / 2**20] * self.runs, "MiB", maps=len(maps)))
+            names = [f"p{number}" for number in range(50)]
+            cluster.sandbox("pod", "add", *names, "--parallel")
+            starts = [restart() for _ in range(self.runs)]
+            time.sleep(1)
+            self.add(row("agent_start_50_pods_ms", [item[0] for item in starts], "ms", own_ms=statistics.median(item[1] for item in starts)))
+            self.add(row("agent_rss_50_pods_mib", [rss() for _ in range(self.runs)], "MiB"))
+
+    def cni(self):
+        if not self.wants("cni_add_ms", "cni_del_ms", "cni_add_parallel_ms"):
+            return
+        with self.cluster("cni", nodes=1) as cluster:
+            add, delete, parallel = [], [], []
+            cluster.add_pod("warm", "node1")
+            for round_number in range(max(20, self.runs * 4)):
+                name = f"p{round_number}"
+                add.append(cluster.add_pod(name, "node1")["cni-add-us"] / 1000)
+            for round_number in range(len(add)):
+                answer = json.loads(cluster.sandbox("-o", "json", "pod", "del", f"p{round_number}").stdout)
+                delete.append(answer[0]["cni-del-us"] / 1000)
+            self.add(row("cni_add_ms", add, "ms", p95=round(percentile(add, 0.95), 3)))
+            self.add(row("cni_del_ms", delete, "ms", p95=round(percentile(delete, 0.95), 3)))
+            for _ in range(self.runs):
+                names = [f"q{number}" for number in range(50)]
+                answer = json.loads(cluster.sandbox("-o", "json", "pod", "add", *names, "--parallel").stdout)
+                parallel.append(answer["cni-add-us"] / 1000)
+                cluster.sandbox("pod", "del", *names)
+            self.add(row("cni_add_parallel_ms", parallel, "ms", pods=50))
+
+    def restart(self):
+        if not self.wants("restart_lost_packets"):
+            return
+        with self.cluster("restart", nodes=2) as cluster:
+            for pod, node in (("p1", "node1"), ("p2", "node1"), ("p3", "node2")):
+                cluster.add_pod(pod, node)
+            to = cluster.addresses()
+            cluster.serve("p2", "p3", "outside")
+            lost, sent = [], 0
+            for _ in range(self.runs):
+                loads = [cluster.start("p1", "load", "--to", to[target][family], "--port", PORT, "--per-second", 500)
+                         for target in ("p2", "p3", "outside") for family in ("ipv4", "ipv6")]
+                time.sleep(0.5)
+                cluster.sandbox("agent", "kill", "--all")
+                cluster.sandbox("operator", "kill")
+                time.sleep(0.5)
+                cluster.sandbox("operator", "start")
+                cluster.sandbox("agent", "start", "--all")
+                time.sleep(0.5)
+                results = [load.finish() for load in loads]
+                cluster.background.clear()
+                lost.append(sum(item["lost"] for item in results))
+                sent += sum(item["sent"] for item in results)
+            self.add(row("restart_lost_packets", lost, "packets", sent=sent, worst=max(lost)))
+
+    def bpf(self):
+        names = ["bpf_ns_from_container", "bpf_ns_from_netdev", "bpf_ns_from_overlay"]
+        binary = pathlib.Path(self.build) / "tests/bpf_test"
+        if not self.wants(*names):
+            return
+        if not binary.exists():
+            print(f"bpf_ns_*: {binary} is not built", file=sys.stderr)
+            return
+        done = subprocess.run([str(binary), "--bench", str(self.runs)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
+        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+        if done.returncode != 0 or not lines:
+            print(f"bpf_ns_*: {binary.name} --bench ended with {done.returncode} and printed no result", file=sys.stderr)
+        for item in map(json.loads, lines):
+            self.add(row(item["name"], item["runs"], "ns", "empty program", item["baseline_runs"]))
+
+    def sizes(self):
+        for name, program in (("agent_binary_mb", "axoneme-agent"), ("cni_binary_mb", "axoneme-cni")):
+            if not self.wants(name):
+                continue
+            stripped = pathlib.Path(self.build) / f"{program}.stripped"
+            run(["strip", "-o", stripped, pathlib.Path(self.build) / "bin" / program])
+            self.add(row(name, [stripped.stat().st_size / 1e6], "MB"))
+            stripped.unlink()
+
+
+def table(results):
+    print(f"\n{'NAME':36} {'VALUE':>14} {'UNIT':8} {'BASELINE':>14} {'RATIO':>7} {'RUNS':>5}")
+    for item in results:
+        base = f"{item['baseline_value']:,.1f}" if item["baseline_value"] is not None else ""
+        print(f"{item['name']:36} {item['value']:>14,.2f} {item['unit']:8} {base:>14} {item['ratio'] if item['ratio'] else '':>7} {item['runs']:>5}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
+    parser.add_argument("--output", type=pathlib.Path, default=ROOT / "build/bench/results.json")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--runs", type=int, default=5)
+    args = parser.parse_args()
+    if os.geteuid() != 0:
+        print("benchmarks make namespaces: run as root", file=sys.stderr)
+        return 1
+    bench = Bench(args.build, args.runs, [name for name in args.only.split(",") if name])
+    failed = []
+    for part in (bench.bpf, bench.sizes, bench.cni, bench.agent, bench.restart, bench.rates):
+        try:
+            part()
+        except (CommandFailed, KeyError, ValueError, subprocess.TimeoutExpired) as error:
+            failed.append(f"{part.__name__}: {error}")
+            print(f"{part.__name__} failed: {error}", file=sys.stderr)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.write_text(json.dumps(bench.results, indent=2) + "\n")
+    table(bench.results)
+    print(f"written to {args.output}")
+    return 1 if failed or not bench.results else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
