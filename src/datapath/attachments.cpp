@@ -1,8 +1,11 @@
 #include "datapath/attachments.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <set>
+#include <thread>
 
 #include "base/log.h"
 
@@ -21,6 +24,16 @@ TcAttachment to_tc(const WantedAttachment& wanted, int program_fd) {
             .program_name = wanted.program,
             .program_fd = program_fd,
             .pin_path = wanted.pin_directory + "/" + wanted.program};
+}
+
+// A link whose pin was removed leaves its device a moment later; until then the same program cannot have another link.
+Result<AttachOutcome> attach_patiently(const TcAttachment& attachment, AttachMode mode) {
+    for (int attempt = 0;; ++attempt) {
+        auto outcome = attach_tc(attachment, mode);
+        const bool occupied = !outcome && (outcome.error().sys_errno == EEXIST || outcome.error().sys_errno == EBUSY);
+        if (!occupied || attempt == 20) return outcome;
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
 }
 
 constexpr std::pair<const char*, TcDirection> kEveryProgram[] = {
@@ -56,8 +69,8 @@ std::vector<WantedAttachment> node_attachments(const BpfPaths& paths, const Data
 std::vector<WantedAttachment> endpoint_attachments(const BpfPaths& paths, EndpointId id, const std::string& device,
                                                    IfIndex link) {
     const std::string directory = paths.endpoint_links(id);
-    return {{device, link, TcDirection::kEgress, "cil_to_container", directory},
-            {device, link, TcDirection::kIngress, "cil_from_container", directory}};
+    return {{device, link, TcDirection::kIngress, "cil_from_container", directory},
+            {device, link, TcDirection::kEgress, "cil_to_container", directory}};
 }
 
 Status attach_all(const std::vector<WantedAttachment>& wanted, const ProgramSet& programs, AttachMode mode,
@@ -69,7 +82,7 @@ Status attach_all(const std::vector<WantedAttachment>& wanted, const ProgramSet&
             TRY_ASSIGN(const auto before, linked_program_id(attachment.pin_path));
             present = before.has_value();
         }
-        TRY_ASSIGN(const AttachOutcome outcome, attach_tc(attachment, mode));
+        TRY_ASSIGN(const AttachOutcome outcome, attach_patiently(attachment, mode));
         if (!outcome.changed) {
             ++counts.adopted;
         } else if (present) {

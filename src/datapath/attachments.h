@@ -25,7 +25,7 @@ struct AttachCounts {
 // Native devices, the tunnel device and cilium_host/cilium_net.
 std::vector<WantedAttachment> node_attachments(const BpfPaths& paths, const DatapathDecisions& decisions,
                                                const BaseDevices& devices);
-// cil_from_container and cil_to_container of a pod's host-side device.
+// cil_from_container and cil_to_container of a pod's host-side device, in this order.
 std::vector<WantedAttachment> endpoint_attachments(const BpfPaths& paths, EndpointId id, const std::string& device,
                                                    IfIndex link);
 

@@ -18,6 +18,8 @@ namespace {
 constexpr auto kCheckInterval = std::chrono::seconds(30);
 // Established flows keep their old way for this long after a route changed; a burst of changes costs one bump.
 constexpr auto kSettle = std::chrono::milliseconds(30);
+// Longer than the gaps between the ADDs of a burst.
+constexpr auto kAfterAdds = std::chrono::milliseconds(300);
 // 50 wake-ups a second while idle, and nobody who watches events sees the delay.
 constexpr auto kEventInterval = std::chrono::milliseconds(20);
 
@@ -219,15 +221,49 @@ Result<std::string> NodeDatapath::network_fingerprint() {
 
 Status NodeDatapath::attach_endpoint(EndpointId id, const std::string& device, IfIndex link) {
     AttachCounts counts;
-    const auto wanted = endpoint_attachments(settings_.paths, id, device, link);
+    std::vector<WantedAttachment> wanted = endpoint_attachments(settings_.paths, id, device, link);
+    const auto known = pods_.find(id);
+    const bool repeated = known != pods_.end() && known->second.link == link && known->second.complete;
+    bool complete = true;
+    if (decisions_.attach_mode == AttachMode::kTcx && !repeated) {
+        TRY_ASSIGN(const auto second, linked_program_id(wanted.back().pin_directory + "/" + wanted.back().program));
+        complete = second.has_value();
+    }
+    if (!complete) wanted.pop_back();
     if (auto done = attach_all(wanted, *programs_, decisions_.attach_mode, counts); !done) {
         return std::unexpected(std::move(done).error().with_context("endpoint " + id.to_string() + " on " + device));
     }
-    pods_[id] = {device, link};
+    pods_[id] = {device, link, complete};
     report_.links_attached += counts.attached;
     report_.links_updated += counts.updated;
     report_.links_adopted += counts.adopted;
+    if (!complete) complete_later();
     return {};
+}
+
+void NodeDatapath::complete_later() {
+    complete_ = loop_.after(kAfterAdds, [this] { complete_next(); });
+}
+
+// One per turn of the loop: each blocks for a grace period.
+void NodeDatapath::complete_next() {
+    const auto next = std::ranges::find_if(pods_, [](const auto& pod) { return !pod.second.complete; });
+    if (next == pods_.end()) return;
+    auto& [id, pod] = *next;
+    pod.complete = true;  // also when it fails: the periodic check tries again
+    AttachCounts counts;
+    const auto wanted = endpoint_attachments(settings_.paths, id, pod.device, pod.link);
+    if (auto done = attach_all({wanted.back()}, *programs_, decisions_.attach_mode, counts); !done) {
+        // A pod that was gone again before this is nothing to worry about.
+        if (netlink_.link(pod.link)) {
+            log().warn("Endpoint's programs are not attached",
+                       {{"endpoint", id.to_string()}, {"device", pod.device}, done.error()});
+        }
+    }
+    report_.links_attached += counts.attached;
+    report_.links_updated += counts.updated;
+    report_.links_adopted += counts.adopted;
+    complete_ = loop_.after(Duration{0}, [this] { complete_next(); });
 }
 
 Status NodeDatapath::detach_endpoint(EndpointId id) {

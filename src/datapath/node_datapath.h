@@ -47,7 +47,15 @@ private:
     struct PodDevice {
         std::string device;
         IfIndex link;
+        bool complete = true;  // false: cil_to_container is still to come
     };
+
+    // Attaching one program to a device costs a grace period of the kernel's RCU (8 to 15 ms, under the lock that all
+    // network configuration takes). A pod works with the first alone: whatever this node's programs deliver has been
+    // through them, and nothing routes to a pod's device past them. So the second follows once the ADDs have calmed
+    // down.
+    void complete_later();
+    void complete_next();
 
     Status use_programs(ProgramSet programs);
     Status open_maps();
@@ -82,6 +90,7 @@ private:
     std::unique_ptr<FlowCollector> collector_;
     EventLoop::Handle readable_;
     EventLoop::Handle settle_;
+    EventLoop::Handle complete_;
     std::unique_ptr<RingBufferReader> events_;  // last: its thread calls into what stands above
 };
 

@@ -1,6 +1,7 @@
 #include "datapath/programs.h"
 
 #include <bpf/bpf.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <cstring>
@@ -178,22 +179,25 @@ Result<std::vector<BpfObject>> load_objects(const BpfPaths& paths, const std::ve
 }  // namespace
 
 const std::vector<ProgramObject>& shipped_objects() {
-    static const std::vector<ProgramObject> objects = {
-        {"pod", bpf_blob_pod(), {"cil_from_container", "cil_to_container"}},
-        {"netdev", bpf_blob_netdev(), {"cil_from_netdev", "cil_to_netdev"}},
-        {"overlay", bpf_blob_overlay(), {"cil_from_overlay", "cil_to_overlay"}},
-        {"host", bpf_blob_host(), {"cil_from_host", "cil_to_host"}},
-    };
+    static const std::vector<ProgramObject> objects = [] {
+        std::vector<ProgramObject> all = {
+            {"pod", bpf_blob_pod(), {"cil_from_container", "cil_to_container"}},
+            {"netdev", bpf_blob_netdev(), {"cil_from_netdev", "cil_to_netdev"}},
+            {"overlay", bpf_blob_overlay(), {"cil_from_overlay", "cil_to_overlay"}},
+            {"host", bpf_blob_host(), {"cil_from_host", "cil_to_host"}},
+        };
+        for (ProgramObject& object : all) {
+            object.digest = sha256_hex({reinterpret_cast<const char*>(object.bytes.data()), object.bytes.size()});
+        }
+        return all;
+    }();
     return objects;
 }
 
 std::string program_digest(const std::vector<ProgramObject>& objects, const ProgramConfig& config,
                            const std::vector<SharedMap>& maps) {
     std::string all;
-    for (const ProgramObject& object : objects) {
-        all += object.name;
-        all.append(reinterpret_cast<const char*>(object.bytes.data()), object.bytes.size());
-    }
+    for (const ProgramObject& object : objects) all += object.name + ' ' + object.digest + '\n';
     all += bytes_of(config.node);
     all += bytes_of(config.tunnel);
     all += bytes_of(config.trace);
@@ -219,8 +223,11 @@ Result<ProgramSet> adopt_or_load(const BpfPaths& paths, const std::vector<Progra
     TRY_ASSIGN(set.maps_created, create_maps(paths, objects, config, maps));
     set.maps_adopted = maps.size() - set.maps_created.size();
     TRY(carry_over(paths, set.maps_set_aside));
-    TRY_ASSIGN(const std::vector<BpfObject> loaded, load_objects(paths, objects, config, maps));
-    TRY(pin_set(paths, set, objects, loaded));
+    {
+        TRY_ASSIGN(const std::vector<BpfObject> loaded, load_objects(paths, objects, config, maps));
+        TRY(pin_set(paths, set, objects, loaded));
+    }
+    ::malloc_trim(0);  // loading took megabytes that this process never needs again
     return set;
 }
 

@@ -16,6 +16,7 @@ struct ProgramObject {
     std::string name{};  // "pod"
     std::span<const std::byte> bytes{};
     std::vector<std::string> programs{};
+    std::string digest{};  // of the bytes
 };
 // What is embedded in this executable.
 const std::vector<ProgramObject>& shipped_objects();

@@ -116,6 +116,8 @@ TEST_F(DatapathStart, ARestartTouchesNothing) {
             ASSERT_OK(datapath);
             std::printf("cold start %.1f ms\n", took_ms_);
             ASSERT_OK((*datapath)->attach_endpoint(EndpointId(7), "lxc0001", pod));
+            EXPECT_EQ((*datapath)->start_report().links_attached, 8U);
+            run_loop(std::chrono::milliseconds(500));
             const DatapathStartReport& report = (*datapath)->start_report();
             EXPECT_TRUE(report.programs_loaded);
             EXPECT_EQ(report.maps_created, 11U);
@@ -222,6 +224,7 @@ TEST_F(DatapathStart, ADifferentConfigurationUpdatesTheLinksInPlace) {
             const auto datapath = start();
             ASSERT_OK(datapath);
             ASSERT_OK((*datapath)->attach_endpoint(EndpointId(7), "lxc0001", pod));
+            run_loop(std::chrono::milliseconds(500));
             ASSERT_OK((*datapath)->endpoints().put(ip("10.0.0.9"), {.id = EndpointId(7)}));
         }
         settings_.ct_tcp = std::chrono::seconds(100);
@@ -356,7 +359,8 @@ TEST_F(DatapathStart, CostOfAttachingAPod) {
                 const std::string name = "lxc" + std::to_string(id) + (tcx ? "t" : "l");
                 ASSERT_OK((*datapath)->attach_endpoint(EndpointId(id), name, add_pod(netlink, name)));
             }
-            const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - before).count();
+            const double ms =
+                std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - before).count();
             std::printf("%s: %.1f ms per pod\n", tcx ? "tcx" : "legacy tc", ms / 5);
         }
     });
