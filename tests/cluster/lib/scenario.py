@@ -6,6 +6,7 @@ import os
 from .sandbox import Cluster, leftovers
 
 REGISTRY = []
+NUMBERS = itertools.count(1)  # of this process's clusters
 
 
 @dataclasses.dataclass
@@ -21,11 +22,11 @@ class Context:
 
     def __init__(self, build, name, keep_logs):
         self.build, self.name, self.keep_logs = build, name, keep_logs
-        self.clusters, self.numbers = [], itertools.count(1)
+        self.clusters = []
 
     def cluster(self, **options):
         # Several runs may go on beside each other on one machine.
-        cluster = Cluster(self.build, f"t{os.getpid()}-{self.name[:20].strip('-')}-{next(self.numbers)}", **options)
+        cluster = Cluster(self.build, f"t{os.getpid()}-{next(NUMBERS)}-{self.name[:20].strip('-')}", **options)
         self.clusters.append(cluster)
         cluster.up()
         return cluster

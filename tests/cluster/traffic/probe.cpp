@@ -127,11 +127,14 @@ Result<std::string> probe_udp(const Target& target) {
 Result<std::string> probe_icmp(const Target& target) {
     TRY_ASSIGN(IcmpSocket socket, IcmpSocket::open(target.to, static_cast<std::uint16_t>(random_number() % 65535 + 1)));
     TRY(set_timeouts(socket.fd(), target.timeout_ms / 3));
-    for (int attempt = 0; attempt < 3; ++attempt) {
-        TRY(socket.send(static_cast<std::uint16_t>(attempt), target.bytes));
+    // Other programs probe the same server; identifier and sequence together tell them apart.
+    auto sequence = static_cast<std::uint16_t>(random_number() >> 16);
+    for (int attempt = 0; attempt < 3; ++attempt, ++sequence) {
+        TRY(socket.send(sequence, target.bytes));
         if (!socket.receive(target.bytes)) continue;
         if (target.port == 0) return std::string();
-        TRY_ASSIGN(const Json answer, converse(target, "icmp " + std::to_string(socket.id())));
+        TRY_ASSIGN(const Json answer,
+                   converse(target, "icmp " + std::to_string(std::uint32_t{socket.id()} << 16 | sequence)));
         return answer.value("peer", "");
     }
     return fail(Code::kDeadlineExceeded, "no echo reply within " + std::to_string(target.timeout_ms) + " ms");

@@ -23,26 +23,27 @@ namespace {
 
 constexpr std::size_t kBuffer = 1 << 16;
 
-// ICMP echo requests that have arrived: identifier to source.
+// ICMP echo requests that have arrived: family, identifier and sequence number to source.
 class Witness {
 public:
-    void saw(std::uint16_t id, const IpAddress& from) {
+    void saw(std::uint32_t id_and_sequence, const IpAddress& from) {
         const std::lock_guard lock(mutex_);
-        seen_[id] = from;
+        seen_[{from.is_v6(), id_and_sequence}] = from;
         changed_.notify_all();
     }
     // The raw socket's copy may be read a moment after the kernel's answer has left.
-    IpAddress wait_for(std::uint16_t id) {
+    IpAddress wait_for(bool v6, std::uint32_t id_and_sequence) {
+        const std::pair key(v6, id_and_sequence);
         std::unique_lock lock(mutex_);
-        changed_.wait_for(lock, std::chrono::milliseconds(500), [&] { return seen_.contains(id); });
-        const auto found = seen_.find(id);
+        changed_.wait_for(lock, std::chrono::milliseconds(500), [&] { return seen_.contains(key); });
+        const auto found = seen_.find(key);
         return found == seen_.end() ? IpAddress() : found->second;
     }
 
 private:
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::map<std::uint16_t, IpAddress> seen_;
+    std::map<std::pair<bool, std::uint32_t>, IpAddress> seen_;
 };
 
 Result<Fd> listener(int family, int type, std::uint16_t port) {
@@ -102,7 +103,8 @@ void converse(const Fd& fd, const Endpoint& peer, Witness& witness) {
         return;
     }
     if (command == "upload") upload(fd.get(), number, answer);
-    if (command == "icmp") answer["peer"] = witness.wait_for(static_cast<std::uint16_t>(number)).to_string();
+    if (command == "icmp")
+        answer["peer"] = witness.wait_for(address_of(peer).is_v6(), static_cast<std::uint32_t>(number)).to_string();
     const std::string line = answer.dump() + "\n";
     send_all(fd.get(), line.data(), line.size());
 }
@@ -183,7 +185,9 @@ void watch_icmp(const Fd& fd, bool v6, Witness& witness) {
         if (static_cast<std::size_t>(n) < skip + 8) continue;
         const std::uint8_t* icmp = buffer.data() + skip;
         if (icmp[0] != (v6 ? ICMP6_ECHO_REQUEST : ICMP_ECHO)) continue;
-        witness.saw(static_cast<std::uint16_t>(icmp[4] << 8 | icmp[5]), address_of(peer));
+        witness.saw(static_cast<std::uint32_t>(icmp[4]) << 24 | static_cast<std::uint32_t>(icmp[5]) << 16 |
+                        static_cast<std::uint32_t>(icmp[6]) << 8 | icmp[7],
+                    address_of(peer));
     }
 }
 
