@@ -74,7 +74,7 @@ Status get_ipcache(const Context& context, const Options& options) {
 
 Result<std::uint16_t> endpoint_of(const std::string& text) {
     std::uint16_t id = 0;
-    if (text == "global") return id;
+    if (text.empty() || text == "global") return id;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
     if (error != std::errc() || end != text.data() + text.size() || id == 0) {
         return fail(Code::kInvalidArgument, "\"" + text + "\": \"global\" or the number of an endpoint is expected");
@@ -176,7 +176,7 @@ void add_bpf_commands(const Command& root) {
     group.group("ct", "Connections")
         .command("list", "List connections", [=, &context] { return list_flows(context, *options); })
         .alias("ls")
-        .positional("which", options->argument, "global, or the number of an endpoint")
+        .positional("which", options->argument, "global (all), or the number of an endpoint", false)
         .flag("-d,--time-diff", options->remaining, "how long each entry still lives")
         .output(options->output);
     group.group("metrics", "Packets forwarded and dropped")

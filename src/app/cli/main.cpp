@@ -43,6 +43,18 @@ int run(int argc, char** argv) {
         app.parse(arguments);
     } catch (const CLI::Success& help) {
         return app.exit(help);
+    } catch (const CLI::ExtrasError& extras) {
+        // The words in front of the one that nobody knows.
+        std::string path = context.program;
+        for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+            at = at->get_subcommands().front();
+            path += " " + at->get_name();
+        }
+        const std::vector<std::string> unknown = app.remaining(true);
+        std::fprintf(stderr, "Error: unknown %s \"%s\" for \"%s\"\nRun '%s --help' for usage.\n",
+                     !unknown.empty() && unknown.front().starts_with('-') ? "flag" : "command", unknown.empty() ? "" : unknown.front().c_str(), path.c_str(),
+                     path.c_str());
+        return 1;
     } catch (const CLI::ParseError& error) {
         std::fprintf(stderr, "Error: %s\nRun '%s --help' for usage.\n", error.what(), context.program.c_str());
         return 1;

@@ -1,6 +1,7 @@
 #include "app/cli/monitor_text.h"
 
 #include <cstdio>
+#include <cstdlib>
 
 namespace axo::cli {
 namespace {
@@ -12,9 +13,8 @@ std::string hex(std::int64_t value) {
 }
 
 std::string identity_text(std::int64_t identity, bool numeric) {
-    static constexpr const char* kReserved[] = {"unknown", "host", "world", "unmanaged", "health", "init", "remote-node", "kube-apiserver", "ingress", "world-ipv4", "world-ipv6"};
-    if (!numeric && identity >= 0 && identity < static_cast<std::int64_t>(std::size(kReserved))) return kReserved[identity];
-    return std::to_string(identity);
+    const std::string name = numeric ? std::string() : reserved_identity_name(identity);
+    return name.empty() ? std::to_string(identity) : name;
 }
 
 std::string identities(const Json& event, const MonitorStyle& style) {
@@ -54,6 +54,12 @@ std::string drop_line(const Json& event, const MonitorStyle& style) {
     return line + "\n";
 }
 
+int protocol_number(const std::string& name) {
+    static const std::map<std::string, int> kNumbers = {{"ICMPv4", 1}, {"TCP", 6}, {"UDP", 17}, {"ICMPv6", 58}, {"SCTP", 132}};
+    const auto it = kNumbers.find(name);
+    return it != kNumbers.end() ? it->second : std::atoi(name.c_str());
+}
+
 std::string verdict_line(const Json& event, const MonitorStyle& style) {
     const bool ingress = flag(event, "ingress");
     const std::int64_t local = number(event, ingress ? "endpoint-dst" : "endpoint-src");
@@ -61,7 +67,7 @@ std::string verdict_line(const Json& event, const MonitorStyle& style) {
     const std::string action = text(event, "action").empty() ? "allow" : text(event, "action");
     const std::string match = text(event, "match").empty() ? "none" : text(event, "match");
     return "Policy verdict log: flow " + hex(number(event, "hash")) + " local EP ID " + std::to_string(local) + ", remote ID " +
-           identity_text(remote, style.numeric) + ", proto " + std::to_string(number(event, "proto-number")) + ", " + (ingress ? "ingress" : "egress") +
+           identity_text(remote, style.numeric) + ", proto " + std::to_string(protocol_number(text(event, "proto"))) + ", " + (ingress ? "ingress" : "egress") +
            ", action " + action + ", auth: disabled, match " + match + ", " + connection_text(event) + "\n";
 }
 

@@ -225,6 +225,7 @@ void print_kube_proxy_details(const Json& status, TabWriter& w) {
     const Json& replacement = field(status, "kube-proxy-replacement");
     if (!replacement.is_object() || !field(status, "kubernetes").is_object()) return;
     const Json& features = field(replacement, "features");
+    if (!features.is_object()) return;
     const Json& node_port = field(features, "nodePort");
     const bool has_node_port = flag(node_port, "enabled");
     w << "KubeProxyReplacement Details:\n";

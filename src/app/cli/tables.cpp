@@ -156,9 +156,9 @@ IdentityNames identity_names(const Json& identities) {
 namespace {
 
 std::vector<std::string> names_of(std::int64_t identity, const IdentityNames& names) {
-    const auto it = names.find(identity);
-    if (it == names.end() || it->second.empty()) return {std::to_string(identity)};
-    return it->second;
+    if (const auto it = names.find(identity); it != names.end() && !it->second.empty()) return it->second;
+    if (const std::string name = reserved_identity_name(identity); !name.empty()) return {"reserved:" + name};
+    return {std::to_string(identity)};
 }
 
 std::vector<const Json*> sorted_by_prefix(const Json& entries) {

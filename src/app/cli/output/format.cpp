@@ -131,6 +131,11 @@ std::string time_since(const std::string& rfc3339, std::int64_t now) {
     return then ? go_duration(now - *then) + " ago" : "never";
 }
 
+std::string reserved_identity_name(std::int64_t identity) {
+    static constexpr const char* kNames[] = {"unknown", "host", "world", "unmanaged", "health", "init", "remote-node", "kube-apiserver", "ingress", "world-ipv4", "world-ipv6"};
+    return identity >= 0 && identity < static_cast<std::int64_t>(std::size(kNames)) ? kNames[identity] : "";
+}
+
 std::string human_bytes(std::uint64_t bytes) {
     static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     auto value = static_cast<double>(bytes);

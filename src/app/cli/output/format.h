@@ -40,6 +40,8 @@ std::string go_duration_ns(std::int64_t nanoseconds);
 std::optional<std::int64_t> parse_time(const std::string& rfc3339);
 // "12s ago" or "never".
 std::string time_since(const std::string& rfc3339, std::int64_t now);
+// "world" for 2; "" for numbers that are not reserved.
+std::string reserved_identity_name(std::int64_t identity);
 // "1.5 MiB".
 std::string human_bytes(std::uint64_t bytes);
 
