@@ -45,7 +45,7 @@ bench: release
 lint: lint-layers lint-format
 
 lint-layers:
-	@tools/check_layers_test.py 2>/dev/null || tools/check_layers_test.py
+	@tools/check_layers_test.py -q
 	@tools/check_layers.py
 
 lint-format:

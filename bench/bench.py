@@ -13,6 +13,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -222,12 +223,14 @@ class Bench:
         if not binary.exists():
             print(f"bpf_ns_*: {binary} is not built", file=sys.stderr)
             return
-        done = subprocess.run([str(binary), "--bench", str(self.runs)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
-        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-        if done.returncode != 0 or not lines:
-            print(f"bpf_ns_*: {binary.name} --bench ended with {done.returncode} and printed no result", file=sys.stderr)
-        for item in map(json.loads, lines):
-            self.add(row(item["name"], item["runs"], "ns", "empty program", item["baseline_runs"]))
+        with tempfile.NamedTemporaryFile("r", suffix=".jsonl") as rows:
+            done = subprocess.run([str(binary), "--gtest_filter=Bench.*", "--gtest_brief=1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                  timeout=300, env=dict(os.environ, AXO_BPF_BENCH=rows.name))
+            measured = [json.loads(line) for line in rows]
+        if done.returncode != 0:
+            raise ValueError(f"{binary.name} ended with {done.returncode}:\n{done.stdout}")
+        for item in measured:
+            self.add(item)
 
     def sizes(self):
         for name, program in (("agent_binary_mb", "axoneme-agent"), ("cni_binary_mb", "axoneme-cni")):
