@@ -53,12 +53,33 @@ Status ControlPlane::start(std::function<void(const Error&)> fatal) {
         rejections_.reject((config_.endpoint_state_dir() / "node.json").string(), state.error());
     }
     TRY(decide_local_addresses());
-    TRY_ASSIGN(store_, open_object_store(config_.object_store, loop_));
-    log_.info("Object store", {{"store", store_->describe()}});
-
     api_ = std::make_unique<AgentApi>(*this);
     TRY(api_->listen());
+    auto store = open_object_store(config_.object_store, loop_);
+    if (!store) {
+        // On a node that worked before, the store comes back or is mounted late; a first start needs the mistake told.
+        if (!restored_node_) return forward_error(std::move(store).error());
+        wait_for_store(store.error());
+        return {};
+    }
+    store_ = std::move(*store);
+    start_with_store();
+    return {};
+}
 
+void ControlPlane::wait_for_store(const Error& error) {
+    if (waiting_for_ != error.message) log_.error("The object store cannot be opened; pods keep their connections, it is tried again", {error});
+    waiting_for_ = error.message;
+    store_retry_ = loop_.after(std::chrono::seconds(1), [this] {
+        auto store = open_object_store(config_.object_store, loop_);
+        if (!store) return wait_for_store(store.error());
+        store_ = std::move(*store);
+        start_with_store();
+    });
+}
+
+void ControlPlane::start_with_store() {
+    log_.info("Object store", {{"store", store_->describe()}});
     nodes_ = std::make_unique<NodeManager>(
         loop_, controllers_, *store_, config_.node_name, config_.cluster_name,
         NodeManager::Callbacks{
@@ -91,7 +112,6 @@ Status ControlPlane::start(std::function<void(const Error&)> fatal) {
     nodes_->start();
     publish_node();
     if (config_.ipam == "kubernetes") watch_kubernetes_node();
-    return {};
 }
 
 // ipam=kubernetes: the pod CIDRs are Node.spec.podCIDRs, and this agent copies them into its CiliumNode.

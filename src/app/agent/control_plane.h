@@ -62,6 +62,8 @@ private:
     friend class AgentApi;
 
     Status decide_local_addresses();
+    void wait_for_store(const Error& error);
+    void start_with_store();
     void run_datapath_when_possible();
     Status run_datapath(const std::vector<Prefix>& pod_cidrs);
     Status reserve_own_addresses();
@@ -110,7 +112,7 @@ private:
     std::unique_ptr<Netlink> netlink_;
     std::unique_ptr<NetlinkMonitor> address_monitor_;
     std::unique_ptr<ObjectStore::Watch> kubernetes_node_watch_;
-    EventLoop::Handle address_readable_, deletion_retry_, address_settle_, store_patience_;
+    EventLoop::Handle address_readable_, deletion_retry_, address_settle_, store_patience_, store_retry_;
     Table<std::string, NodeRow>::Watch node_watch_;
     Table<EndpointId, EndpointRow>::Watch endpoint_watch_;
     std::map<std::uint32_t, std::string> interface_names_;

@@ -108,15 +108,19 @@ Json AgentApi::cluster_status() const {
     Json health{{"state", "Disabled"}, {"msg", ""}};
     if (plane_.health_) health = {{"state", "Ok"}, {"msg", ""}};
     Json nodes = Json::array();
-    for (const auto& [name, row] : plane_.nodes_->table().rows()) nodes.push_back(node_element(row));
+    if (plane_.nodes_) {
+        for (const auto& [name, row] : plane_.nodes_->table().rows()) nodes.push_back(node_element(row));
+    }
     return {{"ciliumHealth", std::move(health)}, {"self", plane_.config_.cluster_name + "/" + plane_.config_.node_name}, {"nodes", std::move(nodes)}};
 }
 
 Json AgentApi::axoneme_status() {
-    Json json{{"start-ms", plane_.start_ms_}, {"datapath-ready-ms", plane_.datapath_ready_ms_}, {"store", plane_.store_->describe()}};
+    Json json{{"start-ms", plane_.start_ms_}, {"datapath-ready-ms", plane_.datapath_ready_ms_}, {"store", plane_.store_ ? plane_.store_->describe() : plane_.config_.object_store}};
     Json rejected = Json::array();
     for (const auto& [where, message] : plane_.rejections_.all()) rejected.push_back({{"where", where}, {"message", message}});
-    for (const auto& entry : plane_.store_->rejected()) rejected.push_back({{"where", entry.where}, {"message", entry.message}});
+    if (plane_.store_) {
+        for (const auto& entry : plane_.store_->rejected()) rejected.push_back({{"where", entry.where}, {"message", entry.message}});
+    }
     json["rejected-objects"] = std::move(rejected);
     Json missing = Json::array();
     for (const auto& feature : plane_.features_.missing()) {

@@ -145,7 +145,7 @@ void AgentApi::add_table_routes() {
         Json nodes = Json::array();
         for (const auto& [name, row] : plane_.nodes_->table().rows()) nodes.push_back(node_element(row));
         call.answer(200, {{"self", plane_.config_.cluster_name + "/" + plane_.config_.node_name}, {"nodes-added", std::move(nodes)}, {"nodes-removed", Json::array()}, {"client-id", 0}});
-    }, false);
+    });
     // Node ids serve encryption and node routing in Cilium; here nodes are numbered by name for display.
     add("GET", "/v1/node/ids", [this](const Call& call) {
         Json all = Json::array();
