@@ -76,10 +76,11 @@ TEST(JsonPath, MistakesAreNamed) {
 }
 
 TEST(Yaml, BlocksAndQuotes) {
-    const Json value = Json::parse(R"({"name":"x","n":1,"empty":{},"none":[],"null":null,"list":["a","true","10.0.0.1","k8s:app=x",": y"],
+    const Json value = Json::parse(R"({"name":"x","number":1,"n":2,"empty":{},"none":[],"null":null,"list":["a","true","10.0.0.1","k8s:app=x",": y"],
         "objects":[{"a":1,"b":{"c":2}},{"d":[3]}],"text":"two\nlines"})");
     EXPECT_EQ(to_yaml(value), R"(name: x
-n: 1
+number: 1
+"n": 2
 empty: {}
 none: []
 "null": null
