@@ -2,6 +2,10 @@
 
 namespace axo {
 
+namespace {
+constexpr int kQuickLooks = 5;
+}  // namespace
+
 HealthChecker::HealthChecker(EventLoop& loop, HealthSettings settings, Table<std::string, NodeRow>& nodes, std::unique_ptr<Prober> prober)
     : loop_(loop),
       settings_(std::move(settings)),
@@ -43,17 +47,28 @@ void HealthChecker::nodes_changed() {
     }
     results_ = std::move(now);
     // A node that just appeared is often still setting itself up; a whole cluster coming up is one round.
-    if (fresh && !soon_) {
-        soon_ = loop_.after(std::chrono::milliseconds(300), [this] {
-            soon_ = {};
-            std::vector<std::string> names;
-            const auto undone = [](const AddressHealth& address) { return !address.ok(); };
-            for (const auto& [name, health] : results_) {
-                if (std::ranges::any_of(health.host, undone) || std::ranges::any_of(health.endpoint, undone)) names.push_back(name);
-            }
-            probe_nodes(names, {});
-        });
+    if (fresh) {
+        quick_looks_ = kQuickLooks;
+        look_again();
     }
+}
+
+void HealthChecker::look_again() {
+    if (soon_ || quick_looks_ == 0) return;
+    --quick_looks_;
+    soon_ = loop_.after(std::chrono::milliseconds(300), [this] {
+        soon_ = {};
+        probe_unreachable();
+    });
+}
+
+void HealthChecker::probe_unreachable() {
+    std::vector<std::string> names;
+    for (const auto& [name, health] : results_) {
+        if (!reachable(health)) names.push_back(name);
+    }
+    if (names.empty()) return;
+    probe_nodes(names, std::min(settings_.timeout, Duration(std::chrono::seconds(1))), [this] { look_again(); });
 }
 
 void HealthChecker::schedule() {
@@ -65,14 +80,14 @@ void HealthChecker::probe(std::function<void()> done) {
     nodes_changed();
     std::vector<std::string> names;
     for (const auto& [name, health] : results_) names.push_back(name);
-    probe_nodes(names, std::move(done));
+    probe_nodes(names, settings_.timeout, std::move(done));
     schedule();
 }
 
-void HealthChecker::probe_nodes(const std::vector<std::string>& names, std::function<void()> done) {
-    // Runs done when the last probe drops its copy.
-    const std::shared_ptr<void> all(nullptr, [done = std::move(done)](void*) {
-        if (done) done();
+void HealthChecker::probe_nodes(const std::vector<std::string>& names, Duration timeout, std::function<void()> done) {
+    // Runs done when the last probe drops its copy; not for probes that end with the checker.
+    const std::shared_ptr<void> all(nullptr, [done = std::move(done), alive = std::weak_ptr<bool>(alive_)](void*) {
+        if (done && !alive.expired()) done();
     });
     const auto probe_address = [&](const std::string& name, bool endpoint, const IpAddress& ip) {
         const auto store = [this, name, endpoint, ip, all](bool http, const std::string& failure, Duration latency) {
@@ -84,8 +99,8 @@ void HealthChecker::probe_nodes(const std::vector<std::string>& names, std::func
                 result = {.done = true, .failure = failure, .latency = latency, .last_probed = std::chrono::system_clock::now()};
             }
         };
-        prober_->icmp(ip, settings_.timeout, [store](const std::string& failure, Duration latency) { store(false, failure, latency); });
-        prober_->http(ip, settings_.port, "/hello", settings_.timeout, [store](const std::string& failure, Duration latency) { store(true, failure, latency); });
+        prober_->icmp(ip, timeout, [store](const std::string& failure, Duration latency) { store(false, failure, latency); });
+        prober_->http(ip, settings_.port, "/hello", timeout, [store](const std::string& failure, Duration latency) { store(true, failure, latency); });
     };
     for (const std::string& name : names) {
         const auto node = results_.find(name);

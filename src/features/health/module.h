@@ -44,7 +44,9 @@ public:
 
 private:
     void nodes_changed();
-    void probe_nodes(const std::vector<std::string>& names, std::function<void()> done);
+    void probe_nodes(const std::vector<std::string>& names, Duration timeout, std::function<void()> done);
+    void probe_unreachable();
+    void look_again();
     void schedule();
 
     EventLoop& loop_;
@@ -56,8 +58,10 @@ private:
     Duration interval_{0};
     WallTime last_probe_{};
     bool started_ = false;
+    int quick_looks_ = 0;  // at what is not reachable yet, before the interval takes over
     Table<std::string, NodeRow>::Watch watch_;
     EventLoop::Handle timer_, soon_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 // Whether an agent with another instance id than ours answers /hello at one of the addresses. Blocking: for a pool thread.
