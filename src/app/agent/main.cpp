@@ -31,6 +31,8 @@ int main(int argc, char** argv) {
 
     const auto lock = axo::lock_instance(config.state_dir);
     if (!lock) return refuse(lock.error());
+    const auto bpf_lock = axo::lock_bpf_root(config.datapath.paths.root);
+    if (!bpf_lock) return refuse(bpf_lock.error());
     log.info("Starting", {{"version", axo::kVersion}, {"node", config.node_name}, {"cluster", config.cluster_name}});
 
     int outcome = 0;
