@@ -72,7 +72,8 @@ bool IpAddress::is_unspecified() const {
 bool IpAddress::is_loopback() const {
     if (is_v4()) return bytes_[0] == 127;
     if (!is_v6()) return false;
-    return bytes_[15] == 1 && std::all_of(bytes_.begin(), bytes_.end() - 1, [](std::uint8_t byte) { return byte == 0; });
+    return bytes_[15] == 1 &&
+           std::all_of(bytes_.begin(), bytes_.end() - 1, [](std::uint8_t byte) { return byte == 0; });
 }
 
 bool IpAddress::is_link_local() const {
@@ -142,8 +143,8 @@ Result<Prefix> Prefix::parse(std::string_view text) {
     int length = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), length);
     if (error != std::errc{} || end != digits.data() + digits.size() || length < 0 || length > address.bits()) {
-        return fail(Code::kInvalidArgument, "\"" + std::string(text) + "\": prefix length must be 0 to " +
-                                                std::to_string(address.bits()));
+        return fail(Code::kInvalidArgument,
+                    "\"" + std::string(text) + "\": prefix length must be 0 to " + std::to_string(address.bits()));
     }
     return Prefix(address, length);
 }
@@ -156,7 +157,8 @@ Result<Prefix> Prefix::parse_cidr(std::string_view text) {
     TRY_ASSIGN(const Prefix prefix, parse(text));
     TRY_ASSIGN(const IpAddress address, IpAddress::parse(text.substr(0, slash)));
     if (prefix.address() != address) {
-        return fail(Code::kInvalidArgument, "\"" + std::string(text) + "\" has host bits set; the network is " + prefix.to_string());
+        return fail(Code::kInvalidArgument,
+                    "\"" + std::string(text) + "\" has host bits set; the network is " + prefix.to_string());
     }
     return prefix;
 }
@@ -165,7 +167,9 @@ bool Prefix::contains(const IpAddress& address) const {
     return address_ && address.family() == family() && same_leading_bits(address_, address, length_);
 }
 
-bool Prefix::contains(const Prefix& other) const { return other.length_ >= length_ && contains(other.address_); }
+bool Prefix::contains(const Prefix& other) const {
+    return other.length_ >= length_ && contains(other.address_);
+}
 
 std::uint64_t Prefix::size() const {
     const int host_bits = address_.bits() - length_;
@@ -219,8 +223,12 @@ std::string print_mac(const std::array<std::uint8_t, 6>& b, const char* format) 
 
 }  // namespace
 
-std::string MacAddress::to_string() const { return print_mac(bytes_, "%02x:%02x:%02x:%02x:%02x:%02x"); }
-std::string MacAddress::to_upper_string() const { return print_mac(bytes_, "%02X:%02X:%02X:%02X:%02X:%02X"); }
+std::string MacAddress::to_string() const {
+    return print_mac(bytes_, "%02x:%02x:%02x:%02x:%02x:%02x");
+}
+std::string MacAddress::to_upper_string() const {
+    return print_mac(bytes_, "%02X:%02X:%02X:%02X:%02X:%02X");
+}
 
 }  // namespace axo
 

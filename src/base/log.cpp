@@ -63,16 +63,20 @@ bool needs_quotes(std::string_view text) {
 
 }  // namespace
 
-void set_log_level(LogLevel level) { g_level = level; }
-void set_log_format(LogFormat format) { g_format = format; }
+void set_log_level(LogLevel level) {
+    g_level = level;
+}
+void set_log_format(LogFormat format) {
+    g_format = format;
+}
 
 void Logger::write(LogLevel level, std::string_view message, LogFields fields) const {
     if (level < g_level.load(std::memory_order_relaxed)) return;
     std::string line;
     line.reserve(160);
     if (g_format.load(std::memory_order_relaxed) == LogFormat::kJson) {
-        line += "{\"time\":" + quote_text(timestamp()) + ",\"level\":" + quote_text(level_name(level)) + ",\"msg\":" + quote_text(message) +
-                ",\"subsys\":" + quote_text(subsystem_);
+        line += "{\"time\":" + quote_text(timestamp()) + ",\"level\":" + quote_text(level_name(level)) +
+                ",\"msg\":" + quote_text(message) + ",\"subsys\":" + quote_text(subsystem_);
         for (const LogField& field : fields) line += "," + quote_text(field.key) + ":" + quote_text(field.value);
         line += "}\n";
     } else {

@@ -31,7 +31,9 @@ Error Error::with_context(std::string_view context) && {
     return std::move(*this);
 }
 
-std::string Error::to_string() const { return message.empty() ? std::string(code_name(code)) : message; }
+std::string Error::to_string() const {
+    return message.empty() ? std::string(code_name(code)) : message;
+}
 
 namespace {
 
@@ -70,6 +72,8 @@ std::unexpected<Error> fail_errno(std::string_view what, int err) {
     return std::unexpected<Error>(Error{code_from_errno(err), std::string(what) + ": " + std::strerror(err), err});
 }
 
-std::unexpected<Error> fail_errno(std::string_view what) { return fail_errno(what, errno); }
+std::unexpected<Error> fail_errno(std::string_view what) {
+    return fail_errno(what, errno);
+}
 
 }  // namespace axo

@@ -56,7 +56,9 @@ inline std::unexpected<Error> fail(Code code, std::string message) {
 std::unexpected<Error> fail_errno(std::string_view what, int err);
 std::unexpected<Error> fail_errno(std::string_view what);
 
-inline std::unexpected<Error> forward_error(Error error) { return std::unexpected<Error>(std::move(error)); }
+inline std::unexpected<Error> forward_error(Error error) {
+    return std::unexpected<Error>(std::move(error));
+}
 
 }  // namespace axo
 
@@ -64,15 +66,15 @@ inline std::unexpected<Error> forward_error(Error error) { return std::unexpecte
 #define AXO_CONCAT(a, b) AXO_CONCAT_INNER(a, b)
 
 // TRY(expr): returns the error of a Status expression to the caller.
-#define TRY(expr)                                                           \
-    do {                                                                    \
-        auto axo_try_status = (expr);                                       \
+#define TRY(expr)                                                                       \
+    do {                                                                                \
+        auto axo_try_status = (expr);                                                   \
         if (!axo_try_status) return std::unexpected(std::move(axo_try_status).error()); \
     } while (false)
 
 // TRY_ASSIGN(auto x, expr): binds the value of a Result or returns its error.
 #define TRY_ASSIGN(declaration, expr) TRY_ASSIGN_INNER(declaration, expr, AXO_CONCAT(axo_try_result_, __LINE__))
-#define TRY_ASSIGN_INNER(declaration, expr, tmp)                    \
-    auto tmp = (expr);                                              \
-    if (!(tmp)) return std::unexpected(std::move(tmp).error());     \
+#define TRY_ASSIGN_INNER(declaration, expr, tmp)                \
+    auto tmp = (expr);                                          \
+    if (!(tmp)) return std::unexpected(std::move(tmp).error()); \
     declaration = std::move(*(tmp))

@@ -157,8 +157,8 @@ Status NodeDatapath::attach_node() {
 Status NodeDatapath::start_controllers(ControllerRegistry& registry) {
     started_ = true;
     collector_ = std::make_unique<FlowCollector>(loop_, registry, flows_, settings_.flow_map_max);
-    check_ = std::make_unique<Controller>(
-        loop_, registry, "datapath-check", [this] { return check(); }, kCheckInterval);
+    check_ =
+        std::make_unique<Controller>(loop_, registry, "datapath-check", [this] { return check(); }, kCheckInterval);
     TRY_ASSIGN(fingerprint_, network_fingerprint());
     readable_ = loop_.on_readable(monitor_.fd(), [this] {
         monitor_.drain();

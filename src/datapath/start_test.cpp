@@ -334,7 +334,9 @@ TEST_F(DatapathStart, DetachAndPruneLeaveOnlyKnownEndpoints) {
 
 TEST_F(DatapathStart, NativeRoutingHasNoTunnelDevice) {
     inside([&](Netlink& netlink) {
-        { ASSERT_OK(start()); }
+        {
+            ASSERT_OK(start());
+        }
         ASSERT_OK(netlink.link("cilium_vxlan"));
         settings_.routing = RoutingMode::kNative;
         settings_.ipv6 = false;
@@ -369,7 +371,9 @@ TEST_F(DatapathStart, CostOfAttachingAPod) {
 TEST_F(DatapathStart, LegacyTcWhereTcxIsOff) {
     inside([&](Netlink& netlink) {
         const IfIndex pod = add_pod(netlink, "lxc0001");
-        { ASSERT_OK(start()); }
+        {
+            ASSERT_OK(start());
+        }
         settings_.enable_tcx = false;
         {
             const auto datapath = start();
@@ -420,7 +424,9 @@ TEST_F(DatapathStart, MissingAddressesAndDevicesAreNamed) {
 
 TEST_F(DatapathStart, EverythingIsRemoved) {
     inside([&](Netlink& netlink) {
-        { ASSERT_OK(start()); }
+        {
+            ASSERT_OK(start());
+        }
         ASSERT_OK(Datapath::remove_everything(settings_.paths));
         for (const char* device : {"cilium_host", "cilium_net", "cilium_vxlan"})
             EXPECT_FALSE(netlink.link(device)) << device;

@@ -33,14 +33,15 @@ std::string random_uid() {
     std::array<unsigned, 4> words{};
     for (unsigned& word : words) word = random();
     char text[40] = {};
-    std::snprintf(text, sizeof(text), "%08x-%04x-4%03x-%04x-%04x%08x", words[0], words[1] >> 16, words[1] & 0xfff, 0x8000 | (words[2] >> 16 & 0x3fff),
-                  words[2] & 0xffff, words[3]);
+    std::snprintf(text, sizeof(text), "%08x-%04x-4%03x-%04x-%04x%08x", words[0], words[1] >> 16, words[1] & 0xfff,
+                  0x8000 | (words[2] >> 16 & 0x3fff), words[2] & 0xffff, words[3]);
     return text;
 }
 
 // What the cluster could not make again after a power loss is worth waiting for the disk.
 bool needs_durability(const ResourceType* type) {
-    return type != &resources::kCiliumEndpoint && type != &resources::kCiliumIdentity && type != &resources::kEvent && type != &resources::kLease;
+    return type != &resources::kCiliumEndpoint && type != &resources::kCiliumIdentity && type != &resources::kEvent &&
+           type != &resources::kLease;
 }
 
 std::string own_path(const ObjectId& id, int alternative = 0) {
@@ -49,7 +50,9 @@ std::string own_path(const ObjectId& id, int alternative = 0) {
     if (id.type->namespaced) path += "/" + id.key.name_space;
     // A name may have 253 bytes, a file name 255; the longest ones are cut and told apart by a digest.
     const std::string& name = id.key.name;
-    path += "/" + (name.size() <= kLongestFileStem ? name : name.substr(0, kLongestFileStem - 17) + "~" + sha256_hex(name).substr(0, 16));
+    path += "/" + (name.size() <= kLongestFileStem
+                       ? name
+                       : name.substr(0, kLongestFileStem - 17) + "~" + sha256_hex(name).substr(0, 16));
     if (alternative > 0) path += "-" + std::to_string(alternative);
     return path + ".yaml";
 }
@@ -75,8 +78,13 @@ std::string metadata_text(const Json& object, const char* name) {
 class DirStore : public ObjectStore {
 public:
     DirStore(std::string root, EventLoop& loop, DirWatcher watcher)
-        : root_(std::move(root)), loop_(loop), log_("object-store"), watcher_(std::move(watcher)), files_(root_),
-          index_(root_, [this](const ObjectId& id) { watches_.changed(id); }), watches_(loop, index_, root_) {}
+        : root_(std::move(root)),
+          loop_(loop),
+          log_("object-store"),
+          watcher_(std::move(watcher)),
+          files_(root_),
+          index_(root_, [this](const ObjectId& id) { watches_.changed(id); }),
+          watches_(loop, index_, root_) {}
     DirStore(const DirStore&) = delete;
     DirStore& operator=(const DirStore&) = delete;
 
@@ -106,8 +114,12 @@ public:
         return watches_.add(resources::find(type.api_version(), type.kind), type, std::move(handler));
     }
     Result<Json> create(const ResourceType& type, const Json& object) override;
-    Result<Json> update(const ResourceType& type, const Json& object) override { return change(type, object, Part::kAllButStatus); }
-    Result<Json> update_status(const ResourceType& type, const Json& object) override { return change(type, object, Part::kStatus); }
+    Result<Json> update(const ResourceType& type, const Json& object) override {
+        return change(type, object, Part::kAllButStatus);
+    }
+    Result<Json> update_status(const ResourceType& type, const Json& object) override {
+        return change(type, object, Part::kStatus);
+    }
     Status remove(const ResourceType& type, const ObjectKey& key) override;
 
     [[nodiscard]] std::vector<Rejected> rejected() const override {
@@ -121,7 +133,8 @@ public:
         const std::size_t count = index_.size();
         std::size_t bad = 0;
         for (const auto& [path, rejections] : index_.rejections()) bad += rejections.size();
-        return "dir " + root_ + ": " + std::to_string(count) + (count == 1 ? " object" : " objects") + (bad > 0 ? ", " + std::to_string(bad) + " rejected" : "");
+        return "dir " + root_ + ": " + std::to_string(count) + (count == 1 ? " object" : " objects") +
+               (bad > 0 ? ", " + std::to_string(bad) + " rejected" : "");
     }
 
 private:
@@ -137,8 +150,12 @@ private:
 
     Result<ObjectId> resolve(const ResourceType& type, const ObjectKey& key) const;
     Result<ObjectId> resolve(const ResourceType& type, const Json& object) const;
-    std::unexpected<Error> absent(const ObjectId& id) const { return fail(Code::kNotFound, id.to_string() + " is not in " + root_); }
-    [[nodiscard]] std::string display(const std::string& path) const { return path.empty() ? root_ : root_ + "/" + path; }
+    std::unexpected<Error> absent(const ObjectId& id) const {
+        return fail(Code::kNotFound, id.to_string() + " is not in " + root_);
+    }
+    [[nodiscard]] std::string display(const std::string& path) const {
+        return path.empty() ? root_ : root_ + "/" + path;
+    }
 
     // Takes in what has happened in the directory; callbacks follow on the loop.
     void refresh() {
@@ -153,7 +170,8 @@ private:
 
     Result<Source> read_source(const ObjectId& id, const std::string& path) const;
     Result<Json> change(const ResourceType& type, const Json& object, Part part);
-    Result<Json> changed_object(const ObjectId& id, const ManifestIndex::Entry& entry, const Json& object, Part part) const;
+    Result<Json> changed_object(const ObjectId& id, const ManifestIndex::Entry& entry, const Json& object,
+                                Part part) const;
     Result<std::string> place_for(const ObjectId& id);
     // Whether the file still is what was read; call under the lock.
     [[nodiscard]] bool unchanged(const Source& source) const {
@@ -175,7 +193,9 @@ private:
 
 Result<ObjectId> DirStore::resolve(const ResourceType& type, const ObjectKey& key) const {
     const ResourceType* known = resources::find(type.api_version(), type.kind);
-    if (known == nullptr) return fail(Code::kInvalidArgument, "kind " + type.api_version() + " " + type.kind + " is unknown to the object store");
+    if (known == nullptr)
+        return fail(Code::kInvalidArgument,
+                    "kind " + type.api_version() + " " + type.kind + " is unknown to the object store");
     return ObjectId{known, key};
 }
 
@@ -200,7 +220,9 @@ void DirStore::apply(const DirWatcher::Changes& changes) {
     }
     if (!changes.gone_directories.empty()) {
         for (const std::string& path : index_.files()) {
-            if (std::ranges::any_of(changes.gone_directories, [&](const std::string& gone) { return path.starts_with(gone + "/"); })) paths.insert(path);
+            if (std::ranges::any_of(changes.gone_directories,
+                                    [&](const std::string& gone) { return path.starts_with(gone + "/"); }))
+                paths.insert(path);
         }
         for (const std::string& path : changes.gone_directories) index_.accept(path);
     }
@@ -220,7 +242,7 @@ void DirStore::apply_files(const std::set<std::string>& paths) {
     // Removals first: an object whose file has been renamed is then not taken for one defined twice.
     std::vector<std::string> present;
     for (const std::string& path : paths) {
-        struct stat info {};
+        struct stat info{};
         if (::stat(display(path).c_str(), &info) == 0) {
             present.push_back(path);
         } else {
@@ -231,7 +253,7 @@ void DirStore::apply_files(const std::set<std::string>& paths) {
 }
 
 void DirStore::reload(const std::string& path) {
-    struct stat info {};
+    struct stat info{};
     if (::stat(display(path).c_str(), &info) != 0) {
         const int error = errno;
         if (error == ENOENT || error == ENOTDIR) return index_.remove_file(path);
@@ -239,7 +261,8 @@ void DirStore::reload(const std::string& path) {
     }
     if (!S_ISREG(info.st_mode)) return index_.set_file(path, fail(Code::kInvalidArgument, "not a regular file"));
     if (static_cast<std::uintmax_t>(info.st_size) > kFileLimit) {
-        return index_.set_file(path, fail(Code::kOutOfRange, "larger than " + std::to_string(kFileLimit >> 20) + " MiB"));
+        return index_.set_file(path,
+                               fail(Code::kOutOfRange, "larger than " + std::to_string(kFileLimit >> 20) + " MiB"));
     }
     auto content = read_file(display(path));
     if (!content && content.error().sys_errno == ENOENT) return index_.remove_file(path);
@@ -251,7 +274,8 @@ void DirStore::lose_root() {
     root_gone_ = true;
     readable_.cancel();
     log_.error("The directory of the object store has gone; its objects stay in force", {{"directory", root_}});
-    index_.reject("", fail(Code::kUnavailable, "the directory has gone; what it held stays in force until it is back").error());
+    index_.reject(
+        "", fail(Code::kUnavailable, "the directory has gone; what it held stays in force until it is back").error());
     watches_.report_rejections();
     retry_ = loop_.every(kRootRetry, [this] { find_root(); });
 }
@@ -277,7 +301,7 @@ void DirStore::find_root() {
 Result<std::string> DirStore::place_for(const ObjectId& id) {
     for (int alternative = 0; alternative < 100; ++alternative) {
         std::string path = own_path(id, alternative);
-        struct stat info {};
+        struct stat info{};
         if (::lstat(display(path).c_str(), &info) != 0) return path;
         if (alternative > 0 || !S_ISREG(info.st_mode) || index_.defines_anything(path)) continue;
         const auto text = read_file(display(path));
@@ -291,7 +315,8 @@ Result<std::string> DirStore::place_for(const ObjectId& id) {
             const auto taken = std::filesystem::path(display(path));
             const auto aside = taken.parent_path() / ("." + taken.stem().string() + ".rejected");
             if (::rename(taken.c_str(), aside.c_str()) != 0) return fail_errno("rename " + display(path));
-            log_.warn("Moved a file that could not be used out of the way", {{"file", taken.string()}, {"to", aside.string()}});
+            log_.warn("Moved a file that could not be used out of the way",
+                      {{"file", taken.string()}, {"to", aside.string()}});
         }
         index_.remove_file(path);
         return path;
@@ -336,31 +361,36 @@ Result<Json> DirStore::create(const ResourceType& type, const Json& given) {
 Result<DirStore::Source> DirStore::read_source(const ObjectId& id, const std::string& path) const {
     Source source{.path = path, .text = {}, .mode = 0644, .manifests = {}};
     TRY_ASSIGN(source.text, read_file(display(path)));
-    struct stat info {};
+    struct stat info{};
     if (::stat(display(path).c_str(), &info) == 0) source.mode = info.st_mode & 07777;
     source.manifests = ManifestFile::parse(source.text, path.ends_with(".json"));
     if (source.manifests.find(id) != nullptr) return source;
     for (const auto& document : source.manifests.documents()) {
         if (document.good) continue;
-        return fail(Code::kFailedPrecondition, id.to_string() + " cannot be changed while its file " + display(path) + " holds what cannot be used: " + document.problem.message);
+        return fail(Code::kFailedPrecondition, id.to_string() + " cannot be changed while its file " + display(path) +
+                                                   " holds what cannot be used: " + document.problem.message);
     }
-    return fail(Code::kFailedPrecondition, id.to_string() + " cannot be changed while its file " + display(path) + " is empty");
+    return fail(Code::kFailedPrecondition,
+                id.to_string() + " cannot be changed while its file " + display(path) + " is empty");
 }
 
-Result<Json> DirStore::changed_object(const ObjectId& id, const ManifestIndex::Entry& entry, const Json& object, Part part) const {
+Result<Json> DirStore::changed_object(const ObjectId& id, const ManifestIndex::Entry& entry, const Json& object,
+                                      Part part) const {
     const std::string version = metadata_text(object, "resourceVersion");
     if (version.empty() && part == Part::kAllButStatus) {
         return fail(Code::kInvalidArgument, id.to_string() + ": metadata.resourceVersion must be given for an update");
     }
     if (!version.empty() && version != ManifestIndex::version_text(entry.revision)) {
-        return fail(Code::kAborted, id.to_string() + " has been changed since it was read (resourceVersion " + version + ", now " +
-                                        ManifestIndex::version_text(entry.revision) + "); read it again and repeat the change");
+        return fail(Code::kAborted, id.to_string() + " has been changed since it was read (resourceVersion " + version +
+                                        ", now " + ManifestIndex::version_text(entry.revision) +
+                                        "); read it again and repeat the change");
     }
     Json stored = entry.object();
     stored["metadata"].erase("resourceVersion");
     const std::string uid = metadata_text(object, "uid");
     if (!uid.empty() && uid != metadata_text(stored, "uid")) {
-        return fail(Code::kAborted, id.to_string() + " is another object now: its uid is " + metadata_text(stored, "uid") + ", not " + uid);
+        return fail(Code::kAborted, id.to_string() + " is another object now: its uid is " +
+                                        metadata_text(stored, "uid") + ", not " + uid);
     }
     if (part == Part::kStatus) {
         stored.erase("status");
@@ -376,7 +406,8 @@ Result<Json> DirStore::changed_object(const ObjectId& id, const ManifestIndex::E
         if (const Json* value = member(stored["metadata"], kept)) metadata[kept] = *value;
     }
     next = ManifestIndex::normalized(id, std::move(next));
-    if (desired_part(next) != desired_part(stored)) next["metadata"]["generation"] = stored["metadata"]["generation"].get<std::int64_t>() + 1;
+    if (desired_part(next) != desired_part(stored))
+        next["metadata"]["generation"] = stored["metadata"]["generation"].get<std::int64_t>() + 1;
     return next;
 }
 
@@ -402,8 +433,10 @@ Result<Json> DirStore::change(const ResourceType& type, const Json& given, Part 
         if (!source && source.error().sys_errno == ENOENT) continue;
         if (!source) return std::unexpected(std::move(source).error());
         const auto* document = source->manifests.find(id);
-        if (ManifestIndex::revision_of(ManifestIndex::normalized(id, document->object)) != revision) continue;  // changed this moment
-        TRY_ASSIGN(auto prepared, files_.prepare(source->manifests.with(id, next), source->mode, needs_durability(id.type)));
+        if (ManifestIndex::revision_of(ManifestIndex::normalized(id, document->object)) != revision)
+            continue;  // changed this moment
+        TRY_ASSIGN(auto prepared,
+                   files_.prepare(source->manifests.with(id, next), source->mode, needs_durability(id.type)));
         if (!lock) {
             TRY_ASSIGN(lock, files_.lock());
         }
@@ -444,7 +477,8 @@ Status DirStore::remove(const ResourceType& type, const ObjectKey& key) {
         lock.reset();
         apply_files({source->path});
     }
-    return index_.find(id) == nullptr ? Status{} : fail(Code::kAborted, id.to_string() + " comes back as often as it is removed");
+    return index_.find(id) == nullptr ? Status{}
+                                      : fail(Code::kAborted, id.to_string() + " comes back as often as it is removed");
 }
 
 }  // namespace
@@ -453,7 +487,8 @@ Result<std::unique_ptr<ObjectStore>> open_dir_store(const std::string& directory
     std::error_code error;
     const auto root = std::filesystem::canonical(directory, error);
     if (error || !std::filesystem::is_directory(root, error)) {
-        return fail(Code::kNotFound, "object store directory " + directory + ": " + (error ? error.message() : "not a directory") + "; make it first");
+        return fail(Code::kNotFound, "object store directory " + directory + ": " +
+                                         (error ? error.message() : "not a directory") + "; make it first");
     }
     TRY_ASSIGN(DirWatcher watcher, DirWatcher::open(root.string()));
     auto store = std::make_unique<DirStore>(root.string(), loop, std::move(watcher));

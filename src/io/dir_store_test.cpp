@@ -37,9 +37,12 @@ struct Log {
                         objects.erase(key.to_string());
                     },
                 .synced = [this] { lines.push_back("synced"); },
-                .rejected = [this](const std::string& where, const Error& error) { lines.push_back("!" + where + ": " + error.message); }};
+                .rejected = [this](const std::string& where,
+                                   const Error& error) { lines.push_back("!" + where + ": " + error.message); }};
     }
-    [[nodiscard]] std::size_t count(const std::string& line) const { return static_cast<std::size_t>(std::ranges::count(lines, line)); }
+    [[nodiscard]] std::size_t count(const std::string& line) const {
+        return static_cast<std::size_t>(std::ranges::count(lines, line));
+    }
     // The first complaint that holds the text; "" when there is none.
     [[nodiscard]] std::string complaint(const std::string& text) const {
         for (const auto& line : lines) {
@@ -80,7 +83,10 @@ protected:
         return text ? *text : "(" + text.error().message + ")";
     }
     static Json pod(const std::string& name, const std::string& node = "n1") {
-        return {{"apiVersion", "v1"}, {"kind", "Pod"}, {"metadata", {{"name", name}, {"namespace", "shop"}}}, {"spec", {{"nodeName", node}}}};
+        return {{"apiVersion", "v1"},
+                {"kind", "Pod"},
+                {"metadata", {{"name", name}, {"namespace", "shop"}}},
+                {"spec", {{"nodeName", node}}}};
     }
     static std::string node_text(const std::string& name, const std::string& extra = "") {
         return "apiVersion: v1\nkind: Node\nmetadata:\n  name: " + name + "\n" + extra;
@@ -215,7 +221,10 @@ TEST_F(DirStoreTest, CallbacksMayUseTheStoreAndEndTheirWatch) {
                                            .rejected = {}});
     settle();
     EXPECT_EQ(calls, 2);
-    auto end = store->watch(resources::kPod, {.upserted = [&](const ObjectKey&, const Json&) { store.reset(); }, .deleted = {}, .synced = {}, .rejected = {}});
+    auto end = store->watch(resources::kPod, {.upserted = [&](const ObjectKey&, const Json&) { store.reset(); },
+                                              .deleted = {},
+                                              .synced = {},
+                                              .rejected = {}});
     settle();
     EXPECT_EQ(store, nullptr);
     end.reset();
@@ -283,7 +292,8 @@ TEST_F(DirStoreTest, RenamingAFileIsNoChange) {
 }
 
 TEST_F(DirStoreTest, HandWrittenObjectsHaveAVersionAndStayInTheirFile) {
-    write("my-nodes.yaml", "# mine\n" + node_text("n1", "spec: {podCIDR: \"10.0.0.0/24\"}  # first\n") + "---\n" + node_text("n2"));
+    write("my-nodes.yaml",
+          "# mine\n" + node_text("n1", "spec: {podCIDR: \"10.0.0.0/24\"}  # first\n") + "---\n" + node_text("n2"));
     write("other.json", R"({"apiVersion":"v1","kind":"Node","metadata":{"name":"n3"}})");
     ASSERT_EQ(::chmod((root + "/other.json").c_str(), 0600), 0);
     auto object = *store->get(resources::kNode, {"", "n2"});
@@ -293,7 +303,8 @@ TEST_F(DirStoreTest, HandWrittenObjectsHaveAVersionAndStayInTheirFile) {
     ASSERT_TRUE(store->update(resources::kNode, object));
     EXPECT_EQ(store->update(resources::kNode, object).error().code, Code::kAborted);
     const std::string text = read("my-nodes.yaml");
-    EXPECT_TRUE(text.starts_with("# mine\n" + node_text("n1", "spec: {podCIDR: \"10.0.0.0/24\"}  # first\n") + "---\n")) << text;
+    EXPECT_TRUE(text.starts_with("# mine\n" + node_text("n1", "spec: {podCIDR: \"10.0.0.0/24\"}  # first\n") + "---\n"))
+        << text;
     EXPECT_NE(text.find("podCIDR: 10.0.1.0/24"), std::string::npos);
     EXPECT_FALSE(fs::exists(root + "/nodes"));
 
@@ -305,7 +316,7 @@ TEST_F(DirStoreTest, HandWrittenObjectsHaveAVersionAndStayInTheirFile) {
     object["spec"]["x"] = 1;
     ASSERT_TRUE(store->update(resources::kNode, object));
     EXPECT_TRUE(read("other.json").starts_with("{\n")) << read("other.json");
-    struct stat info {};
+    struct stat info{};
     ASSERT_EQ(::stat((root + "/other.json").c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777, 0600U);
 
@@ -369,7 +380,8 @@ TEST_F(DirStoreTest, UnknownKindsAndBadNamesAreReportedAndTheRestGoesOn) {
     Log log;
     const auto watch = store->watch(resources::kNode, log.handler());
     ASSERT_TRUE(eventually([&] { return log.objects.size() == 2 && !log.complaint("c.yaml").empty(); }));
-    EXPECT_NE(log.complaint("a.yaml").find("kind \"Deployment\" of apiVersion \"apps/v1\" is unknown"), std::string::npos);
+    EXPECT_NE(log.complaint("a.yaml").find("kind \"Deployment\" of apiVersion \"apps/v1\" is unknown"),
+              std::string::npos);
     EXPECT_NE(log.complaint("b.yaml").find("metadata.name"), std::string::npos);
     EXPECT_NE(log.complaint("c.yaml").find("metadata.name is missing"), std::string::npos);
 }
@@ -380,7 +392,9 @@ TEST_F(DirStoreTest, ASecondDefinitionIsRejectedUntilTheFirstGoes) {
     const auto watch = store->watch(resources::kNode, log.handler());
     ASSERT_TRUE(eventually([&] { return log.objects.contains("n1"); }));
     write("a-second.yaml", node_text("n1", "spec: {a: 2}\n"));
-    ASSERT_TRUE(eventually([&] { return !log.complaint("a-second.yaml: line 1: Node n1 is already defined in " + root + "/first.yaml").empty(); }));
+    ASSERT_TRUE(eventually([&] {
+        return !log.complaint("a-second.yaml: line 1: Node n1 is already defined in " + root + "/first.yaml").empty();
+    }));
     EXPECT_EQ((*store->get(resources::kNode, {"", "n1"}))["spec"]["a"], 1);
     fs::remove(root + "/first.yaml");
     ASSERT_TRUE(eventually([&] { return log.objects["n1"]["spec"]["a"] == 2; }));
@@ -423,7 +437,8 @@ TEST_F(DirStoreTest, AnotherStoreSeesEachWriteAtOnce) {
 TEST_F(DirStoreTest, AddressesSayWhatIsAccepted) {
     EXPECT_NE(open_object_store("kubernetes:", loop).error().message.find("dir:/path"), std::string::npos);
     EXPECT_EQ(open_object_store("kubernetes:", loop).error().code, Code::kUnimplemented);
-    for (const char* bad : {"", "dir:", "etcd://x", "/path"}) EXPECT_EQ(open_object_store(bad, loop).error().code, Code::kInvalidArgument);
+    for (const char* bad : {"", "dir:", "etcd://x", "/path"})
+        EXPECT_EQ(open_object_store(bad, loop).error().code, Code::kInvalidArgument);
     EXPECT_EQ(open_object_store("dir:" + root + "/none", loop).error().code, Code::kNotFound);
     write("file", "x");
     EXPECT_EQ(open_object_store("dir:" + root + "/file", loop).error().code, Code::kNotFound);
@@ -492,7 +507,13 @@ TEST_F(DirStoreTest, AFullDiskIsAnErrorAndLosesNothing) {
 
 TEST_F(DirStoreTest, LargeAndOddContentSurvives) {
     Json object = pod("odd");
-    object["metadata"]["annotations"] = {{"n", "123"}, {"b", "true"}, {"e", ""}, {"m", "a\nb\n"}, {"u", "naïve 🙂"}, {"x", "10.0.0.0/8"}, {"t", "2026-01-01T00:00:00Z"}};
+    object["metadata"]["annotations"] = {{"n", "123"},
+                                         {"b", "true"},
+                                         {"e", ""},
+                                         {"m", "a\nb\n"},
+                                         {"u", "naïve 🙂"},
+                                         {"x", "10.0.0.0/8"},
+                                         {"t", "2026-01-01T00:00:00Z"}};
     object["spec"]["list"] = Json::array({1, -5, 1.5, true, nullptr, "x", Json::array(), Json::object()});
     object["spec"]["big"] = std::string(200'000, 'z');
     const auto created = store->create(resources::kPod, object);
@@ -556,7 +577,8 @@ int count_up(ObjectStore& store, const ObjectKey& key, const std::string& field,
 TEST_F(DirStoreTest, ProcessesHammeringOneObjectLoseNoUpdate) {
     // One object alone in its file, and two that share a file written by hand.
     const auto text = [](const char* name) {
-        return std::string("apiVersion: cilium.io/v2\nkind: CiliumEndpoint\nmetadata: {name: ") + name + ", namespace: shop}\nspec: {}\n";
+        return std::string("apiVersion: cilium.io/v2\nkind: CiliumEndpoint\nmetadata: {name: ") + name +
+               ", namespace: shop}\nspec: {}\n";
     };
     write("alone.yaml", text("alone"));
     write("shared.yaml", text("one") + "---\n" + text("two"));
@@ -573,16 +595,18 @@ TEST_F(DirStoreTest, ProcessesHammeringOneObjectLoseNoUpdate) {
     }
     // A watcher must see numbers that only grow, and the last one.
     int last = 0;
-    const auto watch = store->watch(resources::kCiliumEndpoint, {.upserted =
-                                                                     [&](const ObjectKey& key, const Json& object) {
-                                                                         if (key.name != "alone") return;
-                                                                         const int now = object["spec"].value("n", 0);
-                                                                         EXPECT_GE(now, last);
-                                                                         last = now;
-                                                                     },
-                                                                 .deleted = [](const ObjectKey& key) { ADD_FAILURE() << "deleted " << key.to_string(); },
-                                                                 .synced = {},
-                                                                 .rejected = [](const std::string& where, const Error& error) { ADD_FAILURE() << where << error.message; }});
+    const auto watch = store->watch(
+        resources::kCiliumEndpoint,
+        {.upserted =
+             [&](const ObjectKey& key, const Json& object) {
+                 if (key.name != "alone") return;
+                 const int now = object["spec"].value("n", 0);
+                 EXPECT_GE(now, last);
+                 last = now;
+             },
+         .deleted = [](const ObjectKey& key) { ADD_FAILURE() << "deleted " << key.to_string(); },
+         .synced = {},
+         .rejected = [](const std::string& where, const Error& error) { ADD_FAILURE() << where << error.message; }});
     std::thread waiting([&] {
         for (const pid_t child : children) EXPECT_EQ(wait_for(child), 0);
         loop.post([&] { loop.stop(); });
@@ -605,7 +629,8 @@ TEST_F(DirStoreTest, OfManyProcessesOneCreates) {
             const auto own = open(own_loop);
             int won = 0;
             for (int n = 0; n < kObjects; ++n) {
-                Json object = {{"metadata", {{"name", std::to_string(1000 + n)}}}, {"security-labels", {{"k8s:a", std::to_string(::getpid())}}}};
+                Json object = {{"metadata", {{"name", std::to_string(1000 + n)}}},
+                               {"security-labels", {{"k8s:a", std::to_string(::getpid())}}}};
                 const auto created = own->create(resources::kCiliumIdentity, object);
                 if (created) {
                     ++won;
@@ -629,7 +654,8 @@ TEST_F(DirStoreTest, OfManyProcessesOneCreates) {
 }
 
 TEST_F(DirStoreTest, AKilledWriterLeavesNoLockAndNoHalfFile) {
-    write("alone.yaml", "apiVersion: cilium.io/v2\nkind: CiliumEndpoint\nmetadata: {name: alone, namespace: shop}\nspec: {}\n");
+    write("alone.yaml",
+          "apiVersion: cilium.io/v2\nkind: CiliumEndpoint\nmetadata: {name: alone, namespace: shop}\nspec: {}\n");
     for (int round = 0; round < 8; ++round) {
         const pid_t child = spawn([&] {
             EventLoop own_loop;
@@ -648,16 +674,18 @@ TEST_F(DirStoreTest, AKilledWriterLeavesNoLockAndNoHalfFile) {
 TEST_F(DirStoreTest, AWriteReachesAWatchInAnotherProcessWithinMilliseconds) {
     using Clock = std::chrono::steady_clock;  // one clock for all processes of a machine
     std::vector<double> milliseconds;
-    const auto watch = store->watch(resources::kCiliumEndpoint, {.upserted =
-                                                                     [&](const ObjectKey&, const Json& object) {
-                                                                         const auto sent = Duration(object["spec"]["sent"].get<std::int64_t>());
-                                                                         milliseconds.push_back(
-                                                                             std::chrono::duration<double, std::milli>(Clock::now().time_since_epoch() - sent).count());
-                                                                         if (milliseconds.size() == 20) loop.stop();
-                                                                     },
-                                                                 .deleted = {},
-                                                                 .synced = {},
-                                                                 .rejected = {}});
+    const auto watch = store->watch(
+        resources::kCiliumEndpoint,
+        {.upserted =
+             [&](const ObjectKey&, const Json& object) {
+                 const auto sent = Duration(object["spec"]["sent"].get<std::int64_t>());
+                 milliseconds.push_back(
+                     std::chrono::duration<double, std::milli>(Clock::now().time_since_epoch() - sent).count());
+                 if (milliseconds.size() == 20) loop.stop();
+             },
+         .deleted = {},
+         .synced = {},
+         .rejected = {}});
     settle();
     const pid_t child = spawn([&] {
         EventLoop own_loop;

@@ -11,11 +11,13 @@
 namespace axo {
 namespace {
 
-constexpr unsigned kEvents = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF |
-                             IN_ONLYDIR | IN_EXCL_UNLINK;
+constexpr unsigned kEvents = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB |
+                             IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK;
 constexpr int kDepthLimit = 16;
 
-std::string join(const std::string& directory, const std::string& name) { return directory.empty() ? name : directory + "/" + name; }
+std::string join(const std::string& directory, const std::string& name) {
+    return directory.empty() ? name : directory + "/" + name;
+}
 
 }  // namespace
 
@@ -26,7 +28,9 @@ bool is_manifest_name(const std::string& name) {
 Result<DirWatcher> DirWatcher::open(const std::string& root) {
     Fd inotify(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     if (!inotify) {
-        if (errno == EMFILE) return fail(Code::kResourceExhausted, "inotify: too many instances; raise the sysctl fs.inotify.max_user_instances");
+        if (errno == EMFILE)
+            return fail(Code::kResourceExhausted,
+                        "inotify: too many instances; raise the sysctl fs.inotify.max_user_instances");
         return fail_errno("inotify_init1");
     }
     return DirWatcher(root, std::move(inotify));
@@ -40,17 +44,22 @@ void DirWatcher::add_tree(const std::string& directory, Changes& changes, int de
             return;
         }
         auto failure = fail_errno(what, error).error();
-        if (error == ENOSPC) failure.message = "too many watched directories; raise the sysctl fs.inotify.max_user_watches";
+        if (error == ENOSPC)
+            failure.message = "too many watched directories; raise the sysctl fs.inotify.max_user_watches";
         changes.problems.insert_or_assign(directory, std::move(failure));
     };
     if (depth > kDepthLimit) {
-        changes.problems.insert_or_assign(directory, fail(Code::kOutOfRange, "directories are nested deeper than " + std::to_string(kDepthLimit)).error());
+        changes.problems.insert_or_assign(
+            directory,
+            fail(Code::kOutOfRange, "directories are nested deeper than " + std::to_string(kDepthLimit)).error());
         return;
     }
     // The watch first: what is made while listing is then either listed or told, perhaps both.
-    const int watch = ::inotify_add_watch(inotify_.get(), path.c_str(), kEvents | (directory.empty() ? 0 : IN_DONT_FOLLOW));
+    const int watch =
+        ::inotify_add_watch(inotify_.get(), path.c_str(), kEvents | (directory.empty() ? 0 : IN_DONT_FOLLOW));
     if (watch < 0) return problem("watching the directory", errno);
-    if (const auto old = directories_.find(watch); old != directories_.end() && old->second != directory) watches_.erase(old->second);
+    if (const auto old = directories_.find(watch); old != directories_.end() && old->second != directory)
+        watches_.erase(old->second);
     directories_[watch] = directory;
     watches_[directory] = watch;
     const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(path.c_str()), ::closedir);
@@ -60,7 +69,7 @@ void DirWatcher::add_tree(const std::string& directory, Changes& changes, int de
         if (name.starts_with('.')) continue;
         auto type = entry->d_type;
         if (type == DT_UNKNOWN) {
-            struct stat info {};
+            struct stat info{};
             if (::lstat((path + "/" + name).c_str(), &info) != 0) continue;
             type = S_ISDIR(info.st_mode) ? DT_DIR : DT_REG;
         }
@@ -112,7 +121,7 @@ void DirWatcher::handle(int watch, unsigned mask, const std::string& name, Chang
         }
         if ((mask & IN_CREATE) != 0) {
             // A new file has nothing to read before it is closed; a link has no such moment.
-            struct stat info {};
+            struct stat info{};
             if (::lstat(join(root_, path).c_str(), &info) != 0 || (S_ISREG(info.st_mode) && info.st_nlink < 2)) return;
         }
         changes.files.insert(path);

@@ -11,10 +11,10 @@ namespace {
 using Json = nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kPause = std::chrono::seconds(5);      // between two writes of one event
-constexpr auto kLifetime = std::chrono::hours(1);     // as kube-apiserver keeps them
+constexpr auto kPause = std::chrono::seconds(5);   // between two writes of one event
+constexpr auto kLifetime = std::chrono::hours(1);  // as kube-apiserver keeps them
 constexpr auto kSweepEvery = std::chrono::minutes(10);
-constexpr std::size_t kMessageLimit = 1024;           // of v1 Event
+constexpr std::size_t kMessageLimit = 1024;  // of v1 Event
 constexpr std::size_t kRememberedLimit = 1000;
 
 std::string text_of(const Json& object, const char* name) {
@@ -54,7 +54,8 @@ struct EventRecorder::Impl {
         Clock::time_point written{};
     };
 
-    Impl(EventLoop& l, ObjectStore& s, std::string c, std::string h) : loop(l), store(s), component(std::move(c)), host(std::move(h)) {
+    Impl(EventLoop& l, ObjectStore& s, std::string c, std::string h)
+        : loop(l), store(s), component(std::move(c)), host(std::move(h)) {
         sweeper = loop.every(kSweepEvery, [this] { sweep(); });
     }
 
@@ -67,7 +68,8 @@ struct EventRecorder::Impl {
             Result<Json> outcome = stored;
             if (stored) {
                 const auto before = stored->find("count");
-                (*stored)["count"] = (before != stored->end() && before->is_number_integer() ? before->get<std::int64_t>() : 0) + count;
+                (*stored)["count"] =
+                    (before != stored->end() && before->is_number_integer() ? before->get<std::int64_t>() : 0) + count;
                 (*stored)["lastTimestamp"] = now;
                 outcome = store.update(resources::kEvent, *stored);
             } else if (stored.error().code == Code::kNotFound) {
@@ -93,7 +95,8 @@ struct EventRecorder::Impl {
 
     void sweep() {
         const auto before = Clock::now() - kLifetime;
-        std::erase_if(events, [&](const auto& entry) { return entry.second.unwritten == 0 && entry.second.written < before; });
+        std::erase_if(events,
+                      [&](const auto& entry) { return entry.second.unwritten == 0 && entry.second.written < before; });
         const auto all = store.list(resources::kEvent);
         if (!all) return;
         const auto limit = std::chrono::system_clock::now() - kLifetime;
@@ -120,17 +123,22 @@ struct EventRecorder::Impl {
 EventRecorder::EventRecorder(EventLoop& loop, ObjectStore& store, std::string component, std::string host)
     : impl_(std::make_unique<Impl>(loop, store, std::move(component), std::move(host))) {}
 
-EventRecorder::~EventRecorder() { impl_->flush(); }
+EventRecorder::~EventRecorder() {
+    impl_->flush();
+}
 
-void EventRecorder::record(const EventTarget& target, EventType type, const std::string& reason, const std::string& full_message) {
+void EventRecorder::record(const EventTarget& target, EventType type, const std::string& reason,
+                           const std::string& full_message) {
     const std::string message = shortened(full_message, kMessageLimit);
     const std::string type_name = type == EventType::kWarning ? "Warning" : "Normal";
     // The name is made from what must be equal, so that processes and restarts add to the same Event.
-    const std::string digest = sha256_hex(target.api_version + "\n" + target.kind + "\n" + target.key.to_string() + "\n" + target.uid + "\n" + type_name + "\n" +
-                                          reason + "\n" + impl_->component + "\n" + message);
+    const std::string digest =
+        sha256_hex(target.api_version + "\n" + target.kind + "\n" + target.key.to_string() + "\n" + target.uid + "\n" +
+                   type_name + "\n" + reason + "\n" + impl_->component + "\n" + message);
     std::string base = target.key.name.empty() ? "unnamed" : target.key.name.substr(0, 236);
     while (!base.empty() && (base.back() == '.' || base.back() == '-')) base.pop_back();
-    const ObjectKey key{target.key.name_space.empty() ? "default" : target.key.name_space, base + "." + digest.substr(0, 16)};
+    const ObjectKey key{target.key.name_space.empty() ? "default" : target.key.name_space,
+                        base + "." + digest.substr(0, 16)};
 
     const auto now = Clock::now();
     auto it = impl_->events.find(key);
@@ -164,11 +172,13 @@ void EventRecorder::record(const EventTarget& target, EventType type, const std:
     }
 }
 
-void EventRecorder::normal(const ResourceType& type, const ObjectMeta& object, const std::string& reason, const std::string& message) {
+void EventRecorder::normal(const ResourceType& type, const ObjectMeta& object, const std::string& reason,
+                           const std::string& message) {
     record(target_of(type, object), EventType::kNormal, reason, message);
 }
 
-void EventRecorder::warning(const ResourceType& type, const ObjectMeta& object, const std::string& reason, const std::string& message) {
+void EventRecorder::warning(const ResourceType& type, const ObjectMeta& object, const std::string& reason,
+                            const std::string& message) {
     record(target_of(type, object), EventType::kWarning, reason, message);
 }
 

@@ -40,8 +40,10 @@ public:
 
     // reason: one CamelCase word, "PodCIDRAllocationFailed"; message: a sentence.
     void record(const EventTarget& target, EventType type, const std::string& reason, const std::string& message);
-    void normal(const ResourceType& type, const ObjectMeta& object, const std::string& reason, const std::string& message);
-    void warning(const ResourceType& type, const ObjectMeta& object, const std::string& reason, const std::string& message);
+    void normal(const ResourceType& type, const ObjectMeta& object, const std::string& reason,
+                const std::string& message);
+    void warning(const ResourceType& type, const ObjectMeta& object, const std::string& reason,
+                 const std::string& message);
 
 private:
     struct Impl;

@@ -36,7 +36,8 @@ TEST_F(EventRecorderTest, WritesTheFieldsOfAnEvent) {
     const Json event = events()[0];
     EXPECT_EQ(event["metadata"]["namespace"], "default");
     EXPECT_TRUE(event["metadata"]["name"].get<std::string>().starts_with("n1."));
-    EXPECT_EQ(event["involvedObject"], (Json{{"apiVersion", "cilium.io/v2"}, {"kind", "CiliumNode"}, {"name", "n1"}, {"uid", "u-1"}}));
+    EXPECT_EQ(event["involvedObject"],
+              (Json{{"apiVersion", "cilium.io/v2"}, {"kind", "CiliumNode"}, {"name", "n1"}, {"uid", "u-1"}}));
     EXPECT_EQ(event["type"], "Warning");
     EXPECT_EQ(event["reason"], "PoolExhausted");
     EXPECT_EQ(event["message"], "no free pod CIDR in pool 10.0.0.0/16");
@@ -80,7 +81,8 @@ TEST_F(EventRecorderTest, LongAndOddTextIsCutNotRefused) {
     std::string message;
     while (message.size() < 3000) message += "ü";
     EventTarget target = node;
-    target.key.name = std::string(60, 'a') + "." + std::string(60, 'b') + "." + std::string(60, 'c') + "." + std::string(60, 'd');
+    target.key.name =
+        std::string(60, 'a') + "." + std::string(60, 'b') + "." + std::string(60, 'c') + "." + std::string(60, 'd');
     recorder.record(target, EventType::kNormal, "Long", message);
     ASSERT_EQ(events().size(), 1U);
     EXPECT_EQ(events()[0]["message"].get<std::string>().size(), 1024U);
@@ -94,7 +96,8 @@ TEST_F(EventRecorderTest, AStoreThatCannotWriteIsNoReasonToStop) {
 }
 
 TEST_F(EventRecorderTest, TheTargetOfAnObject) {
-    const auto target = EventTarget::of({{"apiVersion", "v1"}, {"kind", "Pod"}, {"metadata", {{"name", "a"}, {"namespace", "shop"}, {"uid", "u"}}}});
+    const auto target = EventTarget::of(
+        {{"apiVersion", "v1"}, {"kind", "Pod"}, {"metadata", {{"name", "a"}, {"namespace", "shop"}, {"uid", "u"}}}});
     EXPECT_EQ(target.kind, "Pod");
     EXPECT_EQ(target.key.to_string(), "shop/a");
     EXPECT_EQ(target.uid, "u");

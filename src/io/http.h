@@ -24,7 +24,7 @@ struct HttpRequest {
     std::map<std::string, std::string> query;    // decoded
     std::map<std::string, std::string> headers;  // names in lower case
     std::string body;
-    std::string peer;                            // "unix" or "ip:port"
+    std::string peer;  // "unix" or "ip:port"
 
     [[nodiscard]] std::string header(const std::string& lower_case_name) const;
     [[nodiscard]] std::string query_value(const std::string& name) const;
@@ -91,7 +91,8 @@ public:
                                  const std::map<std::string, std::string>& headers = {});
     // Calls sink per chunk until the server ends the stream or sink returns false. The timeout covers the time until
     // the head of the answer; a stream may then be silent for as long as it likes. A status other than 2xx is an error.
-    Status stream(const std::string& method, const std::string& target, const std::function<bool(std::string_view)>& sink);
+    Status stream(const std::string& method, const std::string& target,
+                  const std::function<bool(std::string_view)>& sink);
 
 private:
     struct Impl;

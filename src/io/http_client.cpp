@@ -35,8 +35,10 @@ struct Target {
 };
 
 std::unexpected<Error> bad_address(const std::string& address, std::string_view why) {
-    return fail(Code::kInvalidArgument, "address \"" + address + "\": " + std::string(why) +
-                                            "; accepted are unix:///path/to.sock, http://192.0.2.1:80, http://[2001:db8::1]:80 and http://localhost:80");
+    return fail(
+        Code::kInvalidArgument,
+        "address \"" + address + "\": " + std::string(why) +
+            "; accepted are unix:///path/to.sock, http://192.0.2.1:80, http://[2001:db8::1]:80 and http://localhost:80");
 }
 
 Result<Target> parse_address(const std::string& address) {
@@ -63,7 +65,8 @@ Result<Target> parse_address(const std::string& address) {
     if (colon != std::string::npos && host.find(']', colon) == std::string::npos) {
         const std::string_view digits = std::string_view(host).substr(colon + 1);
         const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-        if (error != std::errc() || end != digits.data() + digits.size() || port == 0) return bad_address(address, "port is not 1 to 65535");
+        if (error != std::errc() || end != digits.data() + digits.size() || port == 0)
+            return bad_address(address, "port is not 1 to 65535");
         host.resize(colon);
     }
     if (host == "localhost") host = "127.0.0.1";
@@ -145,7 +148,8 @@ HttpResponse to_response(Parser::value_type&& message) {
 }  // namespace
 
 struct HttpClient::Impl {
-    Impl(std::string where, Target goal, Duration limit) : address(std::move(where)), target(std::move(goal)), timeout(limit) {}
+    Impl(std::string where, Target goal, Duration limit)
+        : address(std::move(where)), target(std::move(goal)), timeout(limit) {}
 
     [[nodiscard]] Clock::time_point deadline() const { return Clock::now() + timeout; }
 
@@ -159,14 +163,16 @@ struct HttpClient::Impl {
             fd.reset();
             auto failure = fail_errno(what, error);
             // No socket file is the same news as no listener: the other side does not run.
-            if (error == ENOENT || error == ENETUNREACH || error == EHOSTUNREACH) failure.error().code = Code::kUnavailable;
+            if (error == ENOENT || error == ENETUNREACH || error == EHOSTUNREACH)
+                failure.error().code = Code::kUnavailable;
             return failure;
         };
         while (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&target.address), target.length) != 0) {
             if (errno == EINTR) continue;
             if (errno == EAGAIN && target.address.ss_family == AF_UNIX) {
                 // The backlog is full; unlike TCP there is nothing to wait on.
-                if (Clock::now() >= until) return fail(Code::kDeadlineExceeded, what + ": timed out, too many clients are waiting");
+                if (Clock::now() >= until)
+                    return fail(Code::kDeadlineExceeded, what + ": timed out, too many clients are waiting");
                 ::poll(nullptr, 0, 2);
                 continue;
             }
@@ -233,7 +239,8 @@ struct HttpClient::Impl {
             }
             TRY_ASSIGN(const bool more, read(until));
             if (more) continue;
-            if (!parser.got_some()) return fail(Code::kUnavailable, address + " closed the connection without an answer");
+            if (!parser.got_some())
+                return fail(Code::kUnavailable, address + " closed the connection without an answer");
             parser.put_eof(error);
             if (error) return fail(Code::kDataLoss, address + " closed the connection in mid-answer");
             return {};
@@ -270,12 +277,14 @@ struct HttpClient::Impl {
     // Sends the request and reads the head of the answer. A kept connection may have been closed by the server just
     // now; then the request is sent once more over a new one, unless doing it twice could do harm.
     Status begin(const std::string& method, const std::string& path, const std::string& body,
-                 const std::map<std::string, std::string>& headers, std::optional<Parser>& parser, Clock::time_point until) {
+                 const std::map<std::string, std::string>& headers, std::optional<Parser>& parser,
+                 Clock::time_point until) {
         if (path.empty() || path.front() != '/' || path.find_first_of(" \r\n") != std::string::npos) {
             return fail(Code::kInvalidArgument, "request target \"" + path + "\" must start with / and hold no blanks");
         }
         for (const auto& [name, value] : headers) {
-            if ((name + value).find_first_of("\r\n") != std::string::npos) return fail(Code::kInvalidArgument, "header \"" + name + "\" holds a line break");
+            if ((name + value).find_first_of("\r\n") != std::string::npos)
+                return fail(Code::kInvalidArgument, "header \"" + name + "\" holds a line break");
         }
         const std::string request = head(method, path, body, headers);
         for (;;) {
@@ -338,7 +347,8 @@ Result<HttpResponse> HttpClient::request(const std::string& method, const std::s
     return to_response(parser->release());
 }
 
-Status HttpClient::stream(const std::string& method, const std::string& target, const std::function<bool(std::string_view)>& sink) {
+Status HttpClient::stream(const std::string& method, const std::string& target,
+                          const std::function<bool(std::string_view)>& sink) {
     std::optional<Parser> parser;
     const auto until = impl_->deadline();
     TRY(impl_->begin(method, target, {}, {}, parser, until));
@@ -361,7 +371,8 @@ Status HttpClient::stream(const std::string& method, const std::string& target, 
     }
     impl_->finish(*parser);
     if (good) return {};
-    return fail(code_of_status(status), method + " " + target + ": status " + std::to_string(status) + ": " + parser->get().body().substr(0, 4096));
+    return fail(code_of_status(status), method + " " + target + ": status " + std::to_string(status) + ": " +
+                                            parser->get().body().substr(0, 4096));
 }
 
 }  // namespace axo

@@ -200,8 +200,9 @@ void Session::read_request() {
     parser_->header_limit(kHeaderLimit);
     parser_->body_limit(kBodyLimit);
     restart_clock();
-    http::async_read_header(socket_, input_, *parser_,
-                            [self = shared_from_this()](const error_code& error, std::size_t) { self->on_header(error); });
+    http::async_read_header(
+        socket_, input_, *parser_,
+        [self = shared_from_this()](const error_code& error, std::size_t) { self->on_header(error); });
 }
 
 void Session::on_header(const error_code& error) {
@@ -226,7 +227,8 @@ void Session::on_body(const error_code& error) {
 }
 
 void Session::refuse(const error_code& error) {
-    if (error == http::error::end_of_stream || error.category() != http::make_error_code(http::error::end_of_stream).category()) {
+    if (error == http::error::end_of_stream ||
+        error.category() != http::make_error_code(http::error::end_of_stream).category()) {
         return close();  // the client is done, or the connection is broken
     }
     int status = 400;
@@ -254,7 +256,8 @@ void Session::dispatch() {
     head_only_ = request.method == "HEAD";
     for (const auto& field : message) {
         const std::string value(field.value());
-        auto [slot, fresh] = request.headers.emplace(lower({field.name_string().data(), field.name_string().size()}), value);
+        auto [slot, fresh] =
+            request.headers.emplace(lower({field.name_string().data(), field.name_string().size()}), value);
         if (!fresh) slot->second += ", " + value;
     }
     request.body = std::move(message.body());
@@ -300,8 +303,10 @@ void Session::watch_peer() {
 
 void Session::send(HttpResponse response) {
     if (closed() || phase_ != Phase::kHandling) return;
-    const bool bodiless = response.status == 204 || response.status == 304 || (response.status >= 100 && response.status < 200);
-    std::string head = "HTTP/1.1 " + std::to_string(response.status) + " " + std::string(reason_phrase(response.status)) + "\r\n";
+    const bool bodiless =
+        response.status == 204 || response.status == 304 || (response.status >= 100 && response.status < 200);
+    std::string head =
+        "HTTP/1.1 " + std::to_string(response.status) + " " + std::string(reason_phrase(response.status)) + "\r\n";
     if (!bodiless) {
         head += "Content-Type: " + header_text(response.content_type) + "\r\n";
         head += "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
@@ -318,7 +323,8 @@ void Session::send_head(int status, const std::string& content_type) {
     phase_ = Phase::kStreaming;
     if (!chunked_) keep_alive_ = false;  // HTTP/1.0: the end of the connection is the end of the stream
     outbox_ += "HTTP/1.1 " + std::to_string(status) + " " + std::string(reason_phrase(status)) +
-               "\r\nContent-Type: " + header_text(content_type) + "\r\n" + (chunked_ ? "Transfer-Encoding: chunked\r\n" : "") +
+               "\r\nContent-Type: " + header_text(content_type) + "\r\n" +
+               (chunked_ ? "Transfer-Encoding: chunked\r\n" : "") +
                (keep_alive_ ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n");
     write();
 }
@@ -352,7 +358,10 @@ void Session::end() {
 
 void Session::abandon() {
     if (phase_ == Phase::kHandling) {
-        send({.status = 500, .body = "\"the request was dropped unanswered\"\n", .content_type = "application/json", .headers = {}});
+        send({.status = 500,
+              .body = "\"the request was dropped unanswered\"\n",
+              .content_type = "application/json",
+              .headers = {}});
     } else if (phase_ == Phase::kStreaming) {
         close();
     }
@@ -391,8 +400,9 @@ void Session::on_written(const error_code& error, std::size_t count) {
         return write();
     }
     restart_clock();
-    socket_.async_write_some(asio::buffer(inflight_.data() + written_, inflight_.size() - written_),
-                              [self = shared_from_this()](const error_code& failure, std::size_t sent) { self->on_written(failure, sent); });
+    socket_.async_write_some(
+        asio::buffer(inflight_.data() + written_, inflight_.size() - written_),
+        [self = shared_from_this()](const error_code& failure, std::size_t sent) { self->on_written(failure, sent); });
 }
 
 // Closing with input unread resets the connection, and the reset may overtake the answer. So: say that nothing more
@@ -406,12 +416,13 @@ void Session::linger() {
         input_.clear();
     }
     if (lingered_ > 2 * kBodyLimit) return close();
-    socket_.async_read_some(input_.prepare(16 * 1024), [self = shared_from_this()](const error_code& error, std::size_t count) {
-        if (self->closed()) return;
-        if (error) return self->close();
-        self->lingered_ += count;
-        self->linger();
-    });
+    socket_.async_read_some(input_.prepare(16 * 1024),
+                            [self = shared_from_this()](const error_code& error, std::size_t count) {
+                                if (self->closed()) return;
+                                if (error) return self->close();
+                                self->lingered_ += count;
+                                self->linger();
+                            });
 }
 
 void Session::close() {
@@ -427,7 +438,8 @@ void Session::close() {
 }  // namespace
 
 void HttpServer::Impl::listen(Fd fd, SocketFile file) {
-    listeners.push_back(std::make_unique<Listener>(std::move(fd), std::move(file), EventLoop::Handle{}, EventLoop::Handle{}));
+    listeners.push_back(
+        std::make_unique<Listener>(std::move(fd), std::move(file), EventLoop::Handle{}, EventLoop::Handle{}));
     watch(*listeners.back());
 }
 
@@ -440,7 +452,8 @@ void HttpServer::Impl::accept(Listener& listener) {
     for (int i = 0; i < 16; ++i) {
         sockaddr_storage address{};
         socklen_t length = sizeof(address);
-        const int fd = ::accept4(listener.fd.get(), reinterpret_cast<sockaddr*>(&address), &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        const int fd =
+            ::accept4(listener.fd.get(), reinterpret_cast<sockaddr*>(&address), &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0) {
             if (errno == EINTR || errno == ECONNABORTED) continue;
             if (errno == EAGAIN) return;
@@ -466,7 +479,8 @@ void HttpServer::Impl::accept(Listener& listener) {
         auto session = std::make_shared<Session>(shared_from_this(), loop.io_context(), std::move(peer));
         if (!session->open(address.ss_family == AF_UNSPEC ? AF_UNIX : address.ss_family, fd)) continue;
         sessions.insert(session);
-        if (!sweeper) sweeper = loop.every(std::min<Duration>(std::chrono::seconds(1), idle_timeout / 2), [this] { sweep(); });
+        if (!sweeper)
+            sweeper = loop.every(std::min<Duration>(std::chrono::seconds(1), idle_timeout / 2), [this] { sweep(); });
         session->read_request();
     }
 }
@@ -493,7 +507,9 @@ void HttpServer::Impl::close() {
 
 HttpServer::HttpServer(EventLoop& loop, Handler handler) : impl_(std::make_shared<Impl>(loop, std::move(handler))) {}
 
-HttpServer::~HttpServer() { impl_->close(); }
+HttpServer::~HttpServer() {
+    impl_->close();
+}
 
 Status HttpServer::listen_unix(const std::string& path, unsigned mode) {
     TRY_ASSIGN(UnixListener listener, open_unix_listener(path, mode));
@@ -511,13 +527,18 @@ Status HttpServer::listen_tcp(const IpAddress& address, std::uint16_t port) {
 Status HttpServer::listen_fd(int fd) {
     Fd owned(fd);
     const int flags = ::fcntl(fd, F_GETFL);
-    if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) return fail_errno("listening descriptor " + std::to_string(fd));
+    if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
+        return fail_errno("listening descriptor " + std::to_string(fd));
     impl_->listen(std::move(owned), {});
     return {};
 }
 
-std::uint16_t HttpServer::tcp_port() const { return impl_->port; }
+std::uint16_t HttpServer::tcp_port() const {
+    return impl_->port;
+}
 
-void HttpServer::set_idle_timeout(Duration timeout) { impl_->idle_timeout = timeout; }
+void HttpServer::set_idle_timeout(Duration timeout) {
+    impl_->idle_timeout = timeout;
+}
 
 }  // namespace axo

@@ -54,7 +54,8 @@ bool decode_target(std::string_view target, HttpRequest& request) {
         if (pair.empty()) continue;
         const auto equals = pair.find('=');
         auto name = percent_decode(pair.substr(0, equals), true);
-        auto value = percent_decode(equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1), true);
+        auto value =
+            percent_decode(equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1), true);
         if (!name || !value) return false;
         // A repeated name is a list: type=drop&type=trace.
         auto [slot, fresh] = request.query.emplace(std::move(*name), *value);

@@ -30,9 +30,10 @@ std::string temporary_directory() {
 class HttpTest : public testing::Test {
 protected:
     void SetUp() override {
-        server = std::make_unique<HttpServer>(loop, [this](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
-            serve(request, std::move(responder));
-        });
+        server = std::make_unique<HttpServer>(
+            loop, [this](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
+                serve(request, std::move(responder));
+            });
     }
     void TearDown() override {
         stop();
@@ -54,7 +55,9 @@ protected:
     void serve(const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
         ++requests;
         if (request.path == "/echo") {
-            HttpResponse response{.body = request.body, .headers = {{"X-Method", request.method}, {"X-Length", std::to_string(request.body.size())}}};
+            HttpResponse response{
+                .body = request.body,
+                .headers = {{"X-Method", request.method}, {"X-Length", std::to_string(request.body.size())}}};
             responder->send(std::move(response));
         } else if (request.path == "/describe me") {
             std::string text = request.method + "|" + request.peer + "|" + request.header("x-a") + "|";
@@ -112,7 +115,8 @@ protected:
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
         std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
-        if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) throw std::runtime_error("connect");
+        if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0)
+            throw std::runtime_error("connect");
         const timeval limit{.tv_sec = 5, .tv_usec = 0};
         ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
         return fd;
@@ -163,7 +167,8 @@ protected:
 TEST_F(HttpTest, DecodesPathQueryAndHeaders) {
     start();
     auto http = client();
-    const auto answer = http.request("GET", "/describe%20me?type=drop&type=trace&a%26b=c+d%2B&flag", {}, {{"X-A", "value"}});
+    const auto answer =
+        http.request("GET", "/describe%20me?type=drop&type=trace&a%26b=c+d%2B&flag", {}, {{"X-A", "value"}});
     ASSERT_TRUE(answer) << answer.error().to_string();
     EXPECT_EQ(answer->status, 200);
     EXPECT_EQ(answer->body, "GET|unix|value|a&b=c d+;flag=;type=drop,trace;");
@@ -203,7 +208,8 @@ TEST_F(HttpTest, ABodyOverTheLimitIsRefused) {
 
 TEST_F(HttpTest, HeadersOverTheLimitAreRefused) {
     start();
-    EXPECT_TRUE(exchange("GET /echo HTTP/1.1\r\nX: " + std::string(100 * 1024, 'h') + "\r\n\r\n").starts_with("HTTP/1.1 431 "));
+    EXPECT_TRUE(
+        exchange("GET /echo HTTP/1.1\r\nX: " + std::string(100 * 1024, 'h') + "\r\n\r\n").starts_with("HTTP/1.1 431 "));
     EXPECT_TRUE(exchange("GET /" + std::string(100 * 1024, 'p') + " HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 431 "));
     EXPECT_EQ(requests, 0);
 }
@@ -212,11 +218,13 @@ TEST_F(HttpTest, WhatIsNotHttpGets400AndTheServerLives) {
     start();
     const std::string null_byte("GET /a%00b HTTP/1.1\r\nConnection: close\r\n\r\n");
     for (const std::string& bytes :
-         {std::string("nonsense\r\n\r\n"), std::string("GET  HTTP/1.1\r\n\r\n"), std::string("GET / HTTP/9.9\r\n\r\n"), std::string("\0\1\2\3\r\n\r\n", 8),
-          std::string("GET / HTTP/1.1\r\nNo colon here\r\n\r\n"), std::string("POST /echo HTTP/1.1\r\nContent-Length: -5\r\n\r\n"),
+         {std::string("nonsense\r\n\r\n"), std::string("GET  HTTP/1.1\r\n\r\n"), std::string("GET / HTTP/9.9\r\n\r\n"),
+          std::string("\0\1\2\3\r\n\r\n", 8), std::string("GET / HTTP/1.1\r\nNo colon here\r\n\r\n"),
+          std::string("POST /echo HTTP/1.1\r\nContent-Length: -5\r\n\r\n"),
           std::string("POST /echo HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
           std::string("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n"),
-          std::string("GET /%zz HTTP/1.1\r\nConnection: close\r\n\r\n"), std::string("GET /a?b=%1 HTTP/1.1\r\nConnection: close\r\n\r\n"),
+          std::string("GET /%zz HTTP/1.1\r\nConnection: close\r\n\r\n"),
+          std::string("GET /a?b=%1 HTTP/1.1\r\nConnection: close\r\n\r\n"),
           std::string("GET relative HTTP/1.1\r\nConnection: close\r\n\r\n"), null_byte}) {
         const std::string answer = exchange(bytes);
         EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 ")) << bytes << " -> " << answer;
@@ -389,7 +397,8 @@ TEST_F(HttpTest, ServesTcpOnBothFamilies) {
         if (!listening && *address == ':') continue;  // a machine without IPv6
         ASSERT_TRUE(listening) << listening.error().to_string();
         ASSERT_NE(server->tcp_port(), 0);
-        const std::string url = std::string("http://") + (*address == ':' ? "[::1]" : address) + ":" + std::to_string(server->tcp_port());
+        const std::string url =
+            std::string("http://") + (*address == ':' ? "[::1]" : address) + ":" + std::to_string(server->tcp_port());
         std::string peer;
         std::thread asking([&] {
             auto http = HttpClient::connect(url, 5s);
@@ -442,7 +451,7 @@ TEST_F(HttpTest, AStaleSocketIsReplacedWithTheModeAskedForAndRemovedAtTheEnd) {
     }
     ASSERT_TRUE(std::filesystem::exists(path));
     start();
-    struct stat info {};
+    struct stat info{};
     ASSERT_EQ(::stat(path.c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777, 0660U);
     EXPECT_EQ(client().request("GET", "/echo")->status, 200);
@@ -466,7 +475,8 @@ TEST_F(HttpTest, ConnectionErrorsNameTheAddress) {
     ASSERT_FALSE(absent);
     EXPECT_EQ(absent.error().code, Code::kUnavailable);
     EXPECT_NE(absent.error().message.find("/none.sock"), std::string::npos);
-    for (const char* bad : {"ftp://x", "unix://", "http://", "http://name.example:80", "http://127.0.0.1:0", "http://127.0.0.1:99999", "http://[::1"}) {
+    for (const char* bad : {"ftp://x", "unix://", "http://", "http://name.example:80", "http://127.0.0.1:0",
+                            "http://127.0.0.1:99999", "http://[::1"}) {
         const auto refused = HttpClient::connect(bad, 1s);
         ASSERT_FALSE(refused) << bad;
         EXPECT_EQ(refused.error().code, Code::kInvalidArgument) << bad;

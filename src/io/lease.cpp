@@ -39,7 +39,8 @@ LeaseRecord read_record(const Json& lease) {
     if (spec == lease.end() || !spec->is_object()) return {};
     return {.holder = text_of(*spec, "holderIdentity"),
             .renewed = text_of(*spec, "renewTime"),
-            .duration = std::chrono::seconds(std::clamp<std::int64_t>(number_of(*spec, "leaseDurationSeconds"), 0, 24 * 3600)),
+            .duration =
+                std::chrono::seconds(std::clamp<std::int64_t>(number_of(*spec, "leaseDurationSeconds"), 0, 24 * 3600)),
             .transitions = number_of(*spec, "leaseTransitions")};
 }
 
@@ -50,7 +51,8 @@ std::int64_t whole_seconds(Duration duration) {
 }  // namespace
 
 struct LeaderElection::Impl {
-    Impl(EventLoop& l, ObjectStore& s, LeaseConfig c, Callbacks b) : loop(l), store(s), config(std::move(c)), callbacks(std::move(b)) {}
+    Impl(EventLoop& l, ObjectStore& s, LeaseConfig c, Callbacks b)
+        : loop(l), store(s), config(std::move(c)), callbacks(std::move(b)) {}
 
     void start() {
         watch = store.watch(resources::kLease, {.upserted =
@@ -71,13 +73,15 @@ struct LeaderElection::Impl {
     }
     // Candidates that were started together drift apart, and do not all knock at the same moment.
     [[nodiscard]] Duration jittered(Duration period) {
-        return period + Duration(static_cast<std::int64_t>(std::uniform_real_distribution<double>(0.0, 0.2)(random) * static_cast<double>(period.count())));
+        return period + Duration(static_cast<std::int64_t>(std::uniform_real_distribution<double>(0.0, 0.2)(random) *
+                                                           static_cast<double>(period.count())));
     }
 
     // Somebody has written the lease, perhaps ourselves.
     void seen(const Json& lease) {
         observe(lease);
-        if (leading && observed.holder != config.identity) return stop_leading("the lease has been taken by \"" + observed.holder + "\"");
+        if (leading && observed.holder != config.identity)
+            return stop_leading("the lease has been taken by \"" + observed.holder + "\"");
         if (!leading && observed.holder.empty()) arm(Duration{0});  // released: no need to wait for its end
     }
 
@@ -105,7 +109,8 @@ struct LeaderElection::Impl {
         }
         arm(leading ? config.retry_period : jittered(config.retry_period));
         if (!leading) return;
-        if (observed.holder != config.identity) return stop_leading("the lease has been taken by \"" + observed.holder + "\"");
+        if (observed.holder != config.identity)
+            return stop_leading("the lease has been taken by \"" + observed.holder + "\"");
         if (Clock::now() - renewed_at >= config.renew_deadline) stop_leading("it could not be renewed in time");
     }
 
@@ -154,7 +159,8 @@ struct LeaderElection::Impl {
     }
     void stop_leading(const std::string& why) {
         leading = false;
-        log.warn("Stopped leading", {{"lease", config.lease.to_string()}, {"identity", config.identity}, {"reason", why}});
+        log.warn("Stopped leading",
+                 {{"lease", config.lease.to_string()}, {"identity", config.identity}, {"reason", why}});
         if (callbacks.stopped_leading) callbacks.stopped_leading();
     }
 
@@ -165,9 +171,11 @@ struct LeaderElection::Impl {
         auto lease = store.get(resources::kLease, config.lease);
         if (!lease || read_record(*lease).holder != config.identity) return;
         const std::string now = format_time_micro(std::chrono::system_clock::now());
-        (*lease)["spec"].update({{"holderIdentity", ""}, {"leaseDurationSeconds", 1}, {"acquireTime", now}, {"renewTime", now}});
+        (*lease)["spec"].update(
+            {{"holderIdentity", ""}, {"leaseDurationSeconds", 1}, {"acquireTime", now}, {"renewTime", now}});
         if (auto released = store.update(resources::kLease, *lease); !released) {
-            log.warn("Cannot release the lease; it runs out by itself", {{"lease", config.lease.to_string()}, released.error()});
+            log.warn("Cannot release the lease; it runs out by itself",
+                     {{"lease", config.lease.to_string()}, released.error()});
         }
     }
 
@@ -190,7 +198,9 @@ LeaderElection::LeaderElection(EventLoop& loop, ObjectStore& store, LeaseConfig 
     impl_->start();
 }
 
-LeaderElection::~LeaderElection() { impl_->release(); }
+LeaderElection::~LeaderElection() {
+    impl_->release();
+}
 
 // Not only the flag: after a stop of the whole process (SIGSTOP, suspend) others may have taken over before any
 // callback could run.
@@ -198,6 +208,8 @@ bool LeaderElection::is_leader() const {
     return impl_->leading && Clock::now() - impl_->renewed_at < impl_->config.lease_duration;
 }
 
-std::string LeaderElection::holder() const { return impl_->observed.holder; }
+std::string LeaderElection::holder() const {
+    return impl_->observed.holder;
+}
 
 }  // namespace axo

@@ -34,8 +34,10 @@ struct Candidate {
         config.retry_period = 100ms;
     }
     void run() {
-        election = std::make_unique<LeaderElection>(loop, *store, config,
-                                                    LeaderElection::Callbacks{.started_leading = [this] { ++started; }, .stopped_leading = [this] { ++stopped; }});
+        election =
+            std::make_unique<LeaderElection>(loop, *store, config,
+                                             LeaderElection::Callbacks{.started_leading = [this] { ++started; },
+                                                                       .stopped_leading = [this] { ++stopped; }});
     }
     [[nodiscard]] bool leads() const { return election && election->is_leader(); }
 
@@ -97,7 +99,12 @@ TEST_F(LeaseTest, ADeadHolderIsReplacedAfterTheDurationWhateverItsClockSaid) {
         Candidate b(loop, root, "b");
         const std::string then = format_time_micro(std::chrono::system_clock::now() + skew);
         const Json dead = {{"metadata", {{"name", b.config.lease.name}, {"namespace", b.config.lease.name_space}}},
-                           {"spec", {{"holderIdentity", "dead"}, {"leaseDurationSeconds", 1}, {"acquireTime", then}, {"renewTime", then}, {"leaseTransitions", 4}}}};
+                           {"spec",
+                            {{"holderIdentity", "dead"},
+                             {"leaseDurationSeconds", 1},
+                             {"acquireTime", then},
+                             {"renewTime", then},
+                             {"leaseTransitions", 4}}}};
         ASSERT_TRUE(b.store->create(resources::kLease, dead));
         b.run();
         const auto took = until([&] { return b.leads(); });
@@ -112,8 +119,10 @@ TEST_F(LeaseTest, ADeadHolderIsReplacedAfterTheDurationWhateverItsClockSaid) {
 TEST_F(LeaseTest, AHolderThatComesBackUnderItsNameContinues) {
     Candidate a(loop, root, "a");
     const std::string now = format_time_micro(std::chrono::system_clock::now());
-    ASSERT_TRUE(a.store->create(resources::kLease, {{"metadata", {{"name", a.config.lease.name}, {"namespace", a.config.lease.name_space}}},
-                                                    {"spec", {{"holderIdentity", "a"}, {"leaseDurationSeconds", 15}, {"acquireTime", now}, {"renewTime", now}}}}));
+    ASSERT_TRUE(a.store->create(
+        resources::kLease,
+        {{"metadata", {{"name", a.config.lease.name}, {"namespace", a.config.lease.name_space}}},
+         {"spec", {{"holderIdentity", "a"}, {"leaseDurationSeconds", 15}, {"acquireTime", now}, {"renewTime", now}}}}));
     a.run();
     EXPECT_LT(until([&] { return a.leads(); }), 5s);
     EXPECT_EQ(lease(a)["spec"]["acquireTime"], now);
@@ -155,7 +164,9 @@ TEST_F(LeaseTest, AProcessThatWasStoppedDoesNotBelieveItStillLeads) {
 
 TEST_F(LeaseTest, OddLeasesAreTakenOverNotTrippedOver) {
     Candidate a(loop, root, "a");
-    ASSERT_TRUE(a.store->create(resources::kLease, {{"metadata", {{"name", a.config.lease.name}, {"namespace", a.config.lease.name_space}}}, {"spec", "odd"}}));
+    ASSERT_TRUE(a.store->create(
+        resources::kLease,
+        {{"metadata", {{"name", a.config.lease.name}, {"namespace", a.config.lease.name_space}}}, {"spec", "odd"}}));
     a.run();
     until([&] { return a.leads(); });
 }
@@ -179,7 +190,8 @@ TEST_F(LeaseTest, NeverTwoAtOnce) {
                     end = own.after(50ms, [&] { own.stop(); });
                 };
                 callbacks.stopped_leading = [&] { --leaders; };
-                candidate.election = std::make_unique<LeaderElection>(own, *candidate.store, candidate.config, callbacks);
+                candidate.election =
+                    std::make_unique<LeaderElection>(own, *candidate.store, candidate.config, callbacks);
                 own.run();
                 --leaders;
                 candidate.election.reset();

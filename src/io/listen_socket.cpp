@@ -30,17 +30,20 @@ Result<sockaddr_un> unix_address(const std::string& path) {
     return address;
 }
 
-const sockaddr* generic(const sockaddr_un& address) { return reinterpret_cast<const sockaddr*>(&address); }
+const sockaddr* generic(const sockaddr_un& address) {
+    return reinterpret_cast<const sockaddr*>(&address);
+}
 
 // Removes what a dead process left; refuses when a live one answers.
 Status clear_stale(const std::string& path, const sockaddr_un& address) {
-    struct stat info {};
+    struct stat info{};
     if (::lstat(path.c_str(), &info) != 0) {
         if (errno == ENOENT) return {};
         return fail_errno("socket " + path);
     }
     if (!S_ISSOCK(info.st_mode)) {
-        return fail(Code::kAlreadyExists, "socket path " + path + " exists and is not a socket; remove it or choose another path");
+        return fail(Code::kAlreadyExists,
+                    "socket path " + path + " exists and is not a socket; remove it or choose another path");
     }
     const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!probe) return fail_errno("socket");
@@ -55,7 +58,7 @@ Status clear_stale(const std::string& path, const sockaddr_un& address) {
 }  // namespace
 
 SocketFile::~SocketFile() {
-    struct stat info {};
+    struct stat info{};
     if (path_.empty() || ::lstat(path_.c_str(), &info) != 0) return;
     if (info.st_dev == device_ && info.st_ino == inode_) ::unlink(path_.c_str());
 }
@@ -76,7 +79,7 @@ Result<UnixListener> open_unix_listener(const std::string& path, unsigned mode) 
     Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd) return fail_errno("socket");
     if (::bind(fd.get(), generic(address), sizeof(address)) != 0) return fail_errno("bind " + path);
-    struct stat info {};
+    struct stat info{};
     if (::lstat(path.c_str(), &info) != 0) return fail_errno("socket " + path);
     SocketFile file(path, info.st_dev, info.st_ino);
     if (::chmod(path.c_str(), mode) != 0) return fail_errno("chmod " + path);
@@ -85,7 +88,8 @@ Result<UnixListener> open_unix_listener(const std::string& path, unsigned mode) 
 }
 
 Result<Fd> open_tcp_listener(const IpAddress& address, std::uint16_t port) {
-    const std::string what = (address.is_v6() ? "[" + address.to_string() + "]" : address.to_string()) + ":" + std::to_string(port);
+    const std::string what =
+        (address.is_v6() ? "[" + address.to_string() + "]" : address.to_string()) + ":" + std::to_string(port);
     sockaddr_storage storage{};
     socklen_t length = 0;
     if (address.is_v4()) {

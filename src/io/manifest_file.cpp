@@ -17,13 +17,15 @@ Result<std::string> text_member(const Json& object, const std::string& path, con
         if (required) return fail(Code::kInvalidArgument, path + name + " is missing");
         return std::string();
     }
-    if (!it->is_string()) return fail(Code::kInvalidArgument, path + name + ": " + it->dump() + " is not a string; quote it");
+    if (!it->is_string())
+        return fail(Code::kInvalidArgument, path + name + ": " + it->dump() + " is not a string; quote it");
     return it->get<std::string>();
 }
 
 std::string known_kinds() {
     std::string text;
-    for (const ResourceType* type : resources::all()) text += (text.empty() ? "" : ", ") + type->api_version() + " " + type->kind;
+    for (const ResourceType* type : resources::all())
+        text += (text.empty() ? "" : ", ") + type->api_version() + " " + type->kind;
     return text;
 }
 
@@ -38,7 +40,8 @@ bool has_content(std::string_view piece) {
         piece = end == std::string_view::npos ? std::string_view() : piece.substr(end + 1);
         const auto first = line.find_first_not_of(" \t\r");
         // Directives (%YAML 1.2) stand before a separator.
-        if (first != std::string_view::npos && line[first] != '#' && !line.starts_with('%') && !line.starts_with("...")) return true;
+        if (first != std::string_view::npos && line[first] != '#' && !line.starts_with('%') && !line.starts_with("..."))
+            return true;
     }
     return false;
 }
@@ -66,7 +69,9 @@ bool is_too_deep(std::string_view text) {
 }
 
 Result<Json> parse_json(std::string_view text) {
-    if (is_too_deep(text)) return fail(Code::kInvalidArgument, "line 1: nested deeper than " + std::to_string(kJsonDepthLimit) + " levels");
+    if (is_too_deep(text))
+        return fail(Code::kInvalidArgument,
+                    "line 1: nested deeper than " + std::to_string(kJsonDepthLimit) + " levels");
     try {
         return Json::parse(text);
     } catch (const Json::exception& error) {
@@ -80,22 +85,27 @@ Result<Json> parse_json(std::string_view text) {
 }  // namespace
 
 Result<ObjectId> identify(const Json& object) {
-    if (!object.is_object()) return fail(Code::kInvalidArgument, "not an object: a mapping with apiVersion, kind and metadata is expected");
+    if (!object.is_object())
+        return fail(Code::kInvalidArgument, "not an object: a mapping with apiVersion, kind and metadata is expected");
     TRY_ASSIGN(const std::string api_version, text_member(object, "", "apiVersion", true));
     TRY_ASSIGN(const std::string kind, text_member(object, "", "kind", true));
     const ResourceType* type = resources::find(api_version, kind);
     if (type == nullptr) {
-        return fail(Code::kInvalidArgument, "kind \"" + kind + "\" of apiVersion \"" + api_version + "\" is unknown; accepted are " + known_kinds());
+        return fail(Code::kInvalidArgument, "kind \"" + kind + "\" of apiVersion \"" + api_version +
+                                                "\" is unknown; accepted are " + known_kinds());
     }
     const auto metadata = object.find("metadata");
-    if (metadata == object.end() || !metadata->is_object()) return fail(Code::kInvalidArgument, kind + ": metadata is missing or not a mapping");
+    if (metadata == object.end() || !metadata->is_object())
+        return fail(Code::kInvalidArgument, kind + ": metadata is missing or not a mapping");
     ObjectId id{type, {}};
     TRY_ASSIGN(id.key.name, text_member(*metadata, kind + ": metadata.", "name", true));
     TRY_ASSIGN(id.key.name_space, text_member(*metadata, kind + ": metadata.", "namespace", false));
-    if (auto valid = validate_dns_subdomain(kind + ": metadata.name", id.key.name); !valid) return std::unexpected(valid.error());
+    if (auto valid = validate_dns_subdomain(kind + ": metadata.name", id.key.name); !valid)
+        return std::unexpected(valid.error());
     if (!type->namespaced) {
         if (id.key.name_space.empty()) return id;
-        return fail(Code::kInvalidArgument, kind + " " + id.key.name + ": metadata.namespace: \"" + id.key.name_space + "\": the kind has no namespaces; remove it");
+        return fail(Code::kInvalidArgument, kind + " " + id.key.name + ": metadata.namespace: \"" + id.key.name_space +
+                                                "\": the kind has no namespaces; remove it");
     }
     if (id.key.name_space.empty()) id.key.name_space = "default";
     if (auto valid = validate_dns_label(kind + " " + id.key.name + ": metadata.namespace", id.key.name_space); !valid) {
@@ -124,7 +134,9 @@ ManifestFile ManifestFile::parse(std::string text, bool is_json) {
         } else if (auto id = identify(*object); !id) {
             document.problem = std::move(id).error().with_context("line " + std::to_string(line));
         } else if (file.find(*id) != nullptr) {
-            document.problem = fail(Code::kAlreadyExists, "line " + std::to_string(line) + ": " + id->to_string() + " is defined twice in this file; the first is used").error();
+            document.problem = fail(Code::kAlreadyExists, "line " + std::to_string(line) + ": " + id->to_string() +
+                                                              " is defined twice in this file; the first is used")
+                                   .error();
         } else {
             document.good = true;
             document.id = std::move(*id);
@@ -148,7 +160,8 @@ ManifestFile ManifestFile::parse(std::string text, bool is_json) {
         if (is_separator(text_of_line)) {
             add(begin, position, begin_line);
             // Content may follow the separator on its line.
-            const bool bare = text_of_line.find_first_not_of(" \t\r", 3) == std::string_view::npos || text_of_line.find_first_not_of(" \t", 3) == text_of_line.find('#', 3);
+            const bool bare = text_of_line.find_first_not_of(" \t\r", 3) == std::string_view::npos ||
+                              text_of_line.find_first_not_of(" \t", 3) == text_of_line.find('#', 3);
             begin = bare ? end : position + 3;
             begin_line = bare ? line + 1 : line;
         }
@@ -159,7 +172,8 @@ ManifestFile ManifestFile::parse(std::string text, bool is_json) {
 }
 
 const ManifestFile::Document* ManifestFile::find(const ObjectId& id) const {
-    const auto it = std::ranges::find_if(documents_, [&](const Document& document) { return document.good && document.id == id; });
+    const auto it =
+        std::ranges::find_if(documents_, [&](const Document& document) { return document.good && document.id == id; });
     return it == documents_.end() ? nullptr : &*it;
 }
 

@@ -18,13 +18,19 @@ std::uint64_t hash64(std::string_view text) {
 
 // A manifest written by hand has no uid. Every process must give it the same one, so it is made from the name.
 std::string derived_uid(const ObjectId& id) {
-    const std::string hex = sha256_hex("axoneme\n" + id.type->api_version() + "\n" + id.type->kind + "\n" + id.key.to_string());
-    return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-5" + hex.substr(13, 3) + "-8" + hex.substr(17, 3) + "-" + hex.substr(20, 12);
+    const std::string hex =
+        sha256_hex("axoneme\n" + id.type->api_version() + "\n" + id.type->kind + "\n" + id.key.to_string());
+    return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-5" + hex.substr(13, 3) + "-8" + hex.substr(17, 3) + "-" +
+           hex.substr(20, 12);
 }
 
-std::string compact(const Json& object) { return object.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string compact(const Json& object) {
+    return object.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
-bool is_json_name(const std::string& path) { return path.ends_with(".json"); }
+bool is_json_name(const std::string& path) {
+    return path.ends_with(".json");
+}
 
 }  // namespace
 
@@ -34,13 +40,16 @@ Json ManifestIndex::normalized(const ObjectId& id, Json object) {
     metadata.erase("managedFields");
     if (id.type->namespaced) metadata["namespace"] = id.key.name_space;
     const auto uid = metadata.find("uid");
-    if (uid == metadata.end() || !uid->is_string() || uid->get_ref<const std::string&>().empty()) metadata["uid"] = derived_uid(id);
+    if (uid == metadata.end() || !uid->is_string() || uid->get_ref<const std::string&>().empty())
+        metadata["uid"] = derived_uid(id);
     const auto generation = metadata.find("generation");
     if (generation == metadata.end() || !generation->is_number_integer()) metadata["generation"] = 1;
     return object;
 }
 
-std::uint64_t ManifestIndex::revision_of(const Json& normalized) { return hash64(compact(normalized)); }
+std::uint64_t ManifestIndex::revision_of(const Json& normalized) {
+    return hash64(compact(normalized));
+}
 
 Json ManifestIndex::Entry::object() const {
     Json value = Json::parse(body, nullptr, false);
@@ -60,7 +69,13 @@ void ManifestIndex::set_file(const std::string& path, Result<std::string> conten
     file.content_hash = hash;
     if (content->empty()) {
         // An editor or a crash between truncating and writing; who means to delete removes the file.
-        return note(path, {{nullptr, fail(Code::kDataLoss, "the file is empty; what it defined before stays in force until it is removed or written again").error(), false}});
+        return note(
+            path,
+            {{nullptr,
+              fail(Code::kDataLoss,
+                   "the file is empty; what it defined before stays in force until it is removed or written again")
+                  .error(),
+              false}});
     }
     load(path, *content);
 }
@@ -81,11 +96,13 @@ void ManifestIndex::load(const std::string& path, const std::string& content) {
         const Entry* present = find(document.id);
         if (present != nullptr && present->file != path) {
             file.shadowed.insert(document.id);
-            rejected.push_back({document.id.type,
-                                fail(Code::kAlreadyExists, "line " + std::to_string(document.line) + ": " + document.id.to_string() + " is already defined in " +
-                                                               display(present->file) + ", which stays in force; remove one of the two")
-                                    .error(),
-                                false});
+            rejected.push_back(
+                {document.id.type,
+                 fail(Code::kAlreadyExists, "line " + std::to_string(document.line) + ": " + document.id.to_string() +
+                                                " is already defined in " + display(present->file) +
+                                                ", which stays in force; remove one of the two")
+                     .error(),
+                 false});
             continue;
         }
         put(path, document);
@@ -141,14 +158,17 @@ void ManifestIndex::remove_file(const std::string& path) {
 // Objects that lost their file come into force from the next one that defines them, in order of the paths.
 void ManifestIndex::promote(const std::vector<ObjectId>& freed) {
     for (const ObjectId& id : freed) {
-        const auto next = std::ranges::find_if(files_, [&](const auto& file) { return file.second.shadowed.contains(id); });
+        const auto next =
+            std::ranges::find_if(files_, [&](const auto& file) { return file.second.shadowed.contains(id); });
         if (next == files_.end()) continue;
         const std::string content = shadow_texts_[next->first];
         load(std::string(next->first), content);
     }
 }
 
-void ManifestIndex::reject(const std::string& path, Error error) { note(path, {{nullptr, std::move(error), false}}); }
+void ManifestIndex::reject(const std::string& path, Error error) {
+    note(path, {{nullptr, std::move(error), false}});
+}
 
 // Replaces what is held against a file; a complaint that stays the same is not reported again.
 void ManifestIndex::note(const std::string& path, std::vector<Rejection> fresh) {

@@ -35,7 +35,8 @@ public:
     };
 
     // changed: an object has appeared, changed or gone. Called from set_file and remove_file; must not call back.
-    ManifestIndex(std::string root, std::function<void(const ObjectId&)> changed) : root_(std::move(root)), changed_(std::move(changed)) {}
+    ManifestIndex(std::string root, std::function<void(const ObjectId&)> changed)
+        : root_(std::move(root)), changed_(std::move(changed)) {}
 
     // A file's content as read, or why it could not be.
     void set_file(const std::string& path, Result<std::string> content);
@@ -62,8 +63,8 @@ private:
     struct File {
         std::uint64_t content_hash = 0;
         bool readable = false;
-        std::set<ObjectId> objects;    // in force from this file
-        std::set<ObjectId> shadowed;   // defined here as well, but in force from another file
+        std::set<ObjectId> objects;   // in force from this file
+        std::set<ObjectId> shadowed;  // defined here as well, but in force from another file
     };
 
     void load(const std::string& path, const std::string& content);
@@ -71,14 +72,17 @@ private:
     void drop(const ObjectId& id);
     void note(const std::string& path, std::vector<Rejection> fresh);
     void promote(const std::vector<ObjectId>& freed);
-    [[nodiscard]] std::string display(const std::string& path) const { return root_ + (path.empty() ? "" : "/" + path); }
+    [[nodiscard]] std::string display(const std::string& path) const {
+        return root_ + (path.empty() ? "" : "/" + path);
+    }
 
     std::string root_;
     std::function<void(const ObjectId&)> changed_;
     std::map<std::string, File> files_;
     std::map<const ResourceType*, std::map<ObjectKey, Entry>> objects_;
     std::map<std::string, std::vector<Rejection>> rejections_;
-    std::map<std::string, std::string> shadow_texts_;  // content of files that shadow something: promoted without reading again
+    std::map<std::string, std::string>
+        shadow_texts_;  // content of files that shadow something: promoted without reading again
 };
 
 }  // namespace axo

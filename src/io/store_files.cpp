@@ -66,10 +66,12 @@ Result<Fd> StoreFiles::lock() {
     if (!fd) return fail_errno("open " + path.string());
     const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
     // Not a blocking flock: a process stopped while holding the lock must not stop all others for good.
-    for (auto pause = 50us; ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0; pause = std::min<std::chrono::microseconds>(pause * 2, 2ms)) {
+    for (auto pause = 50us; ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0;
+         pause = std::min<std::chrono::microseconds>(pause * 2, 2ms)) {
         if (errno != EWOULDBLOCK && errno != EINTR) return fail_errno("lock " + path.string());
         if (std::chrono::steady_clock::now() > deadline) {
-            return fail(Code::kUnavailable, path.string() + " has been locked by another process for " + std::to_string(kLockPatience / 1s) + " s");
+            return fail(Code::kUnavailable, path.string() + " has been locked by another process for " +
+                                                std::to_string(kLockPatience / 1s) + " s");
         }
         std::this_thread::sleep_for(pause);
     }
@@ -108,6 +110,8 @@ Status StoreFiles::replace(Prepared prepared, const std::string& path) {
     return {};
 }
 
-Status StoreFiles::remove(const std::string& path) { return remove_file(root_ / path); }
+Status StoreFiles::remove(const std::string& path) {
+    return remove_file(root_ / path);
+}
 
 }  // namespace axo

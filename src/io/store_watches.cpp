@@ -22,7 +22,8 @@ namespace {
 
 class Handle : public ObjectStore::Watch {
 public:
-    Handle(std::shared_ptr<StoreWatches::All> all, std::shared_ptr<StoreWatches::State> state) : all_(std::move(all)), state_(std::move(state)) {}
+    Handle(std::shared_ptr<StoreWatches::All> all, std::shared_ptr<StoreWatches::State> state)
+        : all_(std::move(all)), state_(std::move(state)) {}
     Handle(const Handle&) = delete;
     Handle& operator=(const Handle&) = delete;
     ~Handle() override {
@@ -41,7 +42,8 @@ StoreWatches::~StoreWatches() {
     for (const auto& watch : *watches_) watch->ended = true;
 }
 
-std::unique_ptr<ObjectStore::Watch> StoreWatches::add(const ResourceType* known, const ResourceType& asked, ObjectStore::WatchHandler handler) {
+std::unique_ptr<ObjectStore::Watch> StoreWatches::add(const ResourceType* known, const ResourceType& asked,
+                                                      ObjectStore::WatchHandler handler) {
     auto state = std::make_shared<State>();
     state->type = known;
     state->handler = std::move(handler);
@@ -53,7 +55,10 @@ std::unique_ptr<ObjectStore::Watch> StoreWatches::add(const ResourceType* known,
     } else if (state->handler.rejected) {
         const std::string kind = asked.api_version() + " " + asked.kind;
         loop_.post([state, kind] {
-            if (!state->ended) state->handler.rejected("watch of " + kind, fail(Code::kInvalidArgument, "the kind is unknown to the object store").error());
+            if (!state->ended)
+                state->handler.rejected(
+                    "watch of " + kind,
+                    fail(Code::kInvalidArgument, "the kind is unknown to the object store").error());
         });
     }
     return std::make_unique<Handle>(watches_, state);

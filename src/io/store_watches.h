@@ -17,13 +17,15 @@ namespace axo {
 
 class StoreWatches {
 public:
-    StoreWatches(EventLoop& loop, ManifestIndex& index, std::string root) : loop_(loop), index_(index), root_(std::move(root)) {}
+    StoreWatches(EventLoop& loop, ManifestIndex& index, std::string root)
+        : loop_(loop), index_(index), root_(std::move(root)) {}
     ~StoreWatches();  // ends all watches; their handles may go later
     StoreWatches(const StoreWatches&) = delete;
     StoreWatches& operator=(const StoreWatches&) = delete;
 
     // known: one of resources::all(), or nullptr: then the watch is told that `asked` is not and nothing else.
-    std::unique_ptr<ObjectStore::Watch> add(const ResourceType* known, const ResourceType& asked, ObjectStore::WatchHandler handler);
+    std::unique_ptr<ObjectStore::Watch> add(const ResourceType* known, const ResourceType& asked,
+                                            ObjectStore::WatchHandler handler);
     void changed(const ObjectId& id);
     // Passes on the rejections of the index that nobody has been told yet.
     void report_rejections();

@@ -7,9 +7,9 @@
 #include <cstddef>
 #include <span>
 
-#define AXO_BPF_BLOB(name)                                             \
-    extern "C" const std::byte axo_bpf_##name##_begin[];               \
-    extern "C" const std::byte axo_bpf_##name##_end[];                 \
-    inline std::span<const std::byte> bpf_blob_##name() {              \
-        return {axo_bpf_##name##_begin, axo_bpf_##name##_end};         \
+#define AXO_BPF_BLOB(name)                                     \
+    extern "C" const std::byte axo_bpf_##name##_begin[];       \
+    extern "C" const std::byte axo_bpf_##name##_end[];         \
+    inline std::span<const std::byte> bpf_blob_##name() {      \
+        return {axo_bpf_##name##_begin, axo_bpf_##name##_end}; \
     }

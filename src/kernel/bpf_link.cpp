@@ -75,7 +75,8 @@ Result<AttachOutcome> attach_tcx(const TcAttachment& attachment, std::uint32_t p
         if (link.tcx && link.device == attachment.device.value &&
             link.attach_type == static_cast<std::uint32_t>(attach_type(attachment.direction))) {
             if (link.program == program) return AttachOutcome{.changed = false};
-            if (bpf_link_update(pinned->get(), attachment.program_fd, nullptr) == 0) return AttachOutcome{.changed = true};
+            if (bpf_link_update(pinned->get(), attachment.program_fd, nullptr) == 0)
+                return AttachOutcome{.changed = true};
             // ENOLINK: the device went away since.
             if (errno != ENOLINK) return fail_errno("update " + attachment_text(attachment));
         }
@@ -122,7 +123,8 @@ Status detach_tc(const TcAttachment& attachment, AttachMode mode) {
         return forward_error(std::move(pinned).error());
     }
     // At once, even if a tool holds the link open. A link whose device is gone says ENOLINK.
-    if (bpf_link_detach(pinned->get()) != 0 && errno != ENOLINK) return fail_errno("detach " + attachment_text(attachment));
+    if (bpf_link_detach(pinned->get()) != 0 && errno != ENOLINK)
+        return fail_errno("detach " + attachment_text(attachment));
     return remove_file(attachment.pin_path);
 }
 

@@ -35,7 +35,8 @@ struct AttachOutcome {
 // Idempotent: adopts the pinned link or existing filter if it already runs the program, updates it if not.
 // A pinned link whose device is gone, or is another one, is replaced.
 Result<AttachOutcome> attach_tc(const TcAttachment& attachment, AttachMode mode);
-// Absent: success. A legacy filter of another name is left alone. Does not remove the device's clsact qdisc if others use it.
+// Absent: success. A legacy filter of another name is left alone. Does not remove the device's clsact qdisc if others
+// use it.
 Status detach_tc(const TcAttachment& attachment, AttachMode mode);
 // Id of the program the pinned link runs (also when its device is gone), or nothing when there is no such pin.
 Result<std::optional<std::uint32_t>> linked_program_id(const std::string& pin_path);

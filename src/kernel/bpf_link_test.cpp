@@ -67,7 +67,8 @@ protected:
         return status;
     }
     std::string filters() const {
-        return shell("tc -n " + netns_.path().substr(std::string("/run/netns/").size()) + " filter show dev lxc0 ingress");
+        return shell("tc -n " + netns_.path().substr(std::string("/run/netns/").size()) +
+                     " filter show dev lxc0 ingress");
     }
 
     ScratchBpffs bpffs_;
@@ -115,9 +116,11 @@ TEST_P(BpfLinkTest, TheProgramRuns) {
     const IfIndex eth0 = inner.link("eth0")->index;
     ASSERT_OK(inner.set_up(eth0, true));
     ASSERT_OK(inner.add_address(eth0, Prefix::parse("192.0.2.2/24").value(), IpAddress::parse("192.0.2.2").value()));
-    ASSERT_OK(netlink_.add_address(device_, Prefix::parse("192.0.2.1/24").value(), IpAddress::parse("192.0.2.1").value()));
+    ASSERT_OK(
+        netlink_.add_address(device_, Prefix::parse("192.0.2.1/24").value(), IpAddress::parse("192.0.2.1").value()));
     auto ping = [&] {
-        return shell("nsenter --net=" + pod.path() + " ping -c1 -W0.2 192.0.2.1 >/dev/null 2>&1 && echo yes || echo no") == "yes\n";
+        return shell("nsenter --net=" + pod.path() +
+                     " ping -c1 -W0.2 192.0.2.1 >/dev/null 2>&1 && echo yes || echo no") == "yes\n";
     };
     ASSERT_TRUE(ping());
     for (const TcDirection direction : {TcDirection::kIngress, TcDirection::kEgress}) {

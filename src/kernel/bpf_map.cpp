@@ -12,7 +12,9 @@
 namespace axo {
 namespace {
 
-std::size_t round_up_8(std::size_t size) { return (size + 7) & ~std::size_t{7}; }
+std::size_t round_up_8(std::size_t size) {
+    return (size + 7) & ~std::size_t{7};
+}
 
 bool iterable(std::uint32_t type) {
     switch (type) {
@@ -35,7 +37,8 @@ Result<RawBpfMap> RawBpfMap::open_pinned(const std::string& path) {
 Result<RawBpfMap> RawBpfMap::from_fd(Fd fd, std::string name) {
     bpf_map_info kernel{};
     std::uint32_t size = sizeof(kernel);
-    if (bpf_obj_get_info_by_fd(fd.get(), &kernel, &size) != 0) return fail_errno("map " + name + ": read its properties");
+    if (bpf_obj_get_info_by_fd(fd.get(), &kernel, &size) != 0)
+        return fail_errno("map " + name + ": read its properties");
     BpfMapInfo info;
     info.name = std::move(name);
     info.id = kernel.id;
@@ -67,9 +70,9 @@ Status RawBpfMap::update(const void* key, const void* value, std::uint64_t flags
     if (bpf_map_update_elem(fd_.get(), key, value, flags) == 0) return {};
     const int err = errno;
     if (err == E2BIG || err == ENOSPC) {
-        return std::unexpected(Error{Code::kResourceExhausted,
-                                     "map " + info_.name + ": is full with " + std::to_string(info_.max_entries) + " entries",
-                                     err});
+        return std::unexpected(
+            Error{Code::kResourceExhausted,
+                  "map " + info_.name + ": is full with " + std::to_string(info_.max_entries) + " entries", err});
     }
     return fail_errno("map " + info_.name + ": write an entry", err);
 }
@@ -105,7 +108,8 @@ Status RawBpfMap::for_each_key(const Sink& sink) const {
 
 Status RawBpfMap::for_each(const Sink& sink) const {
     if (!iterable(info_.type)) {
-        return fail(Code::kUnimplemented, "map " + info_.name + ": its type " + std::to_string(info_.type) + " has no entries");
+        return fail(Code::kUnimplemented,
+                    "map " + info_.name + ": its type " + std::to_string(info_.type) + " has no entries");
     }
     const std::size_t value_size = value_bytes();
     // As many as fill about 64 KiB: large enough that system calls do not matter.
@@ -159,7 +163,8 @@ Result<std::uint64_t> RawBpfMap::memory_bytes() const {
     TRY_ASSIGN(const std::string text, read_file("/proc/self/fdinfo/" + std::to_string(fd_.get())));
     const std::string field = "memlock:";
     const std::size_t at = text.find(field);
-    if (at == std::string::npos) return fail(Code::kUnimplemented, "map " + info_.name + ": the kernel does not tell its memory");
+    if (at == std::string::npos)
+        return fail(Code::kUnimplemented, "map " + info_.name + ": the kernel does not tell its memory");
     return std::strtoull(text.c_str() + at + field.size(), nullptr, 10);
 }
 

@@ -20,7 +20,7 @@
 namespace axo {
 
 struct BpfMapInfo {
-    std::string name;       // of the pin, "cilium_ipcache_v2": the kernel keeps 15 characters only
+    std::string name;  // of the pin, "cilium_ipcache_v2": the kernel keeps 15 characters only
     std::uint32_t id = 0;
     std::uint32_t type = 0;
     std::uint32_t key_size = 0;
@@ -72,9 +72,9 @@ public:
         if (raw.per_cpu()) return fail(Code::kFailedPrecondition, "map " + raw.info().name + ": is a per-CPU map");
         if (raw.info().key_size != sizeof(Key) || raw.info().value_size != sizeof(Value)) {
             return fail(Code::kFailedPrecondition,
-                        "map " + raw.info().name + ": key/value sizes are " + std::to_string(raw.info().key_size) + "/" +
-                            std::to_string(raw.info().value_size) + ", expected " + std::to_string(sizeof(Key)) + "/" +
-                            std::to_string(sizeof(Value)));
+                        "map " + raw.info().name + ": key/value sizes are " + std::to_string(raw.info().key_size) +
+                            "/" + std::to_string(raw.info().value_size) + ", expected " + std::to_string(sizeof(Key)) +
+                            "/" + std::to_string(sizeof(Value)));
         }
         return BpfMap(std::move(raw));
     }

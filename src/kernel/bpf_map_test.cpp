@@ -18,7 +18,8 @@ struct Value {
     std::uint64_t count = 0;
 };
 
-RawBpfMap make_map(bpf_map_type type, std::uint32_t key, std::uint32_t value, std::uint32_t entries, std::uint32_t flags = 0) {
+RawBpfMap make_map(bpf_map_type type, std::uint32_t key, std::uint32_t value, std::uint32_t entries,
+                   std::uint32_t flags = 0) {
     LIBBPF_OPTS(bpf_map_create_opts, options);
     options.map_flags = flags;
     Fd fd(bpf_map_create(type, "axok_test", key, value, entries, &options));
@@ -47,8 +48,10 @@ TEST(BpfMap, GetPutRemove) {
 }
 
 TEST(BpfMap, WrapRefusesOtherSizesAndPerCpuMaps) {
-    EXPECT_EQ((BpfMap<Key, Value>::wrap(make_map(BPF_MAP_TYPE_HASH, 4, 16, 2)).error().code), Code::kFailedPrecondition);
-    EXPECT_EQ((BpfMap<Key, Value>::wrap(make_map(BPF_MAP_TYPE_PERCPU_HASH, 4, 8, 2)).error().code), Code::kFailedPrecondition);
+    EXPECT_EQ((BpfMap<Key, Value>::wrap(make_map(BPF_MAP_TYPE_HASH, 4, 16, 2)).error().code),
+              Code::kFailedPrecondition);
+    EXPECT_EQ((BpfMap<Key, Value>::wrap(make_map(BPF_MAP_TYPE_PERCPU_HASH, 4, 8, 2)).error().code),
+              Code::kFailedPrecondition);
 }
 
 // Every type, filled to many batches' worth: each entry exactly once.
@@ -57,10 +60,12 @@ TEST(BpfMap, EntriesAreCompleteForEveryType) {
         bpf_map_type type;
         std::uint32_t flags;
     };
-    for (const Case& c : {Case{BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC}, Case{BPF_MAP_TYPE_HASH, 0}, Case{BPF_MAP_TYPE_LRU_HASH, 0},
-                          Case{BPF_MAP_TYPE_ARRAY, 0}, Case{BPF_MAP_TYPE_PERCPU_HASH, 0}, Case{BPF_MAP_TYPE_PERCPU_ARRAY, 0}}) {
+    for (const Case& c :
+         {Case{BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC}, Case{BPF_MAP_TYPE_HASH, 0}, Case{BPF_MAP_TYPE_LRU_HASH, 0},
+          Case{BPF_MAP_TYPE_ARRAY, 0}, Case{BPF_MAP_TYPE_PERCPU_HASH, 0}, Case{BPF_MAP_TYPE_PERCPU_ARRAY, 0}}) {
         constexpr std::uint32_t kEntries = 30000;
-        const RawBpfMap map = make_map(c.type, 4, 8, c.type == BPF_MAP_TYPE_LRU_HASH ? kEntries * 4 : kEntries, c.flags);
+        const RawBpfMap map =
+            make_map(c.type, 4, 8, c.type == BPF_MAP_TYPE_LRU_HASH ? kEntries * 4 : kEntries, c.flags);
         std::vector<std::uint64_t> value(map.value_bytes() / 8);
         for (std::uint32_t i = 0; i < kEntries; ++i) {
             for (std::size_t cpu = 0; cpu < value.size(); ++cpu) value[cpu] = i * 10ULL + cpu;

@@ -55,7 +55,8 @@ Status set_config(bpf_object* object, const BpfLoadSpec& spec) {
         const ConfigVariable& variable = found->second;
         if (variable.size != blob.bytes.size()) {
             return fail(Code::kFailedPrecondition, "BPF object " + spec.name + ": variable " + blob.variable + " has " +
-                                                       std::to_string(variable.size) + " bytes, the configuration has " +
+                                                       std::to_string(variable.size) +
+                                                       " bytes, the configuration has " +
                                                        std::to_string(blob.bytes.size()));
         }
         auto& content = sections[variable.section];
@@ -64,12 +65,14 @@ Status set_config(bpf_object* object, const BpfLoadSpec& spec) {
             const bpf_map* map = bpf_object__find_map_by_name(object, variable.section.c_str());
             const void* initial = map != nullptr ? bpf_map__initial_value(const_cast<bpf_map*>(map), &size) : nullptr;
             if (initial == nullptr) {
-                return fail(Code::kInternal, "BPF object " + spec.name + ": section " + variable.section + " has no content");
+                return fail(Code::kInternal,
+                            "BPF object " + spec.name + ": section " + variable.section + " has no content");
             }
             content.assign(static_cast<const char*>(initial), static_cast<const char*>(initial) + size);
         }
         if (variable.offset + variable.size > content.size()) {
-            return fail(Code::kInternal, "BPF object " + spec.name + ": variable " + blob.variable + " lies outside " + variable.section);
+            return fail(Code::kInternal, "BPF object " + spec.name + ": variable " + blob.variable + " lies outside " +
+                                             variable.section);
         }
         std::memcpy(content.data() + variable.offset, blob.bytes.data(), blob.bytes.size());
     }
@@ -102,7 +105,8 @@ Status check_compatible(const bpf_map* wanted, const BpfMapInfo& present, const 
     compare("flags", present.flags & ~ignored, bpf_map__map_flags(wanted) & ~ignored);
     compare("max entries", present.max_entries, bpf_map__max_entries(wanted));
     if (differences.empty()) return {};
-    return fail(Code::kFailedPrecondition, "map " + std::string(bpf_map__name(wanted)) + ": " + where + " has " + differences);
+    return fail(Code::kFailedPrecondition,
+                "map " + std::string(bpf_map__name(wanted)) + ": " + where + " has " + differences);
 }
 
 Status reuse(bpf_map* map, int fd) {
@@ -130,8 +134,8 @@ Status BpfObject::Impl::prepare_maps(const BpfLoadSpec& spec, std::vector<std::p
     bpf_object__for_each_map(map, object.get()) {
         if (bpf_map__is_internal(map)) continue;
         const std::string map_name = bpf_map__name(map);
-        // A declaration with LIBBPF_PIN_BY_NAME shows as a pin path. Pinning itself is done here, after the programs have
-        // been accepted, and with errors that say what differs.
+        // A declaration with LIBBPF_PIN_BY_NAME shows as a pin path. Pinning itself is done here, after the programs
+        // have been accepted, and with errors that say what differs.
         const bool shared = bpf_map__pin_path(map) != nullptr;
         bpf_map__set_pin_path(map, nullptr);
         if (const auto size = spec.max_entries.find(map_name); size != spec.max_entries.end()) {
@@ -200,7 +204,8 @@ Result<BpfObject> BpfObject::load(const BpfLoadSpec& spec) {
         return forward_error(std::move(status).error().with_context("BPF object " + spec.name));
     }
     // When a program is refused libbpf loads it again with the verifier's log switched on.
-    if (const int status = bpf_object__load(object); status != 0) return load_error("load BPF object " + spec.name, -status, log);
+    if (const int status = bpf_object__load(object); status != 0)
+        return load_error("load BPF object " + spec.name, -status, log);
     TRY(impl->pin_maps(to_pin));
     return BpfObject(std::move(impl));
 }
@@ -231,7 +236,11 @@ std::vector<std::string> BpfObject::program_names() const {
     return names;
 }
 
-const std::vector<std::string>& BpfObject::created_maps() const { return impl_->created; }
-const std::vector<std::string>& BpfObject::adopted_maps() const { return impl_->adopted; }
+const std::vector<std::string>& BpfObject::created_maps() const {
+    return impl_->created;
+}
+const std::vector<std::string>& BpfObject::adopted_maps() const {
+    return impl_->adopted;
+}
 
 }  // namespace axo

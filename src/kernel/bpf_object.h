@@ -30,10 +30,10 @@ struct BpfConfigBlob {
 };
 
 struct BpfLoadSpec {
-    std::string name;                      // "pod": for errors
-    std::span<const std::byte> object;     // ELF bytes
-    std::vector<BpfConfigBlob> config;     // variables the object does not declare are skipped
-    std::string map_pin_directory;         // "" : nothing is pinned, every map is private
+    std::string name;                   // "pod": for errors
+    std::span<const std::byte> object;  // ELF bytes
+    std::vector<BpfConfigBlob> config;  // variables the object does not declare are skipped
+    std::string map_pin_directory;      // "" : nothing is pinned, every map is private
     // By map or program name; names the object does not have are skipped, so that one spec serves several objects.
     std::map<std::string, std::uint32_t> max_entries;  // bytes for ring buffers, rounded up to a power of two pages
     std::map<std::string, int> reuse_maps;             // use this fd, which stays the caller's
@@ -49,7 +49,7 @@ public:
 
     Result<int> program_fd(const std::string& name) const;  // owned by this object
     Result<int> map_fd(const std::string& name) const;
-    [[nodiscard]] std::vector<std::string> program_names() const;  // the loaded ones
+    [[nodiscard]] std::vector<std::string> program_names() const;        // the loaded ones
     [[nodiscard]] const std::vector<std::string>& created_maps() const;  // newly pinned by this load
     [[nodiscard]] const std::vector<std::string>& adopted_maps() const;  // found pinned
 

@@ -49,7 +49,8 @@ TEST(BpfObject, LoadsPrivatelyWithDefaults) {
 
 TEST(BpfObject, ConfigurationReachesBothSections) {
     BpfLoadSpec spec = fixture_spec();
-    spec.config.push_back(BpfConfigBlob::of("fixture_cfg", fixture_config{.padding_before = 7, .verdict = TC_ACT_STOLEN}));
+    spec.config.push_back(
+        BpfConfigBlob::of("fixture_cfg", fixture_config{.padding_before = 7, .verdict = TC_ACT_STOLEN}));
     spec.config.push_back(BpfConfigBlob::of("fixture_limits", fixture_limits{.records = 5}));
     spec.config.push_back(BpfConfigBlob::of("of_another_object", 1));
     auto object = BpfObject::load(spec);
@@ -72,7 +73,8 @@ TEST(BpfObject, ConfigurationOfAnotherSizeIsRefused) {
     spec.config.push_back(BpfConfigBlob::of("fixture_cfg", std::uint32_t{1}));
     auto object = BpfObject::load(spec);
     ASSERT_FALSE(object);
-    EXPECT_NE(object.error().message.find("variable fixture_cfg has 8 bytes, the configuration has 4"), std::string::npos)
+    EXPECT_NE(object.error().message.find("variable fixture_cfg has 8 bytes, the configuration has 4"),
+              std::string::npos)
         << object.error().message;
 }
 
@@ -215,12 +217,14 @@ TEST(RunProgram, InterfaceIsThatOfTheCallersNamespace) {
 }
 
 TEST(LibbpfLog, SummaryKeepsTheEndOfTheLog) {
-    std::string log = "libbpf: something else\nlibbpf: prog 'a': BPF program load failed: Permission denied\n"
-                      "libbpf: prog 'a': -- BEGIN PROG LOAD LOG --\n";
+    std::string log =
+        "libbpf: something else\nlibbpf: prog 'a': BPF program load failed: Permission denied\n"
+        "libbpf: prog 'a': -- BEGIN PROG LOAD LOG --\n";
     for (int i = 0; i < 100; ++i) log += "line " + std::to_string(i) + "\n";
     log += "-- END PROG LOAD LOG --\nlibbpf: failed to load object 'x'\n";
     const std::string summary = summarize_load_log(log);
-    EXPECT_TRUE(summary.starts_with("libbpf: prog 'a': BPF program load failed: Permission denied\nline 75\n")) << summary;
+    EXPECT_TRUE(summary.starts_with("libbpf: prog 'a': BPF program load failed: Permission denied\nline 75\n"))
+        << summary;
     EXPECT_TRUE(summary.ends_with("line 99"));
     EXPECT_EQ(summarize_load_log("libbpf: elf: no\n"), "libbpf: elf: no");
     EXPECT_EQ(summarize_load_log(""), "");
@@ -232,7 +236,8 @@ TEST(BpfObject, LoadIsQuick) {
     constexpr int kCount = 10;
     const auto start = std::chrono::steady_clock::now();
     for (int i = 0; i < kCount; ++i) ASSERT_OK(BpfObject::load(fixture_spec()));
-    const double us = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count() / kCount;
+    const double us =
+        std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count() / kCount;
     std::printf("%-24s %8.1f us\n", "BpfObject::load", us);
     EXPECT_LT(us, 100000);
 }

@@ -12,7 +12,8 @@ Result<TestRun> run_program(int program_fd, std::span<const std::byte> packet, c
                             std::uint32_t repeat) {
     bpf_prog_info info{};
     std::uint32_t info_size = sizeof(info);
-    if (bpf_obj_get_info_by_fd(program_fd, &info, &info_size) != 0) return fail_errno("run BPF program: read its properties");
+    if (bpf_obj_get_info_by_fd(program_fd, &info, &info_size) != 0)
+        return fail_errno("run BPF program: read its properties");
 
     // Room for what programs push in front; the kernel refuses to truncate silently.
     constexpr std::size_t kGrowth = 4096;
@@ -35,8 +36,8 @@ Result<TestRun> run_program(int program_fd, std::span<const std::byte> packet, c
     options.repeat = static_cast<int>(repeat);
     if (bpf_prog_test_run_opts(program_fd, &options) != 0) {
         const int err = errno;
-        return fail_errno("run BPF program " + std::string(info.name) + " on a packet of " + std::to_string(packet.size()) +
-                              " bytes, interface " + std::to_string(context.ifindex),
+        return fail_errno("run BPF program " + std::string(info.name) + " on a packet of " +
+                              std::to_string(packet.size()) + " bytes, interface " + std::to_string(context.ifindex),
                           err);
     }
     run.packet_out.resize(options.data_size_out);

@@ -32,17 +32,29 @@ constexpr int kFibLookupSkipNeigh = 1 << 2;
 constexpr int kAdjustRoomDecapL3Ipv4 = 1 << 7;
 constexpr auto kTcxIngress = static_cast<bpf_attach_type>(46);
 
-bpf_insn set(std::uint8_t reg, std::int32_t value) { return {BPF_ALU64 | BPF_MOV | BPF_K, reg, 0, 0, value}; }
-bpf_insn copy(std::uint8_t to, std::uint8_t from) { return {BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0}; }
-bpf_insn add(std::uint8_t reg, std::int32_t value) { return {BPF_ALU64 | BPF_ADD | BPF_K, reg, 0, 0, value}; }
-bpf_insn call(int helper) { return {BPF_JMP | BPF_CALL, 0, 0, 0, helper}; }
-bpf_insn leave() { return {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}; }
+bpf_insn set(std::uint8_t reg, std::int32_t value) {
+    return {BPF_ALU64 | BPF_MOV | BPF_K, reg, 0, 0, value};
+}
+bpf_insn copy(std::uint8_t to, std::uint8_t from) {
+    return {BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0};
+}
+bpf_insn add(std::uint8_t reg, std::int32_t value) {
+    return {BPF_ALU64 | BPF_ADD | BPF_K, reg, 0, 0, value};
+}
+bpf_insn call(int helper) {
+    return {BPF_JMP | BPF_CALL, 0, 0, 0, helper};
+}
+bpf_insn leave() {
+    return {BPF_JMP | BPF_EXIT, 0, 0, 0, 0};
+}
 
 Fd load(std::span<const bpf_insn> code) {
     return Fd(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "axo_probe", "Dual BSD/GPL", code.data(), code.size(), nullptr));
 }
 
-bool loads(std::initializer_list<bpf_insn> code) { return static_cast<bool>(load({code.begin(), code.size()})); }
+bool loads(std::initializer_list<bpf_insn> code) {
+    return static_cast<bool>(load({code.begin(), code.size()}));
+}
 
 // What a helper called by the program returns, or nothing if the program cannot be loaded or run.
 std::optional<std::int32_t> result_of(std::span<const bpf_insn> code) {
@@ -65,8 +77,8 @@ bool has_fib_skip_neigh() {
     for (std::int16_t offset = -kParametersSize; offset < 0; offset += 8) {
         code.push_back({BPF_ST | BPF_MEM | BPF_DW, 10, 0, offset, 0});
     }
-    code.insert(code.end(), {copy(2, 10), add(2, -kParametersSize), set(3, kParametersSize), set(4, kFibLookupSkipNeigh),
-                             call(kFibLookup), leave()});
+    code.insert(code.end(), {copy(2, 10), add(2, -kParametersSize), set(3, kParametersSize),
+                             set(4, kFibLookupSkipNeigh), call(kFibLookup), leave()});
     const auto result = result_of(code);
     return result && *result != -EINVAL;
 }
@@ -85,12 +97,13 @@ bool has_batch_lookup() {
     std::uint32_t key = 0;
     std::uint32_t value = 0;
     std::uint32_t count = 1;
-    return map && (bpf_map_lookup_batch(map.get(), nullptr, &position, &key, &value, &count, nullptr) == 0 || errno == ENOENT);
+    return map &&
+           (bpf_map_lookup_batch(map.get(), nullptr, &position, &key, &value, &count, nullptr) == 0 || errno == ENOENT);
 }
 
 bool has_ring_buffer() {
-    return static_cast<bool>(
-        Fd(bpf_map_create(BPF_MAP_TYPE_RINGBUF, "axo_probe", 0, 0, static_cast<std::uint32_t>(::getpagesize()), nullptr)));
+    return static_cast<bool>(Fd(
+        bpf_map_create(BPF_MAP_TYPE_RINGBUF, "axo_probe", 0, 0, static_cast<std::uint32_t>(::getpagesize()), nullptr)));
 }
 
 bool has_netns_cookie() {
@@ -115,8 +128,8 @@ Status probe_devices(KernelFeatures& features, int program) {
     TRY(run_in_netns(home.get(), [&]() -> Status {
         if (::unshare(CLONE_NEWNET) != 0) return fail_errno("create a network namespace");
         TRY_ASSIGN(Netlink netlink, Netlink::open());
-        // On a device that is not there (this namespace has lo only): ENODEV from a kernel that knows tcx, EINVAL from one
-        // that does not. An attachment that succeeds would cost two RCU grace periods, some 20 ms.
+        // On a device that is not there (this namespace has lo only): ENODEV from a kernel that knows tcx, EINVAL from
+        // one that does not. An attachment that succeeds would cost two RCU grace periods, some 20 ms.
         const Fd link(bpf_link_create(program, 2, kTcxIngress, nullptr));
         features.tcx = link || errno == ENODEV;
         Netlink::VxlanSpec vxlan;
@@ -144,8 +157,9 @@ Result<KernelFeatures> probe_kernel_features() {
     const std::array<bpf_insn, 2> pass{set(0, TC_ACT_OK), leave()};
     const Fd program = load(pass);
     if (!program) {
-        return fail_errno("load a BPF program (kernel " + features.release +
-                          "; CONFIG_BPF_SYSCALL and the capabilities CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN, are needed)");
+        return fail_errno(
+            "load a BPF program (kernel " + features.release +
+            "; CONFIG_BPF_SYSCALL and the capabilities CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN, are needed)");
     }
     bpf_prog_info info{};
     std::uint32_t size = sizeof(info);
@@ -170,15 +184,18 @@ std::vector<KernelFeatures::Missing> KernelFeatures::missing() const {
     };
     need(jit, "BPF JIT", "programs at the speed of machine code (net.core.bpf_jit_enable)", "3.18", false);
     need(ring_buffer, "BPF ring buffer", "events: drops, traces, policy verdicts", "5.8", true);
-    need(redirect_neigh, "bpf_redirect_neigh", "BPF host routing; without it packets leave through the kernel's stack", "5.10", false);
-    need(redirect_peer, "bpf_redirect_peer", "BPF host routing; without it packets enter pods through the kernel's stack", "5.10",
-         false);
+    need(redirect_neigh, "bpf_redirect_neigh", "BPF host routing; without it packets leave through the kernel's stack",
+         "5.10", false);
+    need(redirect_peer, "bpf_redirect_peer",
+         "BPF host routing; without it packets enter pods through the kernel's stack", "5.10", false);
     need(ktime_coarse, "bpf_ktime_get_coarse_ns", "a clock that costs nothing per packet", "5.11", false);
     need(fib_skip_neigh, "BPF_FIB_LOOKUP_SKIP_NEIGH", "next hops whose neighbour is not resolved yet", "6.3", false);
-    need(adjust_room_decap, "BPF_F_ADJ_ROOM_DECAP_L3_IPV4/6", "decapsulation in tc where inner and outer family differ", "6.3", false);
+    need(adjust_room_decap, "BPF_F_ADJ_ROOM_DECAP_L3_IPV4/6", "decapsulation in tc where inner and outer family differ",
+         "6.3", false);
     need(batch_lookup, "BPF_MAP_LOOKUP_BATCH", "reading large maps quickly", "5.6", false);
     need(netns_cookie, "SO_NETNS_COOKIE", "telling the host's sockets from pods' sockets", "5.14", false);
-    need(tcx, "tcx links", "attachment that survives and is updated atomically; without it clsact filters are used", "6.6", false);
+    need(tcx, "tcx links", "attachment that survives and is updated atomically; without it clsact filters are used",
+         "6.6", false);
     need(ipv6, "IPv6", "enable-ipv6", "CONFIG_IPV6, net.ipv6.conf.all.disable_ipv6=0", false);
     need(vxlan, "VXLAN", "routing-mode=tunnel with tunnel-protocol=vxlan", "3.7, CONFIG_VXLAN", false);
     return all;

@@ -6,12 +6,12 @@
 #include <linux/types.h>
 
 struct fixture_config {
-	__u32 padding_before;
-	__u32 verdict;
+    __u32 padding_before;
+    __u32 verdict;
 };
 
 struct fixture_limits {
-	__u64 records;
+    __u64 records;
 };
 
 #endif

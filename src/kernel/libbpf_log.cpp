@@ -50,7 +50,9 @@ LibbpfLog::LibbpfLog() : outer_(capture) {
     capture = &text_;
 }
 
-LibbpfLog::~LibbpfLog() { capture = outer_; }
+LibbpfLog::~LibbpfLog() {
+    capture = outer_;
+}
 
 std::string summarize_load_log(const std::string& log) {
     constexpr int kVerifierLines = 25;
@@ -67,7 +69,8 @@ std::string summarize_load_log(const std::string& log) {
     }
     const std::size_t from = begin + kBegin.size();
     const std::size_t end = log.find(kEnd, from);
-    return head + last_lines(std::string_view(log).substr(from, end == std::string::npos ? end : end - from), kVerifierLines);
+    return head +
+           last_lines(std::string_view(log).substr(from, end == std::string::npos ? end : end - from), kVerifierLines);
 }
 
 }  // namespace axo

@@ -45,16 +45,16 @@ struct InterfaceAddress {
 };
 
 struct Route {
-    Prefix destination;                // length 0: default route
+    Prefix destination;  // length 0: default route
     std::optional<IpAddress> gateway;
     IfIndex link;
-    std::optional<IpAddress> source;   // preferred source address
-    std::uint32_t mtu = 0;             // 0: the device's
-    std::uint32_t table = 254;         // RT_TABLE_MAIN
-    std::uint8_t protocol = 2;         // RTPROT_KERNEL, as Cilium marks its routes
-    std::uint8_t scope = 0;            // RT_SCOPE_UNIVERSE; RT_SCOPE_LINK = 253
-    std::uint8_t type = 1;             // RTN_UNICAST
-    std::uint32_t priority = 0;        // metric; IPv6 reads 1024 for 0, reported as 0 here
+    std::optional<IpAddress> source;  // preferred source address
+    std::uint32_t mtu = 0;            // 0: the device's
+    std::uint32_t table = 254;        // RT_TABLE_MAIN
+    std::uint8_t protocol = 2;        // RTPROT_KERNEL, as Cilium marks its routes
+    std::uint8_t scope = 0;           // RT_SCOPE_UNIVERSE; RT_SCOPE_LINK = 253
+    std::uint8_t type = 1;            // RTN_UNICAST
+    std::uint32_t priority = 0;       // metric; IPv6 reads 1024 for 0, reported as 0 here
     bool onlink = false;
     friend bool operator==(const Route&, const Route&) = default;
 };
@@ -97,7 +97,7 @@ public:
     struct VethSpec {
         std::string name;
         std::string peer_name;
-        MacAddress mac;       // zero: the kernel's choice
+        MacAddress mac;  // zero: the kernel's choice
         MacAddress peer_mac;
         std::uint32_t mtu = 0;
         std::uint32_t tx_queue_length = 1000;
@@ -131,14 +131,15 @@ public:
 
     Result<std::vector<InterfaceAddress>> addresses();
     // no_dad: IPv6 without duplicate address detection.
-    Status add_address(IfIndex link, const Prefix& host_prefix_with_length, const IpAddress& address, bool no_dad = true);
+    Status add_address(IfIndex link, const Prefix& host_prefix_with_length, const IpAddress& address,
+                       bool no_dad = true);
     Status remove_address(IfIndex link, const IpAddress& address, int prefix_length);
 
     // Both families, all tables but local (255), without cached routes; multipath routes appear once per next hop.
     Result<std::vector<Route>> routes();
     Status put_route(const Route& route);  // replaces the route of the same destination, table and priority
-    // Removes the route that agrees in destination, table, priority, type, protocol and, where given, gateway and device.
-    // The kernel takes IPv4's priority 0 as "any".
+    // Removes the route that agrees in destination, table, priority, type, protocol and, where given, gateway and
+    // device. The kernel takes IPv4's priority 0 as "any".
     Status remove_route(const Route& route);
     // What `ip route get` answers: gateway and device for a destination. No route: kNotFound.
     struct Lookup {

@@ -28,7 +28,9 @@ ifaddrmsg address_header(IfIndex link, const IpAddress& address, int prefix_leng
     header.ifa_family = static_cast<std::uint8_t>(address_family(address));
     header.ifa_prefixlen = static_cast<std::uint8_t>(prefix_length);
     header.ifa_index = link.value;
-    header.ifa_scope = address.is_loopback() ? RT_SCOPE_HOST : address.is_link_local() ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+    header.ifa_scope = address.is_loopback()     ? RT_SCOPE_HOST
+                       : address.is_link_local() ? RT_SCOPE_LINK
+                                                 : RT_SCOPE_UNIVERSE;
     return header;
 }
 
@@ -45,9 +47,10 @@ Result<std::vector<InterfaceAddress>> Netlink::addresses() {
     return all;
 }
 
-Status Netlink::add_address(IfIndex link, const Prefix& host_prefix_with_length, const IpAddress& address, bool no_dad) {
-    const std::string what =
-        link_text(link) + ": add address " + address.to_string() + "/" + std::to_string(host_prefix_with_length.length());
+Status Netlink::add_address(IfIndex link, const Prefix& host_prefix_with_length, const IpAddress& address,
+                            bool no_dad) {
+    const std::string what = link_text(link) + ": add address " + address.to_string() + "/" +
+                             std::to_string(host_prefix_with_length.length());
     if (!address || !host_prefix_with_length.contains(address)) {
         return fail(Code::kInvalidArgument, what + ": is not in prefix " + host_prefix_with_length.to_string());
     }

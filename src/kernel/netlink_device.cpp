@@ -152,9 +152,11 @@ Status Netlink::add_vxlan(const VxlanSpec& spec) {
     if (!present) return forward_error(std::move(present).error());
     if (!present->vxlan_external) return differs(spec.name, "without collect-metadata mode");
     if (present->vxlan_port != spec.port) {
-        return differs(spec.name, "with port " + std::to_string(present->vxlan_port) + ", wanted " + std::to_string(spec.port));
+        return differs(spec.name,
+                       "with port " + std::to_string(present->vxlan_port) + ", wanted " + std::to_string(spec.port));
     }
-    if (has_range && (present->vxlan_source_low != spec.source_port_low || present->vxlan_source_high != spec.source_port_high)) {
+    if (has_range &&
+        (present->vxlan_source_low != spec.source_port_low || present->vxlan_source_high != spec.source_port_high)) {
         return differs(spec.name, "with source ports " + std::to_string(present->vxlan_source_low) + "-" +
                                       std::to_string(present->vxlan_source_high));
     }

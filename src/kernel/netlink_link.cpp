@@ -91,7 +91,8 @@ Result<Link> Netlink::link(IfIndex index) {
     NetlinkMessage message(RTM_GETLINK, 0, header);
     message.put<std::uint32_t>(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
     Link link;
-    TRY(impl_->socket.query(message, link_text(index), [&](const nlmsghdr* answer) { link = parse_link(answer).link; }));
+    TRY(impl_->socket.query(message, link_text(index),
+                            [&](const nlmsghdr* answer) { link = parse_link(answer).link; }));
     return link;
 }
 

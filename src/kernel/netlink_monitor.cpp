@@ -14,8 +14,8 @@ Result<NetlinkMonitor> NetlinkMonitor::open() {
     if (!fd) return fail_errno("open netlink monitor");
     sockaddr_nl address{};
     address.nl_family = AF_NETLINK;
-    for (const int group : {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
-                            RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE}) {
+    for (const int group : {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+                            RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE}) {
         address.nl_groups |= 1U << (group - 1);
     }
     if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
@@ -41,7 +41,8 @@ NetlinkMonitor::Changes NetlinkMonitor::drain() {
             continue;
         }
         int left = static_cast<int>(count);
-        for (auto* header = reinterpret_cast<nlmsghdr*>(buffer); nlmsg_ok(header, left); header = nlmsg_next(header, &left)) {
+        for (auto* header = reinterpret_cast<nlmsghdr*>(buffer); nlmsg_ok(header, left);
+             header = nlmsg_next(header, &left)) {
             switch (header->nlmsg_type) {
                 case RTM_NEWLINK:
                 case RTM_DELLINK: changes.links = true; break;

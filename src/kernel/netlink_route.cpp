@@ -10,7 +10,9 @@ namespace {
 // What the kernel stores for an IPv6 route without a metric.
 constexpr std::uint32_t kDefaultMetricV6 = 1024;
 
-bool rejects(std::uint8_t type) { return type == RTN_BLACKHOLE || type == RTN_UNREACHABLE || type == RTN_PROHIBIT; }
+bool rejects(std::uint8_t type) {
+    return type == RTN_BLACKHOLE || type == RTN_UNREACHABLE || type == RTN_PROHIBIT;
+}
 
 std::string route_text(const Route& route) {
     std::string text = "route " + route.destination.to_string();
@@ -31,8 +33,7 @@ void parse_route(const nlmsghdr* message, std::vector<Route>& out) {
     Route route;
     route.table = attributes.value<std::uint32_t>(RTA_TABLE, header->rtm_table);
     if (route.table == RT_TABLE_LOCAL) return;
-    const IpAddress destination =
-        attributes.has(RTA_DST) ? attributes.ip(RTA_DST) : unspecified(header->rtm_family);
+    const IpAddress destination = attributes.has(RTA_DST) ? attributes.ip(RTA_DST) : unspecified(header->rtm_family);
     route.destination = Prefix(destination, header->rtm_dst_len);
     route.link = IfIndex(attributes.value<std::uint32_t>(RTA_OIF));
     if (attributes.has(RTA_GATEWAY)) route.gateway = attributes.ip(RTA_GATEWAY);
@@ -57,9 +58,9 @@ void parse_route(const nlmsghdr* message, std::vector<Route>& out) {
         route.onlink = (hop->rtnh_flags & RTNH_F_ONLINK) != 0;
         route.gateway.reset();
         const int length = hop->rtnh_len - static_cast<int>(sizeof(rtnexthop));
-        if (const nlattr* gateway =
-                nla_find(reinterpret_cast<const nlattr*>(RTNH_DATA(hop)), length, RTA_GATEWAY)) {
-            route.gateway = nla_len(gateway) == 16 ? IpAddress::v6(nla_data(gateway)) : IpAddress::v4(nla_get_u32(gateway));
+        if (const nlattr* gateway = nla_find(reinterpret_cast<const nlattr*>(RTNH_DATA(hop)), length, RTA_GATEWAY)) {
+            route.gateway =
+                nla_len(gateway) == 16 ? IpAddress::v6(nla_data(gateway)) : IpAddress::v4(nla_get_u32(gateway));
         }
         out.push_back(as_listed(route));
         left -= RTNH_ALIGN(hop->rtnh_len);
@@ -71,7 +72,8 @@ rtmsg route_header(const Route& route) {
     rtmsg header{};
     header.rtm_family = static_cast<std::uint8_t>(address_family(route.destination.address()));
     header.rtm_dst_len = static_cast<std::uint8_t>(route.destination.length());
-    header.rtm_table = route.table < 256 ? static_cast<std::uint8_t>(route.table) : static_cast<std::uint8_t>(RT_TABLE_UNSPEC);
+    header.rtm_table =
+        route.table < 256 ? static_cast<std::uint8_t>(route.table) : static_cast<std::uint8_t>(RT_TABLE_UNSPEC);
     header.rtm_protocol = route.protocol;
     header.rtm_type = route.type;
     header.rtm_scope = route.scope;
@@ -97,8 +99,8 @@ Status check_route(const Route& route) {
         return fail(Code::kInvalidArgument, route_text(route) + ": the gateway is of the other address family");
     }
     if (route.source && route.source->family() != family) {
-        return fail(Code::kInvalidArgument, route_text(route) + ": source " + route.source->to_string() +
-                                                " is of the other address family");
+        return fail(Code::kInvalidArgument,
+                    route_text(route) + ": source " + route.source->to_string() + " is of the other address family");
     }
     return {};
 }

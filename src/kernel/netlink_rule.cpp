@@ -39,7 +39,8 @@ std::optional<Rule> parse_rule(const nlmsghdr* message) {
 NetlinkMessage rule_message(int type, int flags, const Rule& rule) {
     fib_rule_hdr header{};
     header.family = rule.family == Family::kIpv6 ? AF_INET6 : AF_INET;
-    header.table = rule.table < 256 ? static_cast<std::uint8_t>(rule.table) : static_cast<std::uint8_t>(RT_TABLE_UNSPEC);
+    header.table =
+        rule.table < 256 ? static_cast<std::uint8_t>(rule.table) : static_cast<std::uint8_t>(RT_TABLE_UNSPEC);
     header.action = FR_ACT_TO_TBL;
     NetlinkMessage message(type, flags, header);
     message.put(FRA_PRIORITY, rule.priority);
@@ -53,7 +54,8 @@ NetlinkMessage rule_message(int type, int flags, const Rule& rule) {
 
 Status check_rule(const Rule& rule) {
     if (rule.mark != 0 && (rule.mark & rule.mask) != rule.mark) {
-        return fail(Code::kInvalidArgument, rule_text(rule) + ": the mark has bits outside its mask and can never match");
+        return fail(Code::kInvalidArgument,
+                    rule_text(rule) + ": the mark has bits outside its mask and can never match");
     }
     if (rule.table == 0) return fail(Code::kInvalidArgument, rule_text(rule) + ": a rule needs a table");
     return {};

@@ -21,7 +21,8 @@ std::string kernel_explanation(const nlmsghdr* header) {
 
 std::unexpected<Error> request_error(std::string_view what, const nlmsghdr* header, int err) {
     auto failure = fail_errno(what, err);
-    if (const std::string text = kernel_explanation(header); !text.empty()) failure.error().message += " (" + text + ")";
+    if (const std::string text = kernel_explanation(header); !text.empty())
+        failure.error().message += " (" + text + ")";
     return failure;
 }
 
@@ -78,7 +79,8 @@ Status NetlinkSocket::receive(std::string_view what, const Sink* sink, bool unti
             if (header->nlmsg_type == NLMSG_DONE) {
                 // A dump that failed half-way ends with its errno.
                 int err = 0;
-                if (nlmsg_datalen(header) >= static_cast<int>(sizeof(err))) std::memcpy(&err, nlmsg_data(header), sizeof(err));
+                if (nlmsg_datalen(header) >= static_cast<int>(sizeof(err)))
+                    std::memcpy(&err, nlmsg_data(header), sizeof(err));
                 if (err < 0 && -err != EINTR) return fail_errno(what, -err);
                 return {};
             }

@@ -28,8 +28,10 @@ class NetlinkMessage {
 public:
     // `header` is the family's fixed struct: ifinfomsg, rtmsg, …
     template <class Header>
-    NetlinkMessage(int type, int flags, const Header& header) : message_(nlmsg_alloc_simple(type, flags | NLM_F_REQUEST)) {
-        ok_ = message_ && nlmsg_append(message_.get(), const_cast<Header*>(&header), sizeof(header), NLMSG_ALIGNTO) == 0;
+    NetlinkMessage(int type, int flags, const Header& header)
+        : message_(nlmsg_alloc_simple(type, flags | NLM_F_REQUEST)) {
+        ok_ =
+            message_ && nlmsg_append(message_.get(), const_cast<Header*>(&header), sizeof(header), NLMSG_ALIGNTO) == 0;
     }
     void put_bytes(int attribute, const void* data, std::size_t size) {
         ok_ = ok_ && nla_put(message_.get(), attribute, static_cast<int>(size), data) == 0;

@@ -13,9 +13,15 @@
 namespace axo {
 namespace {
 
-IpAddress ip(const std::string& text) { return IpAddress::parse(text).value(); }
-Prefix prefix(const std::string& text) { return Prefix::parse(text).value(); }
-MacAddress mac(const std::string& text) { return MacAddress::parse(text).value(); }
+IpAddress ip(const std::string& text) {
+    return IpAddress::parse(text).value();
+}
+Prefix prefix(const std::string& text) {
+    return Prefix::parse(text).value();
+}
+MacAddress mac(const std::string& text) {
+    return MacAddress::parse(text).value();
+}
 
 class NetlinkTest : public ::testing::Test {
 protected:
@@ -163,8 +169,8 @@ TEST_F(NetlinkTest, VxlanCollectsMetadata) {
     char line[512];
     while (std::fgets(line, sizeof(line), tool) != nullptr) shown += line;
     ::pclose(tool);
-    for (const char* expected : {"vxlan external", "srcport 40000 50000", "dstport 8472", "noudpcsum", "udp6zerocsumtx",
-                                 "udp6zerocsumrx"}) {
+    for (const char* expected :
+         {"vxlan external", "srcport 40000 50000", "dstport 8472", "noudpcsum", "udp6zerocsumtx", "udp6zerocsumrx"}) {
         EXPECT_NE(shown.find(expected), std::string::npos) << expected << " in " << shown;
     }
 }
@@ -203,7 +209,8 @@ TEST_F(NetlinkTest, LinkSettings) {
     ASSERT_OK(netlink_.remove_link("dev0p"));
     const Status bad_mtu = netlink_.set_mtu(bridge, 10);
     ASSERT_FALSE(bad_mtu);
-    EXPECT_NE(bad_mtu.error().message.find("mtu less than device minimum"), std::string::npos) << bad_mtu.error().message;
+    EXPECT_NE(bad_mtu.error().message.find("mtu less than device minimum"), std::string::npos)
+        << bad_mtu.error().message;
 }
 
 TEST_F(NetlinkTest, AddressesAreIdempotent) {
@@ -231,7 +238,8 @@ TEST_F(NetlinkTest, AddressesAreIdempotent) {
         EXPECT_EQ(count(ip("192.0.2.1")), 0);
         EXPECT_EQ(count(ip("2001:db8::1")), 0);
     }
-    EXPECT_EQ(netlink_.add_address(link, prefix("192.0.2.0/24"), ip("198.51.100.1")).error().code, Code::kInvalidArgument);
+    EXPECT_EQ(netlink_.add_address(link, prefix("192.0.2.0/24"), ip("198.51.100.1")).error().code,
+              Code::kInvalidArgument);
 }
 
 TEST_F(NetlinkTest, RoutesReadBackAsTheyWerePut) {
@@ -357,7 +365,8 @@ TEST_F(NetlinkTest, Lookup) {
         EXPECT_EQ(found->link, link);
         EXPECT_EQ(found->type, RTN_UNICAST);
         ASSERT_TRUE(found->source);
-        EXPECT_EQ(found->source->to_string(), route.destination.family() == Family::kIpv4 ? "192.0.2.1" : "2001:db8::1");
+        EXPECT_EQ(found->source->to_string(),
+                  route.destination.family() == Family::kIpv4 ? "192.0.2.1" : "2001:db8::1");
         for (const std::uint8_t type : {RTN_UNREACHABLE, RTN_PROHIBIT, RTN_BLACKHOLE}) {
             Route reject;
             reject.destination = Prefix::host(route.destination.address().plus(9));
@@ -393,7 +402,8 @@ TEST_F(NetlinkTest, Rules) {
         EXPECT_EQ(std::count(all->begin(), all->end(), rule), 0);
         EXPECT_EQ(std::count(all->begin(), all->end(), unselective), 1);
     }
-    ASSERT_EQ(std::system(("ip -n " + netns_.path().substr(11) + " rule add from 10.0.0.1 pref 77 lookup 99").c_str()), 0);
+    ASSERT_EQ(std::system(("ip -n " + netns_.path().substr(11) + " rule add from 10.0.0.1 pref 77 lookup 99").c_str()),
+              0);
     const auto all = netlink_.rules();
     for (const Rule& rule : *all) EXPECT_NE(rule.priority, 77U);
     EXPECT_EQ(netlink_.put_rule({10, Family::kIpv4, 0x200, 0, 99}).error().code, Code::kInvalidArgument);

@@ -41,8 +41,8 @@ public:
         if (!stop_event_ || !epoll_) return fail_errno("read ring buffer");
         epoll_event stop{};
         stop.events = EPOLLIN;
-        // Edge-triggered: only a producer's wake-up ends the wait, not every record that arrives. Level-triggered, a busy
-        // ring would never let the reader sleep.
+        // Edge-triggered: only a producer's wake-up ends the wait, not every record that arrives. Level-triggered, a
+        // busy ring would never let the reader sleep.
         epoll_event data{};
         data.events = EPOLLIN | EPOLLET;
         if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, stop_event_.get(), &stop) != 0 ||
@@ -105,7 +105,8 @@ private:
 Result<std::unique_ptr<RingBufferReader>> RingBufferReader::start(int map_fd, Duration interval, Callback callback) {
     Fd map(::fcntl(map_fd, F_DUPFD_CLOEXEC, 3));
     if (!map) return fail_errno("read ring buffer");
-    const auto milliseconds = std::max(std::chrono::ceil<std::chrono::milliseconds>(interval), std::chrono::milliseconds(1));
+    const auto milliseconds =
+        std::max(std::chrono::ceil<std::chrono::milliseconds>(interval), std::chrono::milliseconds(1));
     auto reader = std::make_unique<Reader>(std::move(map), milliseconds, std::move(callback));
     TRY(reader->open());
     return reader;

@@ -115,7 +115,9 @@ TEST_F(RingBufferTest, NothingIsLostUnderLoad) {
 
 TEST_F(RingBufferTest, UnreadRecordsAreTheNextReaders) {
     load(1);
-    { auto reader = start(1ms); }
+    {
+        auto reader = start(1ms);
+    }
     emit(BPF_RB_NO_WAKEUP);
     auto reader = start(1ms);
     EXPECT_TRUE(wait_for(1, 2s));

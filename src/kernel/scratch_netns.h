@@ -57,14 +57,14 @@ template <class T>
 std::string error_of(const Result<T>& result) {
     return result ? std::string() : result.error().to_string();
 }
-#define ASSERT_OK(expr)                                               \
-    do {                                                              \
-        const auto& axo_status = (expr);                              \
+#define ASSERT_OK(expr)                                                   \
+    do {                                                                  \
+        const auto& axo_status = (expr);                                  \
         ASSERT_TRUE(axo_status.has_value()) << axo::error_of(axo_status); \
     } while (false)
-#define EXPECT_OK(expr)                                               \
-    do {                                                              \
-        const auto& axo_status = (expr);                              \
+#define EXPECT_OK(expr)                                                   \
+    do {                                                                  \
+        const auto& axo_status = (expr);                                  \
         EXPECT_TRUE(axo_status.has_value()) << axo::error_of(axo_status); \
     } while (false)
 

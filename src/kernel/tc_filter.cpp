@@ -16,7 +16,9 @@ namespace {
 constexpr std::uint32_t kPriority = 1;
 constexpr std::uint32_t kHandle = 1;
 
-std::string filter_name(const TcAttachment& attachment) { return attachment.program_name + "-" + attachment.device_name; }
+std::string filter_name(const TcAttachment& attachment) {
+    return attachment.program_name + "-" + attachment.device_name;
+}
 
 std::uint32_t parent_of(TcDirection direction) {
     return TC_H_MAKE(TC_H_CLSACT, direction == TcDirection::kIngress ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS);
@@ -43,7 +45,8 @@ tcmsg qdisc_header(const TcAttachment& attachment) {
 
 // A filter, qdisc or device that is not there: the kernel has many words for it.
 bool absent(const Error& error) {
-    return error.sys_errno == ENOENT || error.sys_errno == EINVAL || error.sys_errno == ENODEV || error.sys_errno == EOPNOTSUPP;
+    return error.sys_errno == ENOENT || error.sys_errno == EINVAL || error.sys_errno == ENODEV ||
+           error.sys_errno == EOPNOTSUPP;
 }
 
 struct Filter {

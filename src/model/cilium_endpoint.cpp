@@ -8,8 +8,8 @@ namespace axo {
 namespace {
 
 constexpr std::array<std::string_view, 10> kStates = {
-    "creating", "waiting-for-identity", "not-ready", "waiting-to-regenerate", "regenerating",
-    "restoring", "ready",               "disconnecting", "disconnected",      "invalid"};
+    "creating",      "waiting-for-identity", "not-ready", "waiting-to-regenerate", "regenerating", "restoring", "ready",
+    "disconnecting", "disconnected",         "invalid"};
 
 CiliumEndpoint::PolicyDirection read_direction(const JsonReader& reader) {
     return {reader.boolean("enforcing"), reader.string("state")};

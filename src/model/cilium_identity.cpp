@@ -61,6 +61,8 @@ Json CiliumIdentity::to_json() const {
     return json;
 }
 
-IdentityId CiliumIdentity::id() const { return IdentityId{number(metadata.name)}; }
+IdentityId CiliumIdentity::id() const {
+    return IdentityId{number(metadata.name)};
+}
 
 }  // namespace axo

@@ -42,7 +42,8 @@ Json CiliumNode::to_json() const {
     put_nonempty(spec, "instance-id", instance_id);
     if (node_identity != 0) spec["nodeidentity"] = node_identity;
     Json list = Json::array();
-    for (const NodeAddress& address : addresses) list.push_back({{"type", address.type}, {"ip", address.ip.to_string()}});
+    for (const NodeAddress& address : addresses)
+        list.push_back({{"type", address.type}, {"ip", address.ip.to_string()}});
     put_nonempty(spec, "addresses", std::move(list));
     if (encryption_key != 0) spec["encryption"] = {{"key", encryption_key}};
     Json health = Json::object();

@@ -11,7 +11,8 @@ constexpr std::size_t kLongestShownValue = 120;
 bool plain_key(std::string_view key) {
     if (key.empty()) return false;
     for (const char c : key) {
-        const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+        const bool word =
+            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
         if (!word) return false;
     }
     return true;
@@ -111,9 +112,13 @@ const Json* JsonReader::find(std::string_view key) const {
     return &*found;
 }
 
-JsonReader JsonReader::at(std::string_view key) const { return {find(key), path_of(key), sink_}; }
+JsonReader JsonReader::at(std::string_view key) const {
+    return {find(key), path_of(key), sink_};
+}
 
-bool JsonReader::has(std::string_view key) const { return find(key) != nullptr; }
+bool JsonReader::has(std::string_view key) const {
+    return find(key) != nullptr;
+}
 
 std::string JsonReader::string(std::string_view key, std::string_view fallback) const {
     const Json* found = find(key);
@@ -125,7 +130,8 @@ std::string JsonReader::string(std::string_view key, std::string_view fallback) 
     return found->get<std::string>();
 }
 
-std::int64_t JsonReader::integer(std::string_view key, std::int64_t min, std::int64_t max, std::int64_t fallback) const {
+std::int64_t JsonReader::integer(std::string_view key, std::int64_t min, std::int64_t max,
+                                 std::int64_t fallback) const {
     const Json* found = find(key);
     if (found == nullptr) return fallback;
     bool good = found->is_number_integer();
@@ -240,7 +246,9 @@ Status JsonReader::status() const {
     return fail(Code::kInvalidArgument, sink_->object_name + ": " + sink_->error);
 }
 
-void JsonReader::set_object_name(std::string name) const { sink_->object_name = std::move(name); }
+void JsonReader::set_object_name(std::string name) const {
+    sink_->object_name = std::move(name);
+}
 
 Status require_kind(const JsonReader& reader, std::string_view kind) {
     if (!reader.json().is_object()) {

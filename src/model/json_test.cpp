@@ -7,7 +7,9 @@
 namespace axo {
 namespace {
 
-Json text(const char* json) { return Json::parse(json); }
+Json text(const char* json) {
+    return Json::parse(json);
+}
 
 TEST(JsonReader, ErrorsNameObjectPathValueAndWhatIsAccepted) {
     const Json json = text(R"({"spec": {"ipam": {"podCIDRs": ["10.0.0.0/24", "10.0.0.1/24"]}}})");
@@ -34,9 +36,16 @@ TEST(JsonReader, KeepsTheFirstErrorAndGivesFallbacks) {
 }
 
 TEST(JsonReader, WrongShapesNeverThrow) {
-    const char* documents[] = {"null", "[]", "3", "\"x\"", R"({"spec": []})", R"({"spec": {"ipam": "x"}})",
-                               R"({"metadata": 1})", R"({"spec": {"addresses": {"a": 1}}})",
-                               R"({"metadata": {"name": ["x"]}})", R"({"metadata":{"name":"a"},"spec":{"addresses":[1]}})",
+    const char* documents[] = {"null",
+                               "[]",
+                               "3",
+                               "\"x\"",
+                               R"({"spec": []})",
+                               R"({"spec": {"ipam": "x"}})",
+                               R"({"metadata": 1})",
+                               R"({"spec": {"addresses": {"a": 1}}})",
+                               R"({"metadata": {"name": ["x"]}})",
+                               R"({"metadata":{"name":"a"},"spec":{"addresses":[1]}})",
                                R"({"metadata":{"name":"a"},"spec":{"nodeidentity":99999999999999999999}})",
                                R"({"metadata":{"name":"a"},"spec":{"nodeidentity":18446744073709551615}})",
                                R"({"metadata":{"name":"a"},"spec":{"nodeidentity":1.5}})"};
@@ -77,7 +86,8 @@ TEST(MergeDifference, KeepsWhatNobodyModelled) {
 }
 
 TEST(MergeDifference, NothingChangedMeansTheSameDocument) {
-    const Json existing = text(R"({"apiVersion": "cilium.io/v2", "kind": "CiliumNode", "metadata": {"name": "n", "x": {}},
+    const Json existing =
+        text(R"({"apiVersion": "cilium.io/v2", "kind": "CiliumNode", "metadata": {"name": "n", "x": {}},
         "spec": {"addresses": [{"ip": "FD00:0::1", "type": "InternalIP", "extra": true}]}, "status": {"azure": {}}})");
     const auto node = CiliumNode::parse(existing);
     ASSERT_TRUE(node);

@@ -20,7 +20,8 @@ struct LabelFilter::Rule {
             return prefix->size();
         }
         std::smatch found;
-        if (!std::regex_search(label.key, found, expression, std::regex_constants::match_continuous)) return std::nullopt;
+        if (!std::regex_search(label.key, found, expression, std::regex_constants::match_continuous))
+            return std::nullopt;
         return static_cast<std::size_t>(found.length(0));
     }
 };
@@ -88,8 +89,9 @@ Result<LabelFilter> LabelFilter::create(const std::vector<std::string>& user_rul
             pattern.remove_prefix(1);
         }
         if (pattern.empty()) {
-            return fail(Code::kInvalidArgument, "labels: \"" + std::string(text) +
-                                                    "\"; accepted: [source:][!]pattern with a pattern that is not empty");
+            return fail(Code::kInvalidArgument,
+                        "labels: \"" + std::string(text) +
+                            "\"; accepted: [source:][!]pattern with a pattern that is not empty");
         }
         rule.prefix = plain_text(pattern);
         if (!rule.prefix) {

@@ -14,7 +14,8 @@ LabelSelector LabelSelector::read(const JsonReader& reader) {
         if (!set && requirement.op != "Exists" && requirement.op != "DoesNotExist") {
             item.reject("operator", "In, NotIn, Exists, DoesNotExist");
         } else if (set == requirement.values.empty()) {
-            item.reject("values", set ? "at least one value for In and NotIn" : "no values for Exists and DoesNotExist");
+            item.reject("values",
+                        set ? "at least one value for In and NotIn" : "no values for Exists and DoesNotExist");
         }
         selector.match_expressions.push_back(std::move(requirement));
     });

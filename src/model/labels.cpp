@@ -5,7 +5,9 @@
 namespace axo {
 namespace {
 
-bool key_less(const Label& label, std::string_view key) { return label.key < key; }
+bool key_less(const Label& label, std::string_view key) {
+    return label.key < key;
+}
 
 }  // namespace
 
@@ -106,7 +108,9 @@ bool LabelSet::contains(const Label& label) const {
     return found != nullptr && *found == label;
 }
 
-bool LabelSet::has_reserved() const { return std::ranges::any_of(labels_, &Label::is_reserved); }
+bool LabelSet::has_reserved() const {
+    return std::ranges::any_of(labels_, &Label::is_reserved);
+}
 
 bool LabelSet::has_reserved(std::string_view name) const {
     const Label* found = find(name);

@@ -62,7 +62,9 @@ public:
     // CiliumIdentity's security-labels: {"k8s:app": "nginx"}.
     static LabelSet from_security_labels(const std::map<std::string, std::string>& labels);
     // {"reserved:<name>"}
-    static LabelSet reserved(std::string_view name) { return {Label{std::string(label_source::kReserved), std::string(name), ""}}; }
+    static LabelSet reserved(std::string_view name) {
+        return {Label{std::string(label_source::kReserved), std::string(name), ""}};
+    }
 
     // Replaces a label of the same key.
     void insert(Label label);

@@ -36,14 +36,17 @@ TEST(LabelSet, OneLabelPerKey) {
     EXPECT_TRUE(set.empty());
 }
 
-LabelFilter filter(const std::vector<std::string>& rules = {}) { return LabelFilter::create(rules).value(); }
+LabelFilter filter(const std::vector<std::string>& rules = {}) {
+    return LabelFilter::create(rules).value();
+}
 
 TEST(LabelFilter, DefaultList) {
     const LabelFilter all = filter();
     for (const char* text :
          {"reserved:host", "k8s:io.kubernetes.pod.namespace=default", "k8s:io.cilium.k8s.policy.cluster=c",
-          "k8s:io.cilium.k8s.policy.serviceaccount=sa", "k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name=x",
-          "k8s:app.kubernetes.io/name=x", "k8s:app=web", "k8s:anything/else=1", "k8s:my-pod-template-hash=1"}) {
+          "k8s:io.cilium.k8s.policy.serviceaccount=sa",
+          "k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name=x", "k8s:app.kubernetes.io/name=x",
+          "k8s:app=web", "k8s:anything/else=1", "k8s:my-pod-template-hash=1"}) {
         EXPECT_TRUE(all.counts(Label::parse(text))) << text;
     }
     for (const char* text :
@@ -102,10 +105,9 @@ TEST(PodLabels, DerivedLabelsCannotBeForged) {
     shop.metadata.name = "shop";
     shop.metadata.labels = {{"team", "blue"}};
     EXPECT_EQ(pod_labels(pod, &shop, "c1").to_strings(),
-              (std::vector<std::string>{"k8s:app=web", "k8s:io.cilium.k8s.namespace.labels.team=blue",
-                                        "k8s:io.cilium.k8s.policy.cluster=c1",
-                                        "k8s:io.cilium.k8s.policy.serviceaccount=runner",
-                                        "k8s:io.kubernetes.pod.namespace=shop"}));
+              (std::vector<std::string>{
+                  "k8s:app=web", "k8s:io.cilium.k8s.namespace.labels.team=blue", "k8s:io.cilium.k8s.policy.cluster=c1",
+                  "k8s:io.cilium.k8s.policy.serviceaccount=runner", "k8s:io.kubernetes.pod.namespace=shop"}));
     EXPECT_EQ(pod_labels(pod, nullptr, "c1").size(), 4U);
 }
 

@@ -23,10 +23,14 @@ ObjectMeta read_meta(const JsonReader& object, std::string_view kind, Scope scop
     if (scope == Scope::kNamespaced && !namespace_given) meta.name_space = "default";
     if (!meta.name.empty()) object.set_object_name(label + " " + meta.full_name());
 
-    if (!reader.present()) object.require("metadata", "an object with a name");
-    else if (meta.name.empty()) reader.require("name", kDnsSubdomainRule);
-    else if (kind == "Namespace" && !is_dns_label(meta.name)) reader.reject("name", kDnsLabelRule);
-    else if (!is_dns_subdomain(meta.name)) reader.reject("name", kDnsSubdomainRule);
+    if (!reader.present())
+        object.require("metadata", "an object with a name");
+    else if (meta.name.empty())
+        reader.require("name", kDnsSubdomainRule);
+    else if (kind == "Namespace" && !is_dns_label(meta.name))
+        reader.reject("name", kDnsLabelRule);
+    else if (!is_dns_subdomain(meta.name))
+        reader.reject("name", kDnsSubdomainRule);
     if (scope == Scope::kNamespaced) {
         if (!is_dns_label(meta.name_space)) reader.reject("namespace", kDnsLabelRule);
     } else if (namespace_given) {
@@ -67,7 +71,8 @@ Json ObjectMeta::to_json() const {
     if (!owner_references.empty()) {
         Json owners = Json::array();
         for (const OwnerReference& owner : owner_references) {
-            Json item = {{"apiVersion", owner.api_version}, {"kind", owner.kind}, {"name", owner.name}, {"uid", owner.uid}};
+            Json item = {
+                {"apiVersion", owner.api_version}, {"kind", owner.kind}, {"name", owner.name}, {"uid", owner.uid}};
             if (owner.controller) item["controller"] = true;
             if (owner.block_owner_deletion) item["blockOwnerDeletion"] = true;
             owners.push_back(std::move(item));

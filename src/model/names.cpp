@@ -7,7 +7,9 @@
 namespace axo {
 namespace {
 
-bool alphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
+bool alphanumeric(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
 
 // Parts of a subdomain may be longer than 63: Kubernetes limits only the whole.
 bool is_part(std::string_view part) {
@@ -25,7 +27,9 @@ Status rejected(std::string_view what, std::string_view name, std::string_view r
 
 }  // namespace
 
-bool is_dns_label(std::string_view name) { return name.size() <= 63 && is_part(name); }
+bool is_dns_label(std::string_view name) {
+    return name.size() <= 63 && is_part(name);
+}
 
 bool is_dns_subdomain(std::string_view name) {
     if (name.size() > 253) return false;

@@ -11,6 +11,8 @@ Result<Namespace> Namespace::parse(const Json& json) {
     return name_space;
 }
 
-Json Namespace::to_json() const { return object_json(kApiVersion, kKind, metadata); }
+Json Namespace::to_json() const {
+    return object_json(kApiVersion, kKind, metadata);
+}
 
 }  // namespace axo

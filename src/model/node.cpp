@@ -12,8 +12,10 @@ Result<Node> Node::parse(const Json& json) {
     node.pod_cidrs = spec.cidrs("podCIDRs");
     if (const std::string single = spec.string("podCIDR"); !single.empty() && node.pod_cidrs.empty()) {
         auto parsed = Prefix::parse_cidr(single);
-        if (parsed) node.pod_cidrs.push_back(*parsed);
-        else spec.reject("podCIDR", "a CIDR without host bits such as 10.0.1.0/24");
+        if (parsed)
+            node.pod_cidrs.push_back(*parsed);
+        else
+            spec.reject("podCIDR", "a CIDR without host bits such as 10.0.1.0/24");
     }
     node.provider_id = spec.string("providerID");
     spec.each("taints", [&](const JsonReader& item) {
@@ -45,7 +47,8 @@ Json Node::to_json() const {
     put_nonempty(spec, "taints", std::move(list));
     json["spec"] = std::move(spec);
     Json all = Json::array();
-    for (const NodeAddress& address : addresses) all.push_back({{"type", address.type}, {"address", address.ip.to_string()}});
+    for (const NodeAddress& address : addresses)
+        all.push_back({{"type", address.type}, {"address", address.ip.to_string()}});
     if (!all.empty()) json["status"] = {{"addresses", std::move(all)}};
     return json;
 }

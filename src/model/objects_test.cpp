@@ -85,18 +85,20 @@ TEST(Objects, BadDocumentsNameThePlace) {
     expect_refused<CiliumIdentity>(R"({"metadata": {"name": "0256"}, "security-labels": {}})", "the identity's number");
     expect_refused<CiliumIdentity>(R"({"metadata": {"name": "300"}})", "security-labels: missing");
     expect_refused<CiliumEndpoint>(R"({"metadata": {"name": "a", "namespace": "A"}})", "metadata.namespace: \"A\"");
-    expect_refused<CiliumEndpoint>(R"({"metadata": {"name": "a"}, "status": {"state": "sleeping"}})", "waiting-for-identity");
+    expect_refused<CiliumEndpoint>(R"({"metadata": {"name": "a"}, "status": {"state": "sleeping"}})",
+                                   "waiting-for-identity");
     expect_refused<CiliumEndpoint>(
         R"({"metadata": {"name": "a"}, "status": {"networking": {"addressing": [{"ipv4": "fd00::1"}]}}})",
         "status.networking.addressing[0].ipv4: \"fd00::1\"; accepted: an IPv4 address");
-    expect_refused<Pod>(R"({"metadata": {"name": "a"}, "status": {"phase": "Dancing"}})", "Pod default/a: status.phase");
+    expect_refused<Pod>(R"({"metadata": {"name": "a"}, "status": {"phase": "Dancing"}})",
+                        "Pod default/a: status.phase");
     expect_refused<Pod>(R"({"metadata": {"name": "a"}, "spec": {"containers": [{"ports": [{"containerPort": 0}]}]}})",
                         "spec.containers[0].ports[0].containerPort: 0");
     expect_refused<Namespace>(R"({"metadata": {"name": "a.b"}})", "metadata.name");
-    expect_refused<PodIpPool>(R"({"metadata": {"name": "p"}, "spec": {"ipv4": {"cidrs": ["10.0.0.0/8"], "maskSize": 4}}})",
-                              "maskSize");
-    expect_refused<PodIpPool>(R"({"metadata": {"name": "p"}, "spec": {"ipv4": {"cidrs": ["fd00::/8"], "maskSize": 24}}})",
-                              "spec.ipv4.cidrs");
+    expect_refused<PodIpPool>(
+        R"({"metadata": {"name": "p"}, "spec": {"ipv4": {"cidrs": ["10.0.0.0/8"], "maskSize": 4}}})", "maskSize");
+    expect_refused<PodIpPool>(
+        R"({"metadata": {"name": "p"}, "spec": {"ipv4": {"cidrs": ["fd00::/8"], "maskSize": 24}}})", "spec.ipv4.cidrs");
 }
 
 TEST(CiliumNode, AddressesByTypeAndFamily) {
@@ -125,7 +127,8 @@ TEST(Names, Rfc1123) {
     for (const char* name : {"", "-a", "a-", "A", "a.b", "a_b", "ä", "."}) EXPECT_FALSE(is_dns_label(name)) << name;
     EXPECT_FALSE(is_dns_label(std::string(64, 'a')));
     EXPECT_TRUE(is_dns_subdomain("node-1.example.com"));
-    for (const char* name : {"", ".", "..", "a..b", "a.", ".a", "a/b", "a.-b"}) EXPECT_FALSE(is_dns_subdomain(name)) << name;
+    for (const char* name : {"", ".", "..", "a..b", "a.", ".a", "a/b", "a.-b"})
+        EXPECT_FALSE(is_dns_subdomain(name)) << name;
     EXPECT_FALSE(is_dns_subdomain(std::string(254, 'a')));
     EXPECT_EQ(validate_dns_label("namespace", "A/../b").error().message,
               "namespace: \"A/../b\"; accepted: " + std::string(kDnsLabelRule));

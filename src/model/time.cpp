@@ -114,8 +114,8 @@ std::string format_time_nano(WallTime time) {
 Result<WallTime> parse_time(std::string_view text) {
     const auto parsed = parse(text);
     if (!parsed) {
-        return fail(Code::kInvalidArgument, "\"" + shortened_text(text, 60) +
-                                                "\"; accepted: an RFC 3339 time such as 2026-01-02T03:04:05Z");
+        return fail(Code::kInvalidArgument,
+                    "\"" + shortened_text(text, 60) + "\"; accepted: an RFC 3339 time such as 2026-01-02T03:04:05Z");
     }
     return *parsed;
 }

@@ -32,7 +32,8 @@ std::optional<Json> resolve_integer(std::string_view text) {
     } else if (text.size() > 1 && text.front() == '0') {
         base = 8;
     }
-    if (!all_of(text, base == 16 ? "0123456789abcdefABCDEF" : base == 8 ? "01234567" : "0123456789")) return std::nullopt;
+    if (!all_of(text, base == 16 ? "0123456789abcdefABCDEF" : base == 8 ? "01234567" : "0123456789"))
+        return std::nullopt;
     std::uint64_t magnitude = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), magnitude, base);
     if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
@@ -99,7 +100,8 @@ public:
         count(mark, it->second.nodes);
         add(mark, it->second.value, 0, false);
     }
-    void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
+    void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  const std::string& value) override {
         const bool key = expects_key();
         // "?": plain without a tag; "!": quoted. Keys are strings, however they look.
         if (key || tag == "!" || tag == "tag:yaml.org,2002:str" || tag == "tag:yaml.org,2002:binary") {
@@ -108,11 +110,13 @@ public:
             add(mark, resolve_plain(value), anchor, false);
         }
     }
-    void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                         YAML::EmitterStyle::value) override {
         open(mark, Json::array(), anchor);
     }
     void OnSequenceEnd() override { close(); }
-    void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                    YAML::EmitterStyle::value) override {
         open(mark, Json::object(), anchor);
     }
     void OnMapEnd() override { close(); }
@@ -239,7 +243,8 @@ void append_quoted(std::string& out, std::string_view text) {
             default:
                 if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
                     char escaped[8] = {};
-                    std::snprintf(escaped, sizeof(escaped), "\\x%02x", static_cast<unsigned>(static_cast<unsigned char>(c)));
+                    std::snprintf(escaped, sizeof(escaped), "\\x%02x",
+                                  static_cast<unsigned>(static_cast<unsigned char>(c)));
                     out += escaped;
                 } else {
                     out += c;
@@ -315,7 +320,8 @@ Result<Json> parse_yaml(std::string_view text, int first_line) {
         if (!parser.HandleNextDocument(builder)) return Json(nullptr);
         Json value = builder.take();
         Builder rest;
-        if (parser.HandleNextDocument(rest)) return fail(Code::kInvalidArgument, "more than one document where one was expected");
+        if (parser.HandleNextDocument(rest))
+            return fail(Code::kInvalidArgument, "more than one document where one was expected");
         return value;
     } catch (const YamlError& error) {
         return error_at(error.mark, error.message, first_line);

@@ -29,14 +29,16 @@ TEST(Yaml, PlainScalarsGetTheirTypes) {
 }
 
 TEST(Yaml, WhatOnlyResemblesANumberStaysAString) {
-    for (const char* text : {"10.0.0.1", "10.0.0.0/8", "fd00::1", "1.2.3", "0x", "-", "+", ".", "1e", "089", "12:30:00", "2026-01-01T00:00:00Z", "yes",
-                             "off", ".inf", ".nan", "0xfg", "v1", "1_000", "--1"}) {
+    for (const char* text :
+         {"10.0.0.1", "10.0.0.0/8",           "fd00::1", "1.2.3", "0x",   "-",    "+",    ".",  "1e",    "089",
+          "12:30:00", "2026-01-01T00:00:00Z", "yes",     "off",   ".inf", ".nan", "0xfg", "v1", "1_000", "--1"}) {
         EXPECT_EQ(parsed(std::string("[\"x\", ") + text + "]").at(1), Json(text));
     }
 }
 
 TEST(Yaml, QuotedScalarsStayStrings) {
-    EXPECT_EQ(parsed("[\"1\", 'true', \"null\", '', \"0x1\", !!str 12]"), Json::parse(R"(["1", "true", "null", "", "0x1", "12"])"));
+    EXPECT_EQ(parsed("[\"1\", 'true', \"null\", '', \"0x1\", !!str 12]"),
+              Json::parse(R"(["1", "true", "null", "", "0x1", "12"])"));
     EXPECT_EQ(parsed("|\n  a\n  b\n"), Json("a\nb\n"));
 }
 
@@ -81,19 +83,24 @@ TEST(Yaml, NoContentIsNull) {
 }
 
 TEST(Yaml, WritesAsAPersonWould) {
-    EXPECT_EQ(to_yaml(Json::parse(R"({"kind": "Pod", "metadata": {"name": "a", "labels": {}}, "list": [1, {"a": "x", "b": [true, null]}, [2, 3], []],
+    EXPECT_EQ(
+        to_yaml(Json::parse(
+            R"({"kind": "Pod", "metadata": {"name": "a", "labels": {}}, "list": [1, {"a": "x", "b": [true, null]}, [2, 3], []],
                                       "cidr": "10.0.0.0/8", "number": "12", "time": "2026-01-01T00:00:00Z", "ip": "10.0.0.1", "on": "on"})")),
-              "cidr: 10.0.0.0/8\nip: 10.0.0.1\nkind: Pod\nlist:\n- 1\n- a: x\n  b:\n  - true\n  - null\n- - 2\n  - 3\n- []\n"
-              "metadata:\n  labels: {}\n  name: a\nnumber: \"12\"\n\"on\": \"on\"\ntime: \"2026-01-01T00:00:00Z\"\n");
+        "cidr: 10.0.0.0/8\nip: 10.0.0.1\nkind: Pod\nlist:\n- 1\n- a: x\n  b:\n  - true\n  - null\n- - 2\n  - 3\n- []\n"
+        "metadata:\n  labels: {}\n  name: a\nnumber: \"12\"\n\"on\": \"on\"\ntime: \"2026-01-01T00:00:00Z\"\n");
     EXPECT_EQ(to_yaml(Json("a")), "a\n");
     EXPECT_EQ(to_yaml(Json::object()), "{}\n");
 }
 
 TEST(Yaml, StringsSurviveTheRoundTrip) {
     for (const char* text :
-         {"", " ", "1", "-1", "0x1f", "0o7", "0123", "1.5", "1e3", "1_000", "true", "True", "yes", "No", "on", "OFF", "y", "null", "~", "Null", "-", "?", ":", "a: b",
-          "a:", "a #b", "#a", "- a", "[a]", "{a}", "*a", "&a", "!a", "|", ">", "%a", "@a", "`a", "'a'", "\"a\"", "a\nb", "a\n", "\t", "\\", "\x01", "é", "日本", "🙂",
-          ".inf", ".5", "12:30:00", "2026-01-01", "<<", "---", "--- a", "...", "=", "a\r\nb", "fd00::1", "::1", "\x7f", "10.0.0.0/8", "1.2.3.4"}) {
+         {"",     " ",    "1",      "-1",      "0x1f", "0o7",  "0123",       "1.5",        "1e3",  "1_000", "true",
+          "True", "yes",  "No",     "on",      "OFF",  "y",    "null",       "~",          "Null", "-",     "?",
+          ":",    "a: b", "a:",     "a #b",    "#a",   "- a",  "[a]",        "{a}",        "*a",   "&a",    "!a",
+          "|",    ">",    "%a",     "@a",      "`a",   "'a'",  "\"a\"",      "a\nb",       "a\n",  "\t",    "\\",
+          "\x01", "é",    "日本",   "🙂",      ".inf", ".5",   "12:30:00",   "2026-01-01", "<<",   "---",   "--- a",
+          "...",  "=",    "a\r\nb", "fd00::1", "::1",  "\x7f", "10.0.0.0/8", "1.2.3.4"}) {
         const Json value = {{"k", text}, {text, "v"}, {"l", {text, {{text, text}}}}};
         EXPECT_EQ(parsed(to_yaml(value)), value) << to_yaml(value);
         EXPECT_EQ(parsed(to_yaml(Json(text))), Json(text)) << to_yaml(Json(text));

@@ -20,7 +20,9 @@ Controller::Controller(EventLoop& loop, ControllerRegistry& registry, std::strin
     if (interval > Duration{0}) arm(interval);
 }
 
-Controller::~Controller() { std::erase(registry_.controllers_, this); }
+Controller::~Controller() {
+    std::erase(registry_.controllers_, this);
+}
 
 void Controller::trigger() {
     if (scheduled_) return;

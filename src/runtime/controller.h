@@ -23,8 +23,8 @@ struct ControllerStatus {
     std::uint64_t consecutive_failures = 0;
     std::chrono::system_clock::time_point last_success{};  // epoch: never
     std::chrono::system_clock::time_point last_failure{};
-    std::string last_error;    // of the latest run; empty when that was a success
-    Duration interval{0};      // 0: only when triggered
+    std::string last_error;  // of the latest run; empty when that was a success
+    Duration interval{0};    // 0: only when triggered
 };
 
 class ControllerRegistry;
@@ -32,7 +32,8 @@ class ControllerRegistry;
 class Controller {
 public:
     using Work = std::function<Status()>;
-    Controller(EventLoop& loop, ControllerRegistry& registry, std::string name, Work work, Duration interval = Duration{0});
+    Controller(EventLoop& loop, ControllerRegistry& registry, std::string name, Work work,
+               Duration interval = Duration{0});
     ~Controller();
     Controller(const Controller&) = delete;
     Controller& operator=(const Controller&) = delete;

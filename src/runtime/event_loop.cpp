@@ -25,7 +25,9 @@ using boost::system::error_code;
 // steady_clock counts nanoseconds in 64 bits; "practically never" must not overflow into the past.
 constexpr Duration kLongestDelay = std::chrono::hours(24 * 365 * 10);
 
-Duration clamp_delay(Duration delay) { return std::clamp(delay, Duration{0}, kLongestDelay); }
+Duration clamp_delay(Duration delay) {
+    return std::clamp(delay, Duration{0}, kLongestDelay);
+}
 
 // Threads for work that blocks (fsync, synchronous HTTP). They start with the first use: most short-lived
 // processes never need one.
@@ -147,7 +149,8 @@ struct TimerState : State {
 };
 
 struct ReadableState : State {
-    ReadableState(std::shared_ptr<Registry> all, IoContext& io) : State(std::move(all)), descriptor(std::in_place, io) {}
+    ReadableState(std::shared_ptr<Registry> all, IoContext& io)
+        : State(std::move(all)), descriptor(std::in_place, io) {}
     ~ReadableState() override { release(); }
 
     void wait() {
@@ -174,7 +177,8 @@ struct ReadableState : State {
 };
 
 struct SignalState : State {
-    SignalState(std::shared_ptr<Registry> all, IoContext& io, int number) : State(std::move(all)), signals(std::in_place, io, number) {}
+    SignalState(std::shared_ptr<Registry> all, IoContext& io, int number)
+        : State(std::move(all)), signals(std::in_place, io, number) {}
 
     void wait() {
         signals->async_wait([self = self_of(this)](const error_code& error, int number) {
@@ -227,9 +231,13 @@ void EventLoop::run() {
     impl_->io.restart();
 }
 
-void EventLoop::stop() { impl_->io.stop(); }
+void EventLoop::stop() {
+    impl_->io.stop();
+}
 
-void EventLoop::post(std::function<void()> work) { boost::asio::post(impl_->io, std::move(work)); }
+void EventLoop::post(std::function<void()> work) {
+    boost::asio::post(impl_->io, std::move(work));
+}
 
 EventLoop::Handle EventLoop::after(Duration delay, std::function<void()> work) {
     auto state = std::make_shared<TimerState>(impl_->registry, impl_->io, Duration{0});
@@ -282,10 +290,13 @@ void EventLoop::run_blocking(std::function<Status()> work, std::function<void(St
             outcome = fail(Code::kInternal, std::string("exception in background work: ") + error.what());
         }
         // `done` (and what it captured) is destroyed on the loop's thread as well.
-        boost::asio::post(io, [done = std::move(done), outcome = std::move(outcome)]() mutable { done(std::move(outcome)); });
+        boost::asio::post(
+            io, [done = std::move(done), outcome = std::move(outcome)]() mutable { done(std::move(outcome)); });
     });
 }
 
-boost::asio::io_context& EventLoop::io_context() { return impl_->io; }
+boost::asio::io_context& EventLoop::io_context() {
+    return impl_->io;
+}
 
 }  // namespace axo

@@ -151,9 +151,11 @@ private:
         if (!started_ && complete_) {
             started_ = true;
             compared_.clear();
-            log_.info("First reconciliation done",
-                      {{"unchanged", counters_.unchanged_at_start}, {"added", counters_.added},
-                       {"updated", counters_.updated}, {"removed", counters_.removed}, {"failed", counters_.failed}});
+            log_.info("First reconciliation done", {{"unchanged", counters_.unchanged_at_start},
+                                                    {"added", counters_.added},
+                                                    {"updated", counters_.updated},
+                                                    {"removed", counters_.removed},
+                                                    {"failed", counters_.failed}});
         }
         return first_error(errors_);
     }
@@ -171,7 +173,8 @@ private:
             } else if (wanted == desired_.end() ? !before : before && *before == wanted->second) {
                 continue;
             }
-            wrote |= wanted == desired_.end() ? drop(key, before, previous) : put(key, wanted->second, before, previous);
+            wrote |=
+                wanted == desired_.end() ? drop(key, before, previous) : put(key, wanted->second, before, previous);
             if (const auto failure = errors_.find(key); failure != errors_.end()) failures.insert(*failure);
         }
         return first_error(failures);
@@ -180,7 +183,8 @@ private:
     using Errors = std::map<Key, Error>;
 
     bool put(const Key& key, const Value& value, const Before& before, const Errors& previous) {
-        if (auto done = operations_.put(key, value); !done) return failed(key, before, std::move(done).error(), previous);
+        if (auto done = operations_.put(key, value); !done)
+            return failed(key, before, std::move(done).error(), previous);
         ++(before ? counters_.updated : counters_.added);
         return true;
     }

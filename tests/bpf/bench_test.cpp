@@ -1,5 +1,6 @@
 // Nanoseconds per packet of an established flow, against an empty program. Run by `make bench` with
-// AXO_BPF_BENCH=<file>: writes one JSON object per line. Without it, only checks that the paths measured are the fast ones.
+// AXO_BPF_BENCH=<file>: writes one JSON object per line. Without it, only checks that the paths measured are the fast
+// ones.
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 
@@ -21,7 +22,9 @@ int empty_program() {
     return ::bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "empty", "GPL", code, 2, nullptr);
 }
 
-bool benching() { return std::getenv("AXO_BPF_BENCH") != nullptr; }
+bool benching() {
+    return std::getenv("AXO_BPF_BENCH") != nullptr;
+}
 
 struct Figure {
     std::uint32_t median, baseline;
@@ -36,7 +39,8 @@ Figure measure(Run run) {
     constexpr std::uint32_t kRepeat = 200;
     const int calls = benching() ? 500 : 2;
     const Fd empty(empty_program());
-    const auto small = PacketBuilder().eth(MacAddress(), MacAddress()).ipv4("10.0.0.1", "10.0.0.2").udp(1, 2).payload(64).build();
+    const auto small =
+        PacketBuilder().eth(MacAddress(), MacAddress()).ipv4("10.0.0.1", "10.0.0.2").udp(1, 2).payload(64).build();
     std::vector<std::uint32_t> values, baselines;
     for (int i = 0; i < 7; ++i) {
         std::uint64_t baseline = 0, value = 0;
@@ -57,8 +61,9 @@ void report(const char* name, const Figure& figure) {
     const char* file = std::getenv("AXO_BPF_BENCH");
     if (file == nullptr) return;
     std::ofstream out(file, std::ios::app);
-    out << "{\"name\":\"" << name << "\",\"value\":" << figure.median << ",\"unit\":\"ns\",\"baseline\":\"empty program\",\"baseline_value\":"
-        << figure.baseline << ",\"ratio\":" << static_cast<double>(figure.median) / figure.baseline << ",\"runs\":" << figure.runs
+    out << "{\"name\":\"" << name << "\",\"value\":" << figure.median
+        << ",\"unit\":\"ns\",\"baseline\":\"empty program\",\"baseline_value\":" << figure.baseline
+        << ",\"ratio\":" << static_cast<double>(figure.median) / figure.baseline << ",\"runs\":" << figure.runs
         << ",\"min\":" << figure.lowest << ",\"max\":" << figure.highest << "}\n";
 }
 
@@ -73,7 +78,8 @@ void bench(const char* name, const char* object, const char* program, const char
                             .build();
     ASSERT_EQ(datapath.run(program, packet, device).return_value, kRedirect);
     datapath.events();
-    report(name, measure([&](std::uint32_t repeat) { return datapath.run(program, packet, device, repeat).average_ns; }));
+    report(name,
+           measure([&](std::uint32_t repeat) { return datapath.run(program, packet, device, repeat).average_ns; }));
     // At most the periodic reports: everything else left by the fast path.
     EXPECT_LE(datapath.events().size(), 4U);
     EXPECT_TRUE(datapath.find_flow(source, destination, 5000, 53, IPPROTO_UDP)->flags & FLOW_F_FAST);

@@ -37,7 +37,9 @@ void must(Status status) {
     }
 }
 
-const std::byte* data_of(std::span<const std::byte> blob) { return blob.data(); }
+const std::byte* data_of(std::span<const std::byte> blob) {
+    return blob.data();
+}
 
 std::span<const std::byte> blob(const std::string& name) {
     if (name == "pod") return bpf_blob_pod();
@@ -52,7 +54,9 @@ axo_addr to_addr(const IpAddress& address) {
     return out;
 }
 
-std::uint8_t family_of(const IpAddress& address) { return address.is_v4() ? AXO_FAMILY_IPV4 : AXO_FAMILY_IPV6; }
+std::uint8_t family_of(const IpAddress& address) {
+    return address.is_v4() ? AXO_FAMILY_IPV4 : AXO_FAMILY_IPV6;
+}
 
 axo_mac to_mac(const MacAddress& mac) {
     axo_mac out{};
@@ -91,7 +95,9 @@ Keys make_keys(const char* a, const char* b, std::uint16_t port_a, std::uint16_t
 
 }  // namespace
 
-std::uint32_t ifindex(const std::string& device) { return ::if_nametoindex(device.c_str()); }
+std::uint32_t ifindex(const std::string& device) {
+    return ::if_nametoindex(device.c_str());
+}
 
 void enter_test_network() {
     static bool done = false;
@@ -125,7 +131,8 @@ void enter_test_network() {
         must(netlink.put_route(route));
     }
     for (const char* neighbour : {"172.18.0.1", "172.18.0.3", "fd00:18::1", "fd00:18::3"}) {
-        must(netlink.put_neighbour({uplink, *IpAddress::parse(neighbour), *MacAddress::parse("02:00:00:00:00:99"), true}));
+        must(netlink.put_neighbour(
+            {uplink, *IpAddress::parse(neighbour), *MacAddress::parse("02:00:00:00:00:99"), true}));
     }
     for (const char* cidr : {"10.0.1.0/24", "fd00:10:1::/112"}) {
         Route route;
@@ -135,8 +142,12 @@ void enter_test_network() {
     }
 }
 
-MacAddress Datapath::pod_mac(int pod) { return MacAddress({0x02, 0, 0, 0, 1, static_cast<std::uint8_t>(pod)}); }
-MacAddress Datapath::node_mac(int pod) { return MacAddress({0x02, 0, 0, 0, 2, static_cast<std::uint8_t>(pod)}); }
+MacAddress Datapath::pod_mac(int pod) {
+    return MacAddress({0x02, 0, 0, 0, 1, static_cast<std::uint8_t>(pod)});
+}
+MacAddress Datapath::node_mac(int pod) {
+    return MacAddress({0x02, 0, 0, 0, 2, static_cast<std::uint8_t>(pod)});
+}
 
 namespace {
 
@@ -188,7 +199,9 @@ Datapath::Datapath(const std::string& object, const Options& options) : object_(
     add_ipcache("172.18.0.3/32", 6, node);
 }
 
-int Datapath::map(const std::string& name) { return must(object_.map_fd(name)); }
+int Datapath::map(const std::string& name) {
+    return must(object_.map_fd(name));
+}
 
 void Datapath::add_endpoint(int pod) {
     const std::string device = "lxc" + std::to_string(pod);
@@ -274,8 +287,8 @@ std::optional<flow> Datapath::find_flow(const char* a, const char* b, std::uint1
     return value;
 }
 
-void Datapath::put_flow_update(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b, std::uint8_t proto,
-                               const flow& value) {
+void Datapath::put_flow_update(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b,
+                               std::uint8_t proto, const flow& value) {
     const Keys keys = make_keys(a, b, port_a, port_b, proto);
     ASSERT_EQ(keys.is_v6 ? ::bpf_map_update_elem(map("cilium_flows6"), &keys.v6, &value, BPF_EXIST)
                          : ::bpf_map_update_elem(map("cilium_flows4"), &keys.v4, &value, BPF_EXIST),

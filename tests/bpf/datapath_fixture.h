@@ -50,7 +50,8 @@ public:
     TestRun run(const std::string& program, const Bytes& packet, const std::string& device, std::uint32_t repeat = 1,
                 std::uint32_t mark = 0);
     // The flow between two ends, from whichever side.
-    std::optional<flow> find_flow(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b, std::uint8_t proto);
+    std::optional<flow> find_flow(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b,
+                                  std::uint8_t proto);
     std::size_t flow_count();
     void put_flow_update(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b, std::uint8_t proto,
                          const flow& value);

@@ -7,7 +7,9 @@ namespace {
 const MacAddress kUplink({0x02, 0, 0, 0, 9, 1});
 const MacAddress kFar({0x02, 0, 0, 0, 9, 2});
 
-PacketBuilder wire() { return PacketBuilder().eth(kUplink, kFar); }
+PacketBuilder wire() {
+    return PacketBuilder().eth(kUplink, kFar);
+}
 
 TEST(Netdev, DeliversToPodsAndLeavesTheRestAlone) {
     Datapath datapath("netdev");
@@ -21,20 +23,30 @@ TEST(Netdev, DeliversToPodsAndLeavesTheRestAlone) {
     EXPECT_EQ(entry->endpoint_dst, 101);
     const auto to_node = wire().ipv4("172.18.0.3", "172.18.0.2").tcp(40000, 22, tcp::kSyn).build();
     EXPECT_EQ(datapath.run("cil_from_netdev", to_node, "eth0").return_value, kPass);
-    EXPECT_EQ(datapath.run("cil_from_netdev", wire().ipv4("172.18.0.3", "192.0.2.1").udp(1, 2).build(), "eth0").return_value, kPass);
-    EXPECT_EQ(datapath.run("cil_from_netdev", wire().ipv4("172.18.0.3", "172.18.0.2").protocol(47).payload(40).build(), "eth0").return_value, kPass);
+    EXPECT_EQ(
+        datapath.run("cil_from_netdev", wire().ipv4("172.18.0.3", "192.0.2.1").udp(1, 2).build(), "eth0").return_value,
+        kPass);
+    EXPECT_EQ(
+        datapath
+            .run("cil_from_netdev", wire().ipv4("172.18.0.3", "172.18.0.2").protocol(47).payload(40).build(), "eth0")
+            .return_value,
+        kPass);
     EXPECT_EQ(datapath.flow_count(), 1U);
 }
 
 TEST(Netdev, ALocalPodsAddressCannotComeFromTheWire) {
     Datapath datapath("netdev");
-    EXPECT_EQ(datapath.run("cil_from_netdev", wire().ipv4("10.0.1.2", "10.0.1.1").udp(1, 2).build(), "eth0").return_value, kDrop);
+    EXPECT_EQ(
+        datapath.run("cil_from_netdev", wire().ipv4("10.0.1.2", "10.0.1.1").udp(1, 2).build(), "eth0").return_value,
+        kDrop);
     EXPECT_EQ(datapath.counted(DROP_INVALID_SIP, METRIC_INGRESS), 1U);
 }
 
 TEST(Netdev, LegacyRoutingLeavesPodsToTheStack) {
     Datapath datapath("netdev", {.legacy = true});
-    EXPECT_EQ(datapath.run("cil_from_netdev", wire().ipv4("10.0.2.1", "10.0.1.1").udp(1, 2).build(), "eth0").return_value, kPass);
+    EXPECT_EQ(
+        datapath.run("cil_from_netdev", wire().ipv4("10.0.2.1", "10.0.1.1").udp(1, 2).build(), "eth0").return_value,
+        kPass);
 }
 
 class Decapsulation : public testing::TestWithParam<bool> {};
@@ -83,10 +95,12 @@ INSTANTIATE_TEST_SUITE_P(Families, Decapsulation, testing::Bool(),
 
 TEST(Host, NodeToLocalPodAndToRemotePod) {
     Datapath datapath("host", {.tunnel = true});
-    const auto to_local = PacketBuilder().eth(kUplink, kFar).ipv4("10.0.1.254", "10.0.1.1").tcp(40000, 80, tcp::kSyn).build();
+    const auto to_local =
+        PacketBuilder().eth(kUplink, kFar).ipv4("10.0.1.254", "10.0.1.1").tcp(40000, 80, tcp::kSyn).build();
     EXPECT_EQ(datapath.run("cil_from_host", to_local, "cilium_host").return_value, kRedirect);
     EXPECT_EQ(datapath.find_flow("10.0.1.254", "10.0.1.1", 40000, 80, IPPROTO_TCP)->identity_src, 1U);
-    const auto to_remote = PacketBuilder().eth(kUplink, kFar).ipv4("10.0.1.254", "10.0.2.1").tcp(40000, 80, tcp::kSyn).build();
+    const auto to_remote =
+        PacketBuilder().eth(kUplink, kFar).ipv4("10.0.1.254", "10.0.2.1").tcp(40000, 80, tcp::kSyn).build();
     const auto out = datapath.run("cil_from_host", to_remote, "cilium_host");
     EXPECT_EQ(out.return_value, kRedirect);
     ASSERT_EQ(out.packet_out.size(), to_remote.size() + 50);
@@ -96,9 +110,12 @@ TEST(Host, NodeToLocalPodAndToRemotePod) {
 
 TEST(Host, AStaleAddressIsDroppedWithItsReason) {
     Datapath datapath("host");
-    EXPECT_EQ(datapath.run("cil_from_host", PacketBuilder().eth(kUplink, kFar).ipv4("10.0.1.254", "10.0.1.77").udp(1, 2).build(),
-                           "cilium_host").return_value,
-              kDrop);
+    EXPECT_EQ(
+        datapath
+            .run("cil_from_host", PacketBuilder().eth(kUplink, kFar).ipv4("10.0.1.254", "10.0.1.77").udp(1, 2).build(),
+                 "cilium_host")
+            .return_value,
+        kDrop);
     EXPECT_EQ(datapath.counted(DROP_UNROUTABLE, METRIC_INGRESS), 1U);
 }
 

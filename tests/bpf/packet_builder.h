@@ -33,8 +33,8 @@ public:
         append_be16(0);
         return *this;
     }
-    PacketBuilder& ipv4(const char* source, const char* destination, std::uint8_t ttl = 64, std::uint16_t frag_off = 0x4000,
-                        std::uint16_t id = 1) {
+    PacketBuilder& ipv4(const char* source, const char* destination, std::uint8_t ttl = 64,
+                        std::uint16_t frag_off = 0x4000, std::uint16_t id = 1) {
         set_ethertype(ETH_P_IP);
         layers_.push_back({Layer::kIpv4, bytes_.size()});
         iphdr ip{};
@@ -90,7 +90,8 @@ public:
         append_be16(0);
         return *this;
     }
-    PacketBuilder& icmp(std::uint8_t type, std::uint8_t code, std::uint16_t id, std::uint16_t sequence, bool v6 = false) {
+    PacketBuilder& icmp(std::uint8_t type, std::uint8_t code, std::uint16_t id, std::uint16_t sequence,
+                        bool v6 = false) {
         set_protocol(v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
         append_u8(type);
         append_u8(code);

@@ -4,10 +4,16 @@
 namespace axo::test {
 namespace {
 
-PacketBuilder from_pod(int pod) { return PacketBuilder().eth(Datapath::node_mac(pod), Datapath::pod_mac(pod)); }
+PacketBuilder from_pod(int pod) {
+    return PacketBuilder().eth(Datapath::node_mac(pod), Datapath::pod_mac(pod));
+}
 
-MacAddress destination_mac(const Bytes& packet) { return MacAddress::from_bytes(packet.data()); }
-MacAddress source_mac(const Bytes& packet) { return MacAddress::from_bytes(packet.data() + 6); }
+MacAddress destination_mac(const Bytes& packet) {
+    return MacAddress::from_bytes(packet.data());
+}
+MacAddress source_mac(const Bytes& packet) {
+    return MacAddress::from_bytes(packet.data() + 6);
+}
 
 struct Families {
     const char *pod1, *pod2, *remote, *outside, *router;
@@ -22,13 +28,16 @@ protected:
         auto builder = from_pod(pod);
         return GetParam().v6 ? builder.ipv6(source, destination, ttl) : builder.ipv4(source, destination, ttl);
     }
-    static std::uint8_t ttl_of(const Bytes& packet) { return static_cast<std::uint8_t>(packet[GetParam().v6 ? 21 : 22]); }
+    static std::uint8_t ttl_of(const Bytes& packet) {
+        return static_cast<std::uint8_t>(packet[GetParam().v6 ? 21 : 22]);
+    }
 };
 
 TEST_P(PodEgress, NewConnectionToLocalPodIsDeliveredAndTracked) {
     const auto& f = GetParam();
     Datapath datapath("pod");
-    const auto out = datapath.run("cil_from_container", ip(1, f.pod1, f.pod2).tcp(40000, 80, tcp::kSyn).build(), "lxc1");
+    const auto out =
+        datapath.run("cil_from_container", ip(1, f.pod1, f.pod2).tcp(40000, 80, tcp::kSyn).build(), "lxc1");
     EXPECT_EQ(out.return_value, kRedirect);
     EXPECT_EQ(destination_mac(out.packet_out), Datapath::pod_mac(2));
     EXPECT_EQ(source_mac(out.packet_out), Datapath::node_mac(2));
@@ -59,10 +68,12 @@ TEST_P(PodEgress, HandshakeDataAndCloseFollowTheStateMachine) {
     const auto& f = GetParam();
     Datapath datapath("pod");
     const auto forth = [&](std::uint8_t flags) {
-        return datapath.run("cil_from_container", ip(1, f.pod1, f.pod2).tcp(40000, 80, flags).build(), "lxc1").return_value;
+        return datapath.run("cil_from_container", ip(1, f.pod1, f.pod2).tcp(40000, 80, flags).build(), "lxc1")
+            .return_value;
     };
     const auto back = [&](std::uint8_t flags) {
-        return datapath.run("cil_from_container", ip(2, f.pod2, f.pod1).tcp(80, 40000, flags).build(), "lxc2").return_value;
+        return datapath.run("cil_from_container", ip(2, f.pod2, f.pod1).tcp(80, 40000, flags).build(), "lxc2")
+            .return_value;
     };
     const auto entry = [&] { return *datapath.find_flow(f.pod1, f.pod2, 40000, 80, IPPROTO_TCP); };
     EXPECT_EQ(forth(tcp::kSyn), kRedirect);
@@ -117,7 +128,8 @@ TEST_P(PodEgress, GenerationsMakeTheNextPacketDecideAgain) {
 TEST_P(PodEgress, NativeRoutingFindsTheNextHop) {
     const auto& f = GetParam();
     Datapath datapath("pod");
-    EXPECT_EQ(datapath.run("cil_from_container", ip(1, f.pod1, f.outside).udp(5000, 53).payload(20).build(), "lxc1").return_value,
+    EXPECT_EQ(datapath.run("cil_from_container", ip(1, f.pod1, f.outside).udp(5000, 53).payload(20).build(), "lxc1")
+                  .return_value,
               kRedirect);
     const auto entry = datapath.find_flow(f.pod1, f.outside, 5000, 53, IPPROTO_UDP);
     ASSERT_TRUE(entry);
@@ -180,7 +192,8 @@ TEST_P(PodEgress, PlainTunnelUsesTheDevice) {
 TEST_P(PodEgress, ToTheNodeGoesToTheStack) {
     const auto& f = GetParam();
     Datapath datapath("pod");
-    EXPECT_EQ(datapath.run("cil_from_container", ip(1, f.pod1, f.router).tcp(40000, 4240, tcp::kSyn).build(), "lxc1").return_value,
+    EXPECT_EQ(datapath.run("cil_from_container", ip(1, f.pod1, f.router).tcp(40000, 4240, tcp::kSyn).build(), "lxc1")
+                  .return_value,
               kPass);
     EXPECT_EQ(datapath.find_flow(f.pod1, f.router, 40000, 4240, IPPROTO_TCP)->identity_dst, 1U);
 }
@@ -193,8 +206,10 @@ TEST_P(PodEgress, AnotherPodsAddressAsSourceIsDropped) {
     EXPECT_EQ(datapath.counted(DROP_INVALID_SIP, METRIC_EGRESS), 1U);
     EXPECT_EQ(datapath.flow_count(), 0U);
     // Nor may it use the other pod's existing connection.
-    EXPECT_EQ(datapath.run("cil_from_container", ip(2, f.pod2, f.outside).udp(1, 2).build(), "lxc2").return_value, kRedirect);
-    EXPECT_EQ(datapath.run("cil_from_container", ip(1, f.pod2, f.outside).udp(1, 2).build(), "lxc1").return_value, kDrop);
+    EXPECT_EQ(datapath.run("cil_from_container", ip(2, f.pod2, f.outside).udp(1, 2).build(), "lxc2").return_value,
+              kRedirect);
+    EXPECT_EQ(datapath.run("cil_from_container", ip(1, f.pod2, f.outside).udp(1, 2).build(), "lxc1").return_value,
+              kDrop);
 }
 
 TEST_P(PodEgress, TooLongAPacketIsAnsweredWithTheMtu) {
@@ -218,7 +233,8 @@ TEST_P(PodEgress, TooLongAPacketIsAnsweredWithTheMtu) {
 TEST_P(PodEgress, LastHopIsAnsweredWithTimeExceeded) {
     const auto& f = GetParam();
     Datapath datapath("pod");
-    const auto out = datapath.run("cil_from_container", ip(1, f.pod1, f.outside, 1).udp(33434, 33434).payload(32).build(), "lxc1");
+    const auto out =
+        datapath.run("cil_from_container", ip(1, f.pod1, f.outside, 1).udp(33434, 33434).payload(32).build(), "lxc1");
     EXPECT_EQ(out.return_value, kRedirect);
     const std::byte* error = out.packet_out.data() + ETH_HLEN + (f.v6 ? 40 : 20);
     EXPECT_EQ(static_cast<int>(error[0]), f.v6 ? 3 : 11);
@@ -231,11 +247,16 @@ TEST_P(PodEgress, IcmpEchoIsAFlowAndErrorsAreRelatedToTheirs) {
     auto echo = ip(1, f.pod1, f.pod2).icmp(f.v6 ? 128 : 8, 0, 77, 1, f.v6).payload(56).build();
     EXPECT_EQ(datapath.run("cil_from_container", echo, "lxc1").return_value, kRedirect);
     EXPECT_TRUE(datapath.find_flow(f.pod1, f.pod2, 77, 77, f.v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP));
-    EXPECT_EQ(datapath.run("cil_from_container", ip(1, f.pod1, f.pod2).udp(5000, 53).payload(8).build(), "lxc1").return_value, kRedirect);
+    EXPECT_EQ(
+        datapath.run("cil_from_container", ip(1, f.pod1, f.pod2).udp(5000, 53).payload(8).build(), "lxc1").return_value,
+        kRedirect);
     datapath.events();
     // pod2: port unreachable about pod1's datagram.
     const auto quoted = ip(1, f.pod1, f.pod2).udp(5000, 53).payload(8).build();
-    auto error = ip(2, f.pod2, f.pod1).icmp(f.v6 ? 1 : 3, f.v6 ? 4 : 3, 0, 0, f.v6).raw(std::span(quoted).subspan(ETH_HLEN)).build();
+    auto error = ip(2, f.pod2, f.pod1)
+                     .icmp(f.v6 ? 1 : 3, f.v6 ? 4 : 3, 0, 0, f.v6)
+                     .raw(std::span(quoted).subspan(ETH_HLEN))
+                     .build();
     EXPECT_EQ(datapath.run("cil_from_container", error, "lxc2").return_value, kRedirect);
     const auto events = datapath.events();
     ASSERT_EQ(events.size(), 1U);
@@ -246,10 +267,12 @@ TEST_P(PodEgress, IcmpEchoIsAFlowAndErrorsAreRelatedToTheirs) {
 TEST_P(PodEgress, LaterFragmentsFollowTheFirst) {
     const auto& f = GetParam();
     Datapath datapath("pod");
-    const auto first = f.v6 ? from_pod(1).ipv6(f.pod1, f.pod2).fragment6(0, true, 99).udp(5000, 53).payload(1232).build()
-                            : from_pod(1).ipv4(f.pod1, f.pod2, 64, 0x2000, 99).udp(5000, 53).payload(1232).build();
-    const auto second = f.v6 ? from_pod(1).ipv6(f.pod1, f.pod2).fragment6(1240, false, 99).protocol(IPPROTO_UDP).payload(100).build()
-                             : from_pod(1).ipv4(f.pod1, f.pod2, 64, 1240 / 8, 99).protocol(IPPROTO_UDP).payload(100).build();
+    const auto first = f.v6
+                           ? from_pod(1).ipv6(f.pod1, f.pod2).fragment6(0, true, 99).udp(5000, 53).payload(1232).build()
+                           : from_pod(1).ipv4(f.pod1, f.pod2, 64, 0x2000, 99).udp(5000, 53).payload(1232).build();
+    const auto second =
+        f.v6 ? from_pod(1).ipv6(f.pod1, f.pod2).fragment6(1240, false, 99).protocol(IPPROTO_UDP).payload(100).build()
+             : from_pod(1).ipv4(f.pod1, f.pod2, 64, 1240 / 8, 99).protocol(IPPROTO_UDP).payload(100).build();
     EXPECT_EQ(datapath.run("cil_from_container", second, "lxc1").return_value, kDrop);
     EXPECT_EQ(datapath.counted(DROP_FRAG_NOT_FOUND, METRIC_EGRESS), 1U);
     EXPECT_EQ(datapath.run("cil_from_container", first, "lxc1").return_value, kRedirect);
@@ -316,7 +339,11 @@ TEST(PodNeighbours, ArpForTheGatewayIsAnsweredAndForItselfIsNot) {
         put_ip("10.0.1.1");
         put({0, 0, 0, 0, 0, 0});
         put_ip(target);
-        return PacketBuilder().eth(MacAddress({255, 255, 255, 255, 255, 255}), Datapath::pod_mac(1)).ethertype(ETH_P_ARP).raw(arp).build();
+        return PacketBuilder()
+            .eth(MacAddress({255, 255, 255, 255, 255, 255}), Datapath::pod_mac(1))
+            .ethertype(ETH_P_ARP)
+            .raw(arp)
+            .build();
     };
     const auto out = datapath.run("cil_from_container", request("10.0.1.254"), "lxc1");
     EXPECT_EQ(out.return_value, kRedirect);
@@ -330,7 +357,12 @@ TEST(PodNeighbours, NeighbourSolicitationForTheGatewayIsAnswered) {
     Datapath datapath("pod");
     Bytes target(16);
     std::memcpy(target.data(), IpAddress::parse("fd00:10:1::fe")->bytes().data(), 16);
-    const auto packet = from_pod(1).ipv6("fd00:10:1::1", "ff02::1:ff00:fe", 255).icmp(135, 0, 0, 0, true).raw(target).payload(8).build();
+    const auto packet = from_pod(1)
+                            .ipv6("fd00:10:1::1", "ff02::1:ff00:fe", 255)
+                            .icmp(135, 0, 0, 0, true)
+                            .raw(target)
+                            .payload(8)
+                            .build();
     const auto out = datapath.run("cil_from_container", packet, "lxc1");
     EXPECT_EQ(out.return_value, kRedirect);
     ASSERT_EQ(out.packet_out.size(), ETH_HLEN + 40 + 32U);

@@ -10,7 +10,8 @@ namespace axo {
 
 std::string cni_conflist(bool debug, const std::string& log_file) {
     nlohmann::ordered_json plugin{{"type", "cilium-cni"}, {"enable-debug", debug}, {"log-file", log_file}};
-    nlohmann::ordered_json conflist{{"cniVersion", "0.3.1"}, {"name", "cilium"}, {"plugins", nlohmann::ordered_json::array({plugin})}};
+    nlohmann::ordered_json conflist{
+        {"cniVersion", "0.3.1"}, {"name", "cilium"}, {"plugins", nlohmann::ordered_json::array({plugin})}};
     return conflist.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
@@ -25,7 +26,9 @@ CniConf::CniConf(EventLoop& loop, ControllerRegistry& registry, CniConfSettings 
 void CniConf::watch_directory() {
     if (inotify_) return;
     Fd inotify(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-    if (!inotify || ::inotify_add_watch(inotify.get(), settings_.file.parent_path().c_str(), IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE) < 0) return;
+    if (!inotify || ::inotify_add_watch(inotify.get(), settings_.file.parent_path().c_str(),
+                                        IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE) < 0)
+        return;
     inotify_ = std::move(inotify);
     readable_ = loop_.on_readable(inotify_.get(), [this] {
         char events[4096];
@@ -47,7 +50,8 @@ Status CniConf::set_others_aside() {
     for (const auto& path : others) {
         std::filesystem::rename(path, path.string() + ".cilium_bak", error);
         if (error) return fail_errno("rename " + path.string(), error.value());
-        log_.info("Set another CNI configuration aside", {{"path", path.string()}, {"newPath", path.string() + ".cilium_bak"}});
+        log_.info("Set another CNI configuration aside",
+                  {{"path", path.string()}, {"newPath", path.string() + ".cilium_bak"}});
     }
     return {};
 }
@@ -62,14 +66,17 @@ Status CniConf::reconcile() {
     if (!settings_.custom.empty()) {
         auto custom = read_file(settings_.custom);
         if (!custom) return failed(std::move(custom).error().with_context("read-cni-conf"));
-        if (!Json::accept(*custom)) return failed(Error{Code::kInvalidArgument, "read-cni-conf=" + settings_.custom.string() + ": not valid JSON", 0});
+        if (!Json::accept(*custom))
+            return failed(
+                Error{Code::kInvalidArgument, "read-cni-conf=" + settings_.custom.string() + ": not valid JSON", 0});
         wanted = std::move(*custom);
     }
     if (auto made = make_directories(settings_.file.parent_path()); !made) return failed(std::move(made).error());
     watch_directory();
     const auto present = read_file(settings_.file);
     if (!present || *present != wanted) {
-        if (auto written = write_atomic(settings_.file, wanted, 0600); !written) return failed(std::move(written).error());
+        if (auto written = write_atomic(settings_.file, wanted, 0600); !written)
+            return failed(std::move(written).error());
         log_.info("Wrote CNI configuration file", {{"path", settings_.file.string()}});
     }
     if (settings_.exclusive) {

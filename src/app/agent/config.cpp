@@ -70,7 +70,8 @@ void read_arguments(const std::vector<std::string>& arguments, GivenKeys& given,
         }
         const auto equals = argument.find('=');
         const std::string key = argument.substr(2, equals == std::string::npos ? std::string::npos : equals - 2);
-        if (key != "config-dir" && find_option(key) == nullptr && find_missing(key) == nullptr && !is_known_cilium_key(key)) {
+        if (key != "config-dir" && find_option(key) == nullptr && find_missing(key) == nullptr &&
+            !is_known_cilium_key(key)) {
             errors.push_back("--" + key + ": unknown flag; --help lists those that exist");
             if (equals == std::string::npos && i + 1 < arguments.size() && !arguments[i + 1].starts_with("-")) ++i;
             continue;
@@ -87,7 +88,8 @@ void read_arguments(const std::vector<std::string>& arguments, GivenKeys& given,
             continue;
         }
         // Repeatable flags are lists in Cilium; for these two the values add up.
-        if ((key == "labels" || key == "devices" || key == "log-opt") && given.contains(key)) value = given[key].value + " " + value;
+        if ((key == "labels" || key == "devices" || key == "log-opt") && given.contains(key))
+            value = given[key].value + " " + value;
         given[key] = {value, "--" + key};
     }
 }
@@ -116,7 +118,8 @@ void read_directory(const std::string& directory, GivenKeys& given, std::vector<
     std::error_code error;
     std::filesystem::directory_iterator files(directory, error);
     if (error) {
-        errors.push_back("--config-dir=" + directory + ": " + error.message() + "; expected a directory with one file per key");
+        errors.push_back("--config-dir=" + directory + ": " + error.message() +
+                         "; expected a directory with one file per key");
         return;
     }
     for (const auto& file : files) {
@@ -143,9 +146,11 @@ std::string host_name() {
 
 void check_together(Config& config, std::vector<std::string>& errors) {
     DatapathSettings& datapath = config.datapath;
-    if (!config.ipv4 && !config.ipv6) errors.emplace_back("enable-ipv4=false, enable-ipv6=false: at least one must be true");
+    if (!config.ipv4 && !config.ipv6)
+        errors.emplace_back("enable-ipv4=false, enable-ipv6=false: at least one must be true");
     if (config.cluster_id != 0 && config.cluster_name == "default") {
-        errors.push_back("cluster-id=" + std::to_string(config.cluster_id) + ": needs a cluster-name other than 'default'");
+        errors.push_back("cluster-id=" + std::to_string(config.cluster_id) +
+                         ": needs a cluster-name other than 'default'");
     }
     if (config.auto_direct_node_routes && datapath.routing == RoutingMode::kTunnel) {
         errors.emplace_back("auto-direct-node-routes=true: needs routing-mode=native, but it is tunnel");
@@ -180,7 +185,8 @@ Result<Duration> parse_duration(std::string_view text) {
     double total = 0;
     while (!text.empty()) {
         std::size_t used = 0;
-        while (used < text.size() && (std::isdigit(static_cast<unsigned char>(text[used])) != 0 || text[used] == '.')) ++used;
+        while (used < text.size() && (std::isdigit(static_cast<unsigned char>(text[used])) != 0 || text[used] == '.'))
+            ++used;
         if (used == 0 || used > 15) return bad();
         char* end = nullptr;
         const double number = std::strtod(std::string(text.substr(0, used)).c_str(), &end);
@@ -238,10 +244,11 @@ Result<ParsedConfig> parse_config(const std::vector<std::string>& arguments,
             config.given[key] = from.value;
             const bool off = from.value.empty() || std::ranges::find(feature->off, from.value) != feature->off.end();
             if (off) continue;
-            const std::string message =
-                from.origin + ": " + key + "='" + from.value + "': " + std::string(feature->feature) + " is not available in this version";
+            const std::string message = from.origin + ": " + key + "='" + from.value +
+                                        "': " + std::string(feature->feature) + " is not available in this version";
             if (feature->refuse) {
-                errors.push_back(message + "; accepted: " + std::string(feature->off.front().empty() ? "unset" : feature->off.front()));
+                errors.push_back(message + "; accepted: " +
+                                 std::string(feature->off.front().empty() ? "unset" : feature->off.front()));
             } else {
                 parsed.warnings.push_back(message + "; the setting has no effect");
             }
@@ -249,7 +256,8 @@ Result<ParsedConfig> parse_config(const std::vector<std::string>& arguments,
     }
     check_together(config, errors);
     if (!errors.empty()) {
-        std::string message = std::to_string(errors.size()) + (errors.size() == 1 ? " mistake" : " mistakes") + " in the configuration";
+        std::string message =
+            std::to_string(errors.size()) + (errors.size() == 1 ? " mistake" : " mistakes") + " in the configuration";
         for (const std::string& error : errors) message += "\n  " + error;
         return fail(Code::kInvalidArgument, message);
     }

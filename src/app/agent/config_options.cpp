@@ -100,7 +100,8 @@ Parse cidr(Field field, Family family) {
         if (value.empty()) return {};
         auto prefix = Prefix::parse_cidr(value);
         if (!prefix || prefix->family() != family) {
-            return not_accepted(family == Family::kIpv4 ? "an IPv4 CIDR, e.g. 10.0.0.0/8" : "an IPv6 CIDR, e.g. fd00::/104");
+            return not_accepted(family == Family::kIpv4 ? "an IPv4 CIDR, e.g. 10.0.0.0/8"
+                                                        : "an IPv6 CIDR, e.g. fd00::/104");
         }
         field(config) = *prefix;
         return {};
@@ -111,7 +112,8 @@ Parse address(Field field, Family family) {
     return [=](Config& config, const std::string& value) -> Status {
         if (value.empty() || value == "auto") return {};
         auto ip = IpAddress::parse(value);
-        if (!ip || ip->family() != family) return not_accepted(family == Family::kIpv4 ? "an IPv4 address" : "an IPv6 address");
+        if (!ip || ip->family() != family)
+            return not_accepted(family == Family::kIpv4 ? "an IPv4 address" : "an IPv6 address");
         field(config) = *ip;
         return {};
     };
@@ -150,8 +152,10 @@ Status parse_tcp_flags(Config& config, const std::string& value) {
 
 Status parse_port_range(Config& config, const std::string& value) {
     const auto dash = value.find('-');
-    const auto low = dash == std::string::npos ? parse_number("x", 0, 0) : parse_number(value.substr(0, dash), 0, 65535);
-    const auto high = dash == std::string::npos ? parse_number("x", 0, 0) : parse_number(value.substr(dash + 1), 0, 65535);
+    const auto low =
+        dash == std::string::npos ? parse_number("x", 0, 0) : parse_number(value.substr(0, dash), 0, 65535);
+    const auto high =
+        dash == std::string::npos ? parse_number("x", 0, 0) : parse_number(value.substr(dash + 1), 0, 65535);
     if (!low || !high || *low > *high || (*low == 0) != (*high == 0)) {
         return not_accepted("<low>-<high> with 1 <= low <= high <= 65535, or 0-0 for the kernel's range");
     }
@@ -184,7 +188,8 @@ Status parse_log_opt(Config& config, const std::string& value) {
 // cluster names go into labels, store paths and node names of other clusters.
 Status parse_cluster_name(Config& config, const std::string& value) {
     const auto legal = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
-    if (value.empty() || value.size() > 32 || !std::ranges::all_of(value, legal) || value.front() == '-' || value.back() == '-') {
+    if (value.empty() || value.size() > 32 || !std::ranges::all_of(value, legal) || value.front() == '-' ||
+        value.back() == '-') {
         return not_accepted("1 to 32 of a-z, 0-9 and '-', beginning and ending with a letter or digit");
     }
     config.cluster_name = value;
@@ -198,25 +203,34 @@ std::vector<ConfigOption> make_options() {
         all.push_back({std::move(key), std::move(fallback), std::move(help), boolean, std::move(parse)});
     };
 #define FIELD(name) [](Config& c) -> auto& { return c.name; }
-    add("agent-health-port", "9879", "TCP port of /healthz on the loopback addresses", number(FIELD(agent_health_port), 1, 65535));
-    add("api-rate-limit", "", "accepted for compatibility; the API does not throttle", [](Config&, const std::string&) { return Status{}; });
-    add("auto-direct-node-routes", "false", "native routing: routes to the pod CIDRs of nodes on the same L2 segment", flag(FIELD(auto_direct_node_routes)));
-    add("bpf-conntrack-accounting", "true", "count packets and bytes per flow", flag(FIELD(datapath.conntrack_accounting)));
-    add("bpf-ct-global-any-max", "0", "entries of the flow table for other protocols, added to those for TCP", number([](Config& c) -> auto& { return c.ct_any_max; }, 0, 1U << 24));
-    add("bpf-ct-global-tcp-max", "0", "entries of the flow table; 0: default", number([](Config& c) -> auto& { return c.ct_tcp_max; }, 0, 1U << 24));
+    add("agent-health-port", "9879", "TCP port of /healthz on the loopback addresses",
+        number(FIELD(agent_health_port), 1, 65535));
+    add("api-rate-limit", "", "accepted for compatibility; the API does not throttle",
+        [](Config&, const std::string&) { return Status{}; });
+    add("auto-direct-node-routes", "false", "native routing: routes to the pod CIDRs of nodes on the same L2 segment",
+        flag(FIELD(auto_direct_node_routes)));
+    add("bpf-conntrack-accounting", "true", "count packets and bytes per flow",
+        flag(FIELD(datapath.conntrack_accounting)));
+    add("bpf-ct-global-any-max", "0", "entries of the flow table for other protocols, added to those for TCP",
+        number([](Config& c) -> auto& { return c.ct_any_max; }, 0, 1U << 24));
+    add("bpf-ct-global-tcp-max", "0", "entries of the flow table; 0: default",
+        number([](Config& c) -> auto& { return c.ct_tcp_max; }, 0, 1U << 24));
     add("bpf-ct-timeout-regular-any", "1m0s", "lifetime of non-TCP flows", seconds(FIELD(datapath.ct_any)));
     add("bpf-ct-timeout-regular-tcp", "2h13m20s", "lifetime of established TCP flows", seconds(FIELD(datapath.ct_tcp)));
     add("bpf-ct-timeout-regular-tcp-fin", "10s", "lifetime of closing TCP flows", seconds(FIELD(datapath.ct_tcp_fin)));
-    add("bpf-ct-timeout-regular-tcp-syn", "1m0s", "lifetime of TCP flows before they are established", seconds(FIELD(datapath.ct_tcp_syn)));
+    add("bpf-ct-timeout-regular-tcp-syn", "1m0s", "lifetime of TCP flows before they are established",
+        seconds(FIELD(datapath.ct_tcp_syn)));
     add("bpf-events-drop-enabled", "true", "report drops", flag(FIELD(datapath.drop_events)));
     add("bpf-events-policy-verdict-enabled", "true", "report policy verdicts", flag(FIELD(datapath.verdict_events)));
     add("bpf-events-trace-enabled", "true", "report forwarded packets, aggregated", flag(FIELD(datapath.trace_events)));
     add("bpf-fragments-map-max", "8192", "entries of the fragment tables", map_size(FIELD(datapath.fragment_map_max)));
     add("bpf-root", "/sys/fs/bpf", "BPF file system", absolute_path(FIELD(datapath.paths.root)));
-    add("cluster-health-port", "4240", "TCP port of the node-to-node health probes", number(FIELD(cluster_health_port), 1, 65535));
+    add("cluster-health-port", "4240", "TCP port of the node-to-node health probes",
+        number(FIELD(cluster_health_port), 1, 65535));
     add("cluster-id", "0", "0 to 255; unique among connected clusters", number(FIELD(cluster_id), 0, 255));
     add("cluster-name", "default", "name of the cluster", parse_cluster_name);
-    add("cni-chaining-mode", "none", "none", one_of({{"none", [](Config&) {}}}, " (chaining is not available in this version)"));
+    add("cni-chaining-mode", "none", "none",
+        one_of({{"none", [](Config&) {}}}, " (chaining is not available in this version)"));
     add("cni-exclusive", "true", "rename other CNI configurations to *.cilium_bak", flag(FIELD(cni_exclusive)));
     add("cni-log-file", "/var/run/cilium/cilium-cni.log", "log file of the CNI plugin", text(FIELD(cni_log_file)));
     add("debug", "false", "log more", [](Config& c, const std::string& v) -> Status {
@@ -224,50 +238,71 @@ std::vector<ConfigOption> make_options() {
         if (on) c.log_level = LogLevel::kDebug;
         return {};
     });
-    add("devices", "", "native devices, e.g. \"eth0 eth1\" or \"eth+\"; empty: detected", [](Config& c, const std::string& v) {
-        c.datapath.devices = split_list(v);
-        return Status{};
-    });
-    add("direct-routing-skip-unreachable", "false", "auto-direct-node-routes: skip nodes that are not on the same L2 segment", flag(FIELD(direct_routing_skip_unreachable)));
-    add("enable-endpoint-health-checking", "true", "probe the health endpoint of every node", flag(FIELD(endpoint_health_checking)));
+    add("devices", "", "native devices, e.g. \"eth0 eth1\" or \"eth+\"; empty: detected",
+        [](Config& c, const std::string& v) {
+            c.datapath.devices = split_list(v);
+            return Status{};
+        });
+    add("direct-routing-skip-unreachable", "false",
+        "auto-direct-node-routes: skip nodes that are not on the same L2 segment",
+        flag(FIELD(direct_routing_skip_unreachable)));
+    add("enable-endpoint-health-checking", "true", "probe the health endpoint of every node",
+        flag(FIELD(endpoint_health_checking)));
     add("enable-health-checking", "true", "probe every node", flag(FIELD(health_checking)));
-    add("enable-host-legacy-routing", "false", "forward through the kernel's stack instead of in BPF", flag(FIELD(datapath.legacy_host_routing)));
+    add("enable-host-legacy-routing", "false", "forward through the kernel's stack instead of in BPF",
+        flag(FIELD(datapath.legacy_host_routing)));
     add("enable-ipv4", "true", "IPv4", flag(FIELD(ipv4)));
     add("enable-ipv4-fragment-tracking", "true", "track IPv4 fragments", flag(FIELD(datapath.ipv4_fragments)));
-    add("enable-ipv4-masquerade", "true", "masquerade pods' IPv4 traffic that leaves the cluster (not available yet)", flag(FIELD(masquerade4)));
+    add("enable-ipv4-masquerade", "true", "masquerade pods' IPv4 traffic that leaves the cluster (not available yet)",
+        flag(FIELD(masquerade4)));
     add("enable-ipv6", "false", "IPv6", flag(FIELD(ipv6)));
     add("enable-ipv6-fragment-tracking", "true", "track IPv6 fragments", flag(FIELD(datapath.ipv6_fragments)));
-    add("enable-ipv6-masquerade", "true", "masquerade pods' IPv6 traffic that leaves the cluster (not available yet)", flag(FIELD(masquerade6)));
+    add("enable-ipv6-masquerade", "true", "masquerade pods' IPv6 traffic that leaves the cluster (not available yet)",
+        flag(FIELD(masquerade6)));
     add("enable-tcx", "true", "attach with tcx links where the kernel has them", flag(FIELD(datapath.enable_tcx)));
-    add("enable-tunnel-fast-path", "true", "push and pull tunnel headers in tc instead of the tunnel device", flag(FIELD(datapath.tunnel_fast_path)));
-    add("identity-change-grace-period", "5s", "wait before an endpoint takes a new identity", [](Config& c, const std::string& v) -> Status {
-        TRY_ASSIGN(c.identity_change_grace_period, parse_duration(v));
-        return {};
-    });
-    add("ipam", "cluster-pool", "cluster-pool or kubernetes", one_of({{"cluster-pool", [](Config& c) { c.ipam = "cluster-pool"; }}, {"kubernetes", [](Config& c) { c.ipam = "kubernetes"; }}}, " (other modes are not available in this version)"));
-    add("ipv4-native-routing-cidr", "", "destinations that native routing reaches without masquerading", cidr(FIELD(native_cidr4), Family::kIpv4));
+    add("enable-tunnel-fast-path", "true", "push and pull tunnel headers in tc instead of the tunnel device",
+        flag(FIELD(datapath.tunnel_fast_path)));
+    add("identity-change-grace-period", "5s", "wait before an endpoint takes a new identity",
+        [](Config& c, const std::string& v) -> Status {
+            TRY_ASSIGN(c.identity_change_grace_period, parse_duration(v));
+            return {};
+        });
+    add("ipam", "cluster-pool", "cluster-pool or kubernetes",
+        one_of({{"cluster-pool", [](Config& c) { c.ipam = "cluster-pool"; }},
+                {"kubernetes", [](Config& c) { c.ipam = "kubernetes"; }}},
+               " (other modes are not available in this version)"));
+    add("ipv4-native-routing-cidr", "", "destinations that native routing reaches without masquerading",
+        cidr(FIELD(native_cidr4), Family::kIpv4));
     add("ipv4-node", "auto", "IPv4 address of this node", address(FIELD(datapath.node_ipv4), Family::kIpv4));
     add("ipv6-native-routing-cidr", "", "as ipv4-native-routing-cidr", cidr(FIELD(native_cidr6), Family::kIpv6));
     add("ipv6-node", "auto", "IPv6 address of this node", address(FIELD(datapath.node_ipv6), Family::kIpv6));
     add("k8s-node-name", "", "name of this node; also K8S_NODE_NAME; default: the host's name", text(FIELD(node_name)));
-    add("labels", "", "label filter: prefixes that make up identities, '!' excludes", [](Config& c, const std::string& v) {
-        c.label_filter = split_list(v);
-        return Status{};
-    });
-    add("local-router-ipv4", "", "address of cilium_host instead of one from the pod CIDR", address(FIELD(router_ipv4), Family::kIpv4));
+    add("labels", "", "label filter: prefixes that make up identities, '!' excludes",
+        [](Config& c, const std::string& v) {
+            c.label_filter = split_list(v);
+            return Status{};
+        });
+    add("local-router-ipv4", "", "address of cilium_host instead of one from the pod CIDR",
+        address(FIELD(router_ipv4), Family::kIpv4));
     add("local-router-ipv6", "", "as local-router-ipv4", address(FIELD(router_ipv6), Family::kIpv6));
     add("log-opt", "", "format=text|json, level=debug|info|warning|error", parse_log_opt);
     const auto level = [](int value) { return [value](Config& c) { c.datapath.monitor_aggregation = value; }; };
     add("monitor-aggregation", "medium", "none, lowest, low, medium, maximum",
-        one_of({{"none", level(TRACE_AGGREGATE_NONE)}, {"disabled", level(TRACE_AGGREGATE_NONE)}, {"lowest", level(TRACE_AGGREGATE_LOWEST)},
-                {"low", level(TRACE_AGGREGATE_LOW)}, {"medium", level(TRACE_AGGREGATE_MEDIUM)}, {"maximum", level(TRACE_AGGREGATE_MAXIMUM)},
+        one_of({{"none", level(TRACE_AGGREGATE_NONE)},
+                {"disabled", level(TRACE_AGGREGATE_NONE)},
+                {"lowest", level(TRACE_AGGREGATE_LOWEST)},
+                {"low", level(TRACE_AGGREGATE_LOW)},
+                {"medium", level(TRACE_AGGREGATE_MEDIUM)},
+                {"maximum", level(TRACE_AGGREGATE_MAXIMUM)},
                 {"max", level(TRACE_AGGREGATE_MAXIMUM)}}));
     add("monitor-aggregation-flags", "syn,fin,rst", "TCP flags whose first appearance is reported", parse_tcp_flags);
-    add("monitor-aggregation-interval", "5s", "report an active flow again after", [](Config& c, const std::string& v) -> Status {
-        TRY_ASSIGN(c.datapath.monitor_interval, parse_duration(v));
-        if (c.datapath.monitor_interval < std::chrono::milliseconds(200)) return not_accepted("a duration of at least 200ms, e.g. 5s");
-        return {};
-    });
+    add("monitor-aggregation-interval", "5s", "report an active flow again after",
+        [](Config& c, const std::string& v) -> Status {
+            TRY_ASSIGN(c.datapath.monitor_interval, parse_duration(v));
+            if (c.datapath.monitor_interval < std::chrono::milliseconds(200))
+                return not_accepted("a duration of at least 200ms, e.g. 5s");
+            return {};
+        });
     add("mtu", "0", "MTU of the underlay; 0: the devices'", [](Config& c, const std::string& v) -> Status {
         TRY_ASSIGN(const std::uint64_t mtu, parse_number(v, 0, 65535));
         if (mtu != 0 && mtu < 576) return not_accepted("0 or a number from 576 to 65535");
@@ -277,11 +312,15 @@ std::vector<ConfigOption> make_options() {
     add("node-name", "", "as k8s-node-name", text(FIELD(node_name)));
     add("object-store", "kubernetes:", "where cluster state lives: dir:/path", text(FIELD(object_store)));
     add("read-cni-conf", "", "template of the CNI configuration", text(FIELD(read_cni_conf)));
-    add("routing-mode", "tunnel", "tunnel or native", one_of({{"tunnel", [](Config& c) { c.datapath.routing = RoutingMode::kTunnel; }}, {"native", [](Config& c) { c.datapath.routing = RoutingMode::kNative; }}}));
+    add("routing-mode", "tunnel", "tunnel or native",
+        one_of({{"tunnel", [](Config& c) { c.datapath.routing = RoutingMode::kTunnel; }},
+                {"native", [](Config& c) { c.datapath.routing = RoutingMode::kNative; }}}));
     add("socket-path", "<state-dir>/cilium.sock", "unix socket of the REST API", absolute_path(FIELD(socket_path)));
     add("state-dir", "/var/run/cilium", "sockets, locks and endpoint state", absolute_path(FIELD(state_dir)));
-    add("tunnel-port", "0", "UDP port of the tunnel; 0: 8472", number([](Config& c) -> auto& { return c.datapath.tunnel_port; }, 0, 65535));
-    add("tunnel-protocol", "vxlan", "vxlan", one_of({{"vxlan", [](Config&) {}}}, " (geneve is not available in this version)"));
+    add("tunnel-port", "0", "UDP port of the tunnel; 0: 8472",
+        number([](Config& c) -> auto& { return c.datapath.tunnel_port; }, 0, 65535));
+    add("tunnel-protocol", "vxlan", "vxlan",
+        one_of({{"vxlan", [](Config&) {}}}, " (geneve is not available in this version)"));
     add("tunnel-source-port-range", "0-0", "outer source ports", parse_port_range);
     add("write-cni-conf-when-ready", "", "CNI configuration to write when ready: a directory, or a file's path",
         absolute_path(FIELD(cni_conf_dir)));

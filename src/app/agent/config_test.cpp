@@ -15,7 +15,8 @@ protected:
     }
     void TearDown() override { std::filesystem::remove_all(path_); }
     void put(const std::string& key, const std::string& value) { std::ofstream(path_ / key) << value; }
-    Result<ParsedConfig> parse(std::vector<std::string> arguments, std::map<std::string, std::string> environment = {}) {
+    Result<ParsedConfig> parse(std::vector<std::string> arguments,
+                               std::map<std::string, std::string> environment = {}) {
         arguments.push_back("--config-dir=" + path_.string());
         environment.emplace("K8S_NODE_NAME", "n1");
         return parse_config(arguments, environment);
@@ -42,7 +43,8 @@ TEST_F(ConfigDir, FlagsWinOverEnvironmentOverDirectory) {
     put("cluster-name", "from-dir\n");
     put("mtu", "1400\n");
     put("tunnel-port", "4789");
-    const auto parsed = parse({"--cluster-name=from-flag"}, {{"CILIUM_CLUSTER_NAME", "from-env"}, {"CILIUM_MTU", "1300"}});
+    const auto parsed =
+        parse({"--cluster-name=from-flag"}, {{"CILIUM_CLUSTER_NAME", "from-env"}, {"CILIUM_MTU", "1300"}});
     ASSERT_TRUE(parsed) << parsed.error().message;
     EXPECT_EQ(parsed->config.cluster_name, "from-flag");
     EXPECT_EQ(parsed->config.datapath.mtu, 1300U);
@@ -56,9 +58,11 @@ TEST_F(ConfigDir, AllMistakesAreReportedAtOnceWithKeyValueAndAcceptedValues) {
     ASSERT_FALSE(parsed);
     const std::string& message = parsed.error().message;
     EXPECT_NE(message.find("5 mistakes"), std::string::npos) << message;
-    EXPECT_NE(message.find("/routing-mode: routing-mode='geneve': accepted: tunnel, native"), std::string::npos) << message;
+    EXPECT_NE(message.find("/routing-mode: routing-mode='geneve': accepted: tunnel, native"), std::string::npos)
+        << message;
     EXPECT_NE(message.find("enable-ipv4='maybe': accepted: true or false"), std::string::npos) << message;
-    EXPECT_NE(message.find("--tunnel-port: tunnel-port='70000': accepted: a number from 0 to 65535"), std::string::npos) << message;
+    EXPECT_NE(message.find("--tunnel-port: tunnel-port='70000': accepted: a number from 0 to 65535"), std::string::npos)
+        << message;
     EXPECT_NE(message.find("--no-such-flag: unknown flag"), std::string::npos) << message;
     EXPECT_NE(message.find("accepted: an IPv4 CIDR"), std::string::npos) << message;
 }
@@ -81,10 +85,12 @@ TEST_F(ConfigDir, MissingFeaturesWarnAndThoseThatProtectAreRefused) {
     ASSERT_EQ(warned->warnings.size(), 1U);
     EXPECT_NE(warned->warnings[0].find("BGP is not available in this version"), std::string::npos);
 
-    for (const char* flag : {"--enable-wireguard", "--enable-ipsec=true", "--enable-host-firewall", "--enable-policy=always"}) {
+    for (const char* flag :
+         {"--enable-wireguard", "--enable-ipsec=true", "--enable-host-firewall", "--enable-policy=always"}) {
         const auto refused = parse({flag});
         ASSERT_FALSE(refused) << flag;
-        EXPECT_NE(refused.error().message.find("not available in this version"), std::string::npos) << refused.error().message;
+        EXPECT_NE(refused.error().message.find("not available in this version"), std::string::npos)
+            << refused.error().message;
     }
 }
 
@@ -97,7 +103,8 @@ TEST_F(ConfigDir, CombinationsAreChecked) {
 }
 
 TEST_F(ConfigDir, ListsAndFlagsOfTcp) {
-    const auto parsed = parse({"--devices=eth0,eth1", "--devices=wlan+", "--monitor-aggregation-flags=syn,ack", "--log-opt=format=json,level=error"});
+    const auto parsed = parse({"--devices=eth0,eth1", "--devices=wlan+", "--monitor-aggregation-flags=syn,ack",
+                               "--log-opt=format=json,level=error"});
     ASSERT_TRUE(parsed) << parsed.error().message;
     EXPECT_EQ(parsed->config.datapath.devices, (std::vector<std::string>{"eth0", "eth1", "wlan+"}));
     EXPECT_EQ(parsed->config.datapath.monitor_tcp_flags, 0x12);
@@ -109,13 +116,15 @@ TEST(Duration, GoSyntax) {
     EXPECT_EQ(*parse_duration("1.5s"), std::chrono::milliseconds(1500));
     EXPECT_EQ(*parse_duration("100ms"), std::chrono::milliseconds(100));
     EXPECT_EQ(*parse_duration("0"), Duration{0});
-    for (const char* bad : {"", "5", "s", "1d", "-1s", "1s2", "1..2s", "99999999999999999999h"}) EXPECT_FALSE(parse_duration(bad)) << bad;
+    for (const char* bad : {"", "5", "s", "1d", "-1s", "1s2", "1..2s", "99999999999999999999h"})
+        EXPECT_FALSE(parse_duration(bad)) << bad;
 }
 
 TEST(Tables, EveryKeyIsListedOnce) {
     std::map<std::string, int> seen;
     for (const ConfigOption& option : config_options()) EXPECT_EQ(++seen[option.key], 1) << option.key;
-    for (const MissingFeature& feature : missing_features()) EXPECT_EQ(++seen[std::string(feature.key)], 1) << feature.key;
+    for (const MissingFeature& feature : missing_features())
+        EXPECT_EQ(++seen[std::string(feature.key)], 1) << feature.key;
     EXPECT_TRUE(is_known_cilium_key("preallocate-bpf-maps"));
     EXPECT_FALSE(is_known_cilium_key("preallocate-bpf-map"));
 }

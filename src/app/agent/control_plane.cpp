@@ -68,7 +68,8 @@ Status ControlPlane::start(std::function<void(const Error&)> fatal) {
 }
 
 void ControlPlane::wait_for_store(const Error& error) {
-    if (waiting_for_ != error.message) log_.error("The object store cannot be opened; pods keep their connections, it is tried again", {error});
+    if (waiting_for_ != error.message)
+        log_.error("The object store cannot be opened; pods keep their connections, it is tried again", {error});
     waiting_for_ = error.message;
     store_retry_ = loop_.after(std::chrono::seconds(1), [this] {
         auto store = open_object_store(config_.object_store, loop_);
@@ -116,20 +117,22 @@ void ControlPlane::start_with_store() {
 
 // ipam=kubernetes: the pod CIDRs are Node.spec.podCIDRs, and this agent copies them into its CiliumNode.
 void ControlPlane::watch_kubernetes_node() {
-    kubernetes_node_watch_ = store_->watch(resources::kNode, {.upserted =
-                                                                  [this](const ObjectKey& key, const nlohmann::json& json) {
-                                                                      if (key.name != config_.node_name) return;
-                                                                      const auto node = Node::parse(json);
-                                                                      if (!node) {
-                                                                          rejections_.reject("Node " + key.to_string(), node.error());
-                                                                          return;
-                                                                      }
-                                                                      local_node_.pod_cidrs = node->pod_cidrs;
-                                                                      publish_node();
-                                                                  },
-                                                              .deleted = [](const ObjectKey&) {},
-                                                              .synced = [] {},
-                                                              .rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); }});
+    kubernetes_node_watch_ = store_->watch(
+        resources::kNode,
+        {.upserted =
+             [this](const ObjectKey& key, const nlohmann::json& json) {
+                 if (key.name != config_.node_name) return;
+                 const auto node = Node::parse(json);
+                 if (!node) {
+                     rejections_.reject("Node " + key.to_string(), node.error());
+                     return;
+                 }
+                 local_node_.pod_cidrs = node->pod_cidrs;
+                 publish_node();
+             },
+         .deleted = [](const ObjectKey&) {},
+         .synced = [] {},
+         .rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); }});
 }
 
 // The node's addresses are needed before the datapath can start: they are what the operator and others learn first.
@@ -165,18 +168,22 @@ void ControlPlane::publish_node() {
 
 void ControlPlane::run_datapath_when_possible() {
     const auto complete = [this](const std::vector<Prefix>& cidrs) {
-        const auto has = [&](Family family) { return std::ranges::any_of(cidrs, [family](const Prefix& p) { return p.family() == family; }); };
+        const auto has = [&](Family family) {
+            return std::ranges::any_of(cidrs, [family](const Prefix& p) { return p.family() == family; });
+        };
         return (!config_.ipv4 || has(Family::kIpv4)) && (!config_.ipv6 || has(Family::kIpv6));
     };
     // Nothing is set up under a name that may be another agent's.
-    const std::vector<Prefix> told = nodes_->established() && nodes_->own() ? nodes_->own()->pod_cidrs : std::vector<Prefix>{};
+    const std::vector<Prefix> told =
+        nodes_->established() && nodes_->own() ? nodes_->own()->pod_cidrs : std::vector<Prefix>{};
     if (datapath_) {
         if (complete(told) && told != node_state_.pod_cidrs) {
             if (auto changed = pool_.set_cidrs(told); !changed) {
                 rejections_.reject("CiliumNode " + config_.node_name + " spec.ipam.podCIDRs", changed.error());
                 return;
             }
-            log_.info("Pod CIDRs of this node changed", {{"podCIDRs", told.front().to_string()}, {"count", told.size()}});
+            log_.info("Pod CIDRs of this node changed",
+                      {{"podCIDRs", told.front().to_string()}, {"count", told.size()}});
             node_state_.pod_cidrs = told;
             write_node_state();
         }
@@ -185,8 +192,10 @@ void ControlPlane::run_datapath_when_possible() {
     // After a restart what was true before does: nobody waits for a store that is slow or gone.
     const std::vector<Prefix>& cidrs = complete(told) ? told : node_state_.pod_cidrs;
     if (!complete(cidrs)) {
-        std::string waiting = "pod CIDRs: the operator has not written spec.ipam.podCIDRs of CiliumNode " + config_.node_name + " yet";
-        if (nodes_->own() && !nodes_->own()->operator_error.empty()) waiting += "; it says: " + nodes_->own()->operator_error;
+        std::string waiting =
+            "pod CIDRs: the operator has not written spec.ipam.podCIDRs of CiliumNode " + config_.node_name + " yet";
+        if (nodes_->own() && !nodes_->own()->operator_error.empty())
+            waiting += "; it says: " + nodes_->own()->operator_error;
         if (waiting != waiting_for_) log_.info("Waiting for " + waiting);
         waiting_for_ = waiting;
         return;
@@ -206,7 +215,8 @@ Status ControlPlane::reserve_own_addresses() {
         }
     }
     const CiliumNode* own = nodes_->own() ? &*nodes_->own() : nullptr;
-    const auto reserve = [&](Family family, IpAddress& ip, const IpAddress& configured, const IpAddress& published, const char* owner) -> Status {
+    const auto reserve = [&](Family family, IpAddress& ip, const IpAddress& configured, const IpAddress& published,
+                             const char* owner) -> Status {
         if (configured) {
             // local-router-ipv4/6 may lie outside the pod CIDRs.
             (void)pool_.allocate_address(configured, owner);
@@ -218,12 +228,16 @@ Status ControlPlane::reserve_own_addresses() {
     };
     const bool health = config_.health_checking && config_.endpoint_health_checking;
     if (config_.ipv4) {
-        TRY(reserve(Family::kIpv4, node_state_.router_ipv4, config_.router_ipv4, own ? own->address(node_address::kCiliumInternalIp, Family::kIpv4) : IpAddress{}, "router"));
-        if (health) TRY(reserve(Family::kIpv4, node_state_.health_ipv4, {}, own ? own->health_ipv4 : IpAddress{}, "health"));
+        TRY(reserve(Family::kIpv4, node_state_.router_ipv4, config_.router_ipv4,
+                    own ? own->address(node_address::kCiliumInternalIp, Family::kIpv4) : IpAddress{}, "router"));
+        if (health)
+            TRY(reserve(Family::kIpv4, node_state_.health_ipv4, {}, own ? own->health_ipv4 : IpAddress{}, "health"));
     }
     if (config_.ipv6) {
-        TRY(reserve(Family::kIpv6, node_state_.router_ipv6, config_.router_ipv6, own ? own->address(node_address::kCiliumInternalIp, Family::kIpv6) : IpAddress{}, "router"));
-        if (health) TRY(reserve(Family::kIpv6, node_state_.health_ipv6, {}, own ? own->health_ipv6 : IpAddress{}, "health"));
+        TRY(reserve(Family::kIpv6, node_state_.router_ipv6, config_.router_ipv6,
+                    own ? own->address(node_address::kCiliumInternalIp, Family::kIpv6) : IpAddress{}, "router"));
+        if (health)
+            TRY(reserve(Family::kIpv6, node_state_.health_ipv6, {}, own ? own->health_ipv6 : IpAddress{}, "health"));
     }
     if (!health) node_state_.health_ipv4 = node_state_.health_ipv6 = {};
     return {};
@@ -245,24 +259,28 @@ Status ControlPlane::run_datapath(const std::vector<Prefix>& pod_cidrs) {
     const DatapathDecisions& decisions = datapath_->decisions();
 
     port_ = std::make_unique<DatapathPort>(loop_, *datapath_);
-    ipcache_ = std::make_unique<Ipcache>(loop_, controllers_,
-                                         IpcacheSettings{.ipv4 = config_.ipv4,
-                                                         .ipv6 = config_.ipv6,
-                                                         .tunnel = config_.datapath.routing == RoutingMode::kTunnel,
-                                                         .underlay = decisions.underlay_ipv6 ? Family::kIpv6 : Family::kIpv4},
-                                         Ipcache::operations(datapath_->ipcache(), datapath_->generations()));
+    ipcache_ =
+        std::make_unique<Ipcache>(loop_, controllers_,
+                                  IpcacheSettings{.ipv4 = config_.ipv4,
+                                                  .ipv6 = config_.ipv6,
+                                                  .tunnel = config_.datapath.routing == RoutingMode::kTunnel,
+                                                  .underlay = decisions.underlay_ipv6 ? Family::kIpv6 : Family::kIpv4},
+                                  Ipcache::operations(datapath_->ipcache(), datapath_->generations()));
     const auto rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); };
     identities_ = std::make_unique<IdentityManager>(
         loop_, controllers_, *store_, system_random(),
         [this](IdentityId id) {
-            return std::ranges::any_of(endpoints_->table().rows(), [id](const auto& entry) { return entry.second.identity == id; });
+            return std::ranges::any_of(endpoints_->table().rows(),
+                                       [id](const auto& entry) { return entry.second.identity == id; });
         },
         rejected);
     TRY_ASSIGN(LabelFilter filter, LabelFilter::create(config_.label_filter));
     pods_ = std::make_unique<PodLabels>(*store_, config_.node_name, config_.cluster_name, std::move(filter), rejected);
-    endpoints_ = std::make_unique<EndpointManager>(loop_, controllers_,
-                                                   EndpointSettings{.state_dir = config_.endpoint_state_dir(), .identity_grace = config_.identity_change_grace_period},
-                                                   *port_, endpoint_services());
+    endpoints_ =
+        std::make_unique<EndpointManager>(loop_, controllers_,
+                                          EndpointSettings{.state_dir = config_.endpoint_state_dir(),
+                                                           .identity_grace = config_.identity_change_grace_period},
+                                          *port_, endpoint_services());
     TRY_ASSIGN(const std::vector<Link> links, netlink_->links());
     endpoints_->restore(links);
     update_host_addresses();
@@ -279,7 +297,8 @@ Status ControlPlane::run_datapath(const std::vector<Prefix>& pod_cidrs) {
                             .host_device = datapath_->host_device(),
                             .router_ipv4 = node_state_.router_ipv4,
                             .router_ipv6 = node_state_.router_ipv6};
-    TRY_ASSIGN(routing_, RoutingModule::start(loop_, controllers_, nodes_->table(), routing, (config_.endpoint_state_dir() / "routes.json").string()));
+    TRY_ASSIGN(routing_, RoutingModule::start(loop_, controllers_, nodes_->table(), routing,
+                                              (config_.endpoint_state_dir() / "routes.json").string()));
     datapath_->set_change_callback([this, routing]() mutable {
         routing.route_mtu = datapath_->decisions().route_mtu;
         routing.host_device = datapath_->host_device();
@@ -292,24 +311,25 @@ Status ControlPlane::run_datapath(const std::vector<Prefix>& pod_cidrs) {
     replay_deletions(50);
 
     monitor_ = std::make_unique<MonitorHub>(
-        loop_, EventNames{.interface = [this](std::uint32_t index) -> std::string {
-                              auto known = interface_names_.find(index);
-                              if (known == interface_names_.end()) {
-                                  char name[IF_NAMESIZE] = {};
-                                  if (index == 0 || ::if_indextoname(index, name) == nullptr) return "";
-                                  known = interface_names_.emplace(index, name).first;
-                              }
-                              return known->second;
-                          },
-                          .labels = [this](std::uint32_t id) { return identities_->labels_of(IdentityId(id)).to_strings(); },
-                          .pod =
-                              [this](const IpAddress& ip) -> std::string {
-                                  const IpcacheRow* row = ipcache_->table().find(Prefix::host(ip));
-                                  return row == nullptr || row->k8s_namespace.empty() ? "" : row->k8s_namespace + "/" + row->name;
-                              }});
+        loop_,
+        EventNames{.interface = [this](std::uint32_t index) -> std::string {
+                       auto known = interface_names_.find(index);
+                       if (known == interface_names_.end()) {
+                           char name[IF_NAMESIZE] = {};
+                           if (index == 0 || ::if_indextoname(index, name) == nullptr) return "";
+                           known = interface_names_.emplace(index, name).first;
+                       }
+                       return known->second;
+                   },
+                   .labels = [this](std::uint32_t id) { return identities_->labels_of(IdentityId(id)).to_strings(); },
+                   .pod = [this](const IpAddress& ip) -> std::string {
+                       const IpcacheRow* row = ipcache_->table().find(Prefix::host(ip));
+                       return row == nullptr || row->k8s_namespace.empty() ? "" : row->k8s_namespace + "/" + row->name;
+                   }});
     // Indices are reused when pods go.
     endpoint_watch_ = endpoints_->table().watch([this](const std::set<EndpointId>&) { interface_names_.clear(); });
-    if (auto events = datapath_->start_events([hub = monitor_.get()](const flow_event& event) { hub->publish(event); }); !events) {
+    if (auto events = datapath_->start_events([hub = monitor_.get()](const flow_event& event) { hub->publish(event); });
+        !events) {
         log_.warn("Datapath events are not available", {events.error()});
     }
 
@@ -329,7 +349,8 @@ Status ControlPlane::run_datapath(const std::vector<Prefix>& pod_cidrs) {
         log_.warn("Changes of the node's addresses are not noticed", {monitor.error()});
     }
     if ((config_.ipv4 && config_.masquerade4) || (config_.ipv6 && config_.masquerade6)) {
-        log_.warn("Masquerading is not available in this version: pods keep their addresses outside the cluster too; set enable-ipv4-masquerade=false and enable-ipv6-masquerade=false");
+        log_.warn(
+            "Masquerading is not available in this version: pods keep their addresses outside the cluster too; set enable-ipv4-masquerade=false and enable-ipv6-masquerade=false");
     }
     datapath_ready_ms_ = milliseconds_since(started_at_);
     waiting_for_ = "the first listing of the object store";
@@ -405,8 +426,9 @@ void ControlPlane::start_health_endpoint() {
             log_.error("The health endpoint cannot be made; other nodes will report it as unreachable", {made.error()});
         } else {
             const EndpointRow wanted = fill(*made);
-            if (known != nullptr && (known->link != wanted.link || known->mac != wanted.mac || known->host_mac != wanted.host_mac ||
-                                     known->ipv4 != wanted.ipv4 || known->ipv6 != wanted.ipv6)) {
+            if (known != nullptr &&
+                (known->link != wanted.link || known->mac != wanted.mac || known->host_mac != wanted.host_mac ||
+                 known->ipv4 != wanted.ipv4 || known->ipv6 != wanted.ipv6)) {
                 (void)endpoints_->remove(known->id);
                 known = nullptr;
                 // remove() gave the addresses back.
@@ -421,7 +443,8 @@ void ControlPlane::start_health_endpoint() {
         }
     } else if (known != nullptr) {
         (void)endpoints_->remove(known->id);
-        if (auto removed = remove_health_namespace(path); !removed) log_.warn("Unable to remove the health endpoint", {removed.error()});
+        if (auto removed = remove_health_namespace(path); !removed)
+            log_.warn("Unable to remove the health endpoint", {removed.error()});
     }
     if (!config_.health_checking) return;
 
@@ -437,13 +460,16 @@ void ControlPlane::start_health_endpoint() {
                                                              .port = config_.cluster_health_port,
                                                              .instance_id = instance_id_},
                                               nodes_->table(), std::move(*prober));
-    if (auto listening = health_->listen(); !listening) log_.error("Health probes of other nodes are not answered", {listening.error()});
+    if (auto listening = health_->listen(); !listening)
+        log_.error("Health probes of other nodes are not answered", {listening.error()});
     if (config_.endpoint_health_checking) {
         for (const Family family : {Family::kIpv4, Family::kIpv6}) {
             if (!(family == Family::kIpv4 ? node_state_.health_ipv4 : node_state_.health_ipv6)) continue;
             auto listener = listen_in_namespace(path, family, config_.cluster_health_port);
-            Status listening = listener ? health_->listen_fd(listener->release()) : Status(forward_error(listener.error()));
-            if (!listening) log_.error("Health probes of this node's health endpoint are not answered", {listening.error()});
+            Status listening =
+                listener ? health_->listen_fd(listener->release()) : Status(forward_error(listener.error()));
+            if (!listening)
+                log_.error("Health probes of this node's health endpoint are not answered", {listening.error()});
         }
     }
 }
@@ -462,27 +488,31 @@ void ControlPlane::start_cluster_watches() {
         all_sources_synced();
     });
     pods_->start([this](const ObjectKey& pod) { endpoints_->pod_changed(pod); });
-    const IpAddress node_ip = datapath_->decisions().underlay_ipv6 || !datapath_->decisions().node_ipv4 ? datapath_->decisions().node_ipv6 : datapath_->decisions().node_ipv4;
-    publisher_ = std::make_unique<EndpointPublisher>(loop_, controllers_, *store_, endpoints_->table(), node_ip, [this](const ObjectKey& key) {
-        const auto info = pods_->find(key);
-        return info ? info->published : PublishedPod{};
-    });
-    remote_ = std::make_unique<RemoteEndpoints>(*store_, *ipcache_,
-                                                RemoteEndpoints::Callbacks{
-                                                    .is_local =
-                                                        [this](const IpAddress& ip) {
-                                                            const DatapathDecisions& decisions = datapath_->decisions();
-                                                            return ip && (ip == decisions.node_ipv4 || ip == decisions.node_ipv6);
-                                                        },
-                                                    .own_seen = [this](const ObjectKey& key) { publisher_->object_seen(key); },
-                                                    .own_gone = [this](const ObjectKey& key) { publisher_->object_gone(key); },
-                                                    .synced =
-                                                        [this] {
-                                                            remote_synced_ = true;
-                                                            all_sources_synced();
-                                                        },
-                                                    .rejected = rejected,
-                                                });
+    const IpAddress node_ip = datapath_->decisions().underlay_ipv6 || !datapath_->decisions().node_ipv4
+                                  ? datapath_->decisions().node_ipv6
+                                  : datapath_->decisions().node_ipv4;
+    publisher_ = std::make_unique<EndpointPublisher>(loop_, controllers_, *store_, endpoints_->table(), node_ip,
+                                                     [this](const ObjectKey& key) {
+                                                         const auto info = pods_->find(key);
+                                                         return info ? info->published : PublishedPod{};
+                                                     });
+    remote_ = std::make_unique<RemoteEndpoints>(
+        *store_, *ipcache_,
+        RemoteEndpoints::Callbacks{
+            .is_local =
+                [this](const IpAddress& ip) {
+                    const DatapathDecisions& decisions = datapath_->decisions();
+                    return ip && (ip == decisions.node_ipv4 || ip == decisions.node_ipv6);
+                },
+            .own_seen = [this](const ObjectKey& key) { publisher_->object_seen(key); },
+            .own_gone = [this](const ObjectKey& key) { publisher_->object_gone(key); },
+            .synced =
+                [this] {
+                    remote_synced_ = true;
+                    all_sources_synced();
+                },
+            .rejected = rejected,
+        });
 }
 
 // Entries nobody claims may go once every source has said what it knows. Node rows reach the ipcache on a later turn.
@@ -502,7 +532,9 @@ void ControlPlane::check_ready() {
     if (!store_spoke && !store_optional_) return;
     waiting_for_.clear();
     start_ms_ = milliseconds_since(started_at_);
-    log_.info("Agent is ready", {{"startMs", start_ms_}, {"datapathReadyMs", datapath_ready_ms_}, {"endpoints", endpoints_->table().size()}});
+    log_.info(
+        "Agent is ready",
+        {{"startMs", start_ms_}, {"datapathReadyMs", datapath_ready_ms_}, {"endpoints", endpoints_->table().size()}});
     if (!config_.cni_conf_dir.empty()) {
         cni_conf_ = std::make_unique<CniConf>(loop_, controllers_,
                                               CniConfSettings{.file = config_.cni_conf_dir,
@@ -538,15 +570,19 @@ void ControlPlane::write_node_state() {
     if (read_file(path).value_or("") == text) return;
     loop_.run_blocking([path, text] { return write_atomic(path, text); },
                        [path](const Status& status) {
-                           if (!status) Logger("agent").warn("Unable to remember this node's addresses for a restart", {status.error()});
+                           if (!status)
+                               Logger("agent").warn("Unable to remember this node's addresses for a restart",
+                                                    {status.error()});
                        });
 }
 
 void ControlPlane::replay_deletions(int attempts_left) {
-    auto replayed = replay_delete_queue(config_.state_dir, [this](const std::string& container) { (void)endpoints_->remove_container(container); });
+    auto replayed = replay_delete_queue(
+        config_.state_dir, [this](const std::string& container) { (void)endpoints_->remove_container(container); });
     if (replayed) return;
     if (replayed.error().code == Code::kUnavailable && attempts_left > 0) {
-        deletion_retry_ = loop_.after(std::chrono::milliseconds(100), [this, attempts_left] { replay_deletions(attempts_left - 1); });
+        deletion_retry_ =
+            loop_.after(std::chrono::milliseconds(100), [this, attempts_left] { replay_deletions(attempts_left - 1); });
         return;
     }
     log_.warn("Queued deletions are not replayed", {replayed.error()});

@@ -64,13 +64,17 @@ void DatapathPort::collect() {
     const FlowMaps& flows = datapath_.flows();
     loop_.run_blocking(
         [gone, &flows]() -> Status {
-            auto done = flows.collect(FlowMaps::now_tick(), [&gone](const FlowRow& row) { return gone->contains(row.source) || gone->contains(row.destination); });
+            auto done = flows.collect(FlowMaps::now_tick(), [&gone](const FlowRow& row) {
+                return gone->contains(row.source) || gone->contains(row.destination);
+            });
             if (!done) return forward_error(std::move(done).error());
             return {};
         },
         [this, alive = std::weak_ptr<bool>(alive_)](const Status& status) {
             if (alive.expired()) return;
-            if (!status) Logger("datapath").warn("Flows of deleted endpoints are not collected yet; they expire", {status.error()});
+            if (!status)
+                Logger("datapath")
+                    .warn("Flows of deleted endpoints are not collected yet; they expire", {status.error()});
             collecting_ = false;
             collect();
         });

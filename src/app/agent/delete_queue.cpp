@@ -10,7 +10,8 @@
 
 namespace axo {
 
-Result<ReplayReport> replay_delete_queue(const std::filesystem::path& state_dir, const std::function<void(const std::string&)>& remove_container) {
+Result<ReplayReport> replay_delete_queue(const std::filesystem::path& state_dir,
+                                         const std::function<void(const std::string&)>& remove_container) {
     ReplayReport report;
     const std::filesystem::path directory = state_dir / "deleteQueue";
     std::error_code error;
@@ -25,7 +26,10 @@ Result<ReplayReport> replay_delete_queue(const std::filesystem::path& state_dir,
         if (entry.path().extension() != ".delete") continue;
         const auto text = read_file(entry.path());
         const Json json = text ? Json::parse(*text, nullptr, false) : Json();
-        const std::string container = json.is_object() && json.contains("container-id") && json["container-id"].is_string() ? json["container-id"].get<std::string>() : "";
+        const std::string container =
+            json.is_object() && json.contains("container-id") && json["container-id"].is_string()
+                ? json["container-id"].get<std::string>()
+                : "";
         if (container.empty()) {
             log.warn("Queued deletion is not readable and is dropped", {{"path", entry.path().string()}});
             ++report.malformed;
@@ -35,7 +39,8 @@ Result<ReplayReport> replay_delete_queue(const std::filesystem::path& state_dir,
         }
         TRY(remove_file(entry.path()));
     }
-    if (report.replayed + report.malformed != 0) log.info("Replayed queued deletions", {{"replayed", report.replayed}, {"malformed", report.malformed}});
+    if (report.replayed + report.malformed != 0)
+        log.info("Replayed queued deletions", {{"replayed", report.replayed}, {"malformed", report.malformed}});
     return report;
 }
 

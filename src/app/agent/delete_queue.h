@@ -16,6 +16,7 @@ struct ReplayReport {
 };
 // Takes the queue's lock exclusively, calls remove_container for each entry and removes it. kUnavailable while a
 // plugin holds the lock: try again. A missing directory is an empty queue.
-Result<ReplayReport> replay_delete_queue(const std::filesystem::path& state_dir, const std::function<void(const std::string&)>& remove_container);
+Result<ReplayReport> replay_delete_queue(const std::filesystem::path& state_dir,
+                                         const std::function<void(const std::string&)>& remove_container);
 
 }  // namespace axo

@@ -33,11 +33,13 @@ Result<Fd> lock_instance(const std::filesystem::path& state_dir) {
     if (!locked) {
         std::string pid = read_file(path).value_or("");
         while (!pid.empty() && (pid.back() == '\n' || pid.back() == ' ')) pid.pop_back();
-        return fail(Code::kAlreadyExists, "another agent (process " + (pid.empty() ? "unknown" : pid) + ") is running with state directory " +
-                                              state_dir.string() + ": stop it, or give this one another --state-dir");
+        return fail(Code::kAlreadyExists, "another agent (process " + (pid.empty() ? "unknown" : pid) +
+                                              ") is running with state directory " + state_dir.string() +
+                                              ": stop it, or give this one another --state-dir");
     }
     const std::string pid = std::to_string(::getpid()) + "\n";
-    if (::ftruncate(file.get(), 0) != 0 || ::pwrite(file.get(), pid.data(), pid.size(), 0) < 0) return fail_errno("write " + path.string());
+    if (::ftruncate(file.get(), 0) != 0 || ::pwrite(file.get(), pid.data(), pid.size(), 0) < 0)
+        return fail_errno("write " + path.string());
     return file;
 }
 
@@ -49,8 +51,8 @@ Result<Fd> lock_bpf_root(const std::filesystem::path& bpf_root) {
     }
     TRY_ASSIGN(const bool locked, try_lock(folder, bpf_root));
     if (!locked) {
-        return fail(Code::kAlreadyExists, "another agent, with another state directory, uses the BPF file system " + bpf_root.string() +
-                                              ": stop it first; a node has one agent");
+        return fail(Code::kAlreadyExists, "another agent, with another state directory, uses the BPF file system " +
+                                              bpf_root.string() + ": stop it first; a node has one agent");
     }
     return folder;
 }

@@ -46,8 +46,10 @@ Result<AddressPool::Lease> AddressPool::allocate(Family family, const std::strin
         }
         return {};
     };
-    if (family == Family::kIpv4 && !ipv4_) return fail(Code::kInvalidArgument, "family=ipv4: IPv4 is off (enable-ipv4=false)");
-    if (family == Family::kIpv6 && !ipv6_) return fail(Code::kInvalidArgument, "family=ipv6: IPv6 is off (enable-ipv6=false)");
+    if (family == Family::kIpv4 && !ipv4_)
+        return fail(Code::kInvalidArgument, "family=ipv4: IPv4 is off (enable-ipv4=false)");
+    if (family == Family::kIpv6 && !ipv6_)
+        return fail(Code::kInvalidArgument, "family=ipv6: IPv6 is off (enable-ipv6=false)");
     if (ipv4_ && family != Family::kIpv6) TRY(one(Family::kIpv4, lease.ipv4, lease.uuid4));
     if (ipv6_ && family != Family::kIpv4) {
         if (auto done = one(Family::kIpv6, lease.ipv6, lease.uuid6); !done) {

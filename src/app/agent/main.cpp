@@ -19,7 +19,9 @@ int main(int argc, char** argv) {
     auto parsed = axo::parse_config({argv + 1, argv + argc}, axo::process_environment());
     if (!parsed) return refuse(parsed.error());
     if (parsed->help || parsed->version) {
-        std::fputs(parsed->help ? axo::config_help().c_str() : (std::string("axoneme-agent ") + axo::kVersion + "\n").c_str(), stdout);
+        std::fputs(
+            parsed->help ? axo::config_help().c_str() : (std::string("axoneme-agent ") + axo::kVersion + "\n").c_str(),
+            stdout);
         return 0;
     }
     const axo::Config& config = parsed->config;

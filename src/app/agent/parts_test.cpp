@@ -34,10 +34,15 @@ TEST_F(Directory, ConflistIsCiliumsAndKeptAndOthersAreSetAside) {
     put("10-other.conflist", "{}");
     put("readme.txt", "stays");
     const auto file = path_ / "05-cilium.conflist";
-    CniConf conf(loop_, registry_, {.file = file, .exclusive = true, .debug = false, .log_file = "/var/run/cilium/cilium-cni.log", .custom = {}});
+    CniConf conf(
+        loop_, registry_,
+        {.file = file, .exclusive = true, .debug = false, .log_file = "/var/run/cilium/cilium-cni.log", .custom = {}});
     run_for(std::chrono::milliseconds(30));
     const Json written = Json::parse(*read_file(file));
-    EXPECT_EQ(written, Json::parse(R"({"cniVersion":"0.3.1","name":"cilium","plugins":[{"type":"cilium-cni","enable-debug":false,"log-file":"/var/run/cilium/cilium-cni.log"}]})"));
+    EXPECT_EQ(
+        written,
+        Json::parse(
+            R"({"cniVersion":"0.3.1","name":"cilium","plugins":[{"type":"cilium-cni","enable-debug":false,"log-file":"/var/run/cilium/cilium-cni.log"}]})"));
     EXPECT_EQ(std::filesystem::status(file).permissions(), std::filesystem::perms(0600));
     EXPECT_TRUE(std::filesystem::exists(path_ / "10-other.conflist.cilium_bak"));
     EXPECT_TRUE(std::filesystem::exists(path_ / "readme.txt"));
@@ -52,11 +57,17 @@ TEST_F(Directory, ConflistIsCiliumsAndKeptAndOthersAreSetAside) {
 TEST_F(Directory, CustomConfigurationIsUsedAndABadOneIsReported) {
     put("custom", R"({"name":"mine"})");
     const auto file = path_ / "net.d" / "05-cilium.conflist";
-    CniConf conf(loop_, registry_, {.file = file, .exclusive = false, .debug = false, .log_file = "", .custom = path_ / "custom"});
+    CniConf conf(loop_, registry_,
+                 {.file = file, .exclusive = false, .debug = false, .log_file = "", .custom = path_ / "custom"});
     run_for(std::chrono::milliseconds(30));
     EXPECT_EQ(*read_file(file), R"({"name":"mine"})");
     put("bad", "{");
-    CniConf bad(loop_, registry_, {.file = path_ / "other" / "x.conflist", .exclusive = false, .debug = false, .log_file = "", .custom = path_ / "bad"});
+    CniConf bad(loop_, registry_,
+                {.file = path_ / "other" / "x.conflist",
+                 .exclusive = false,
+                 .debug = false,
+                 .log_file = "",
+                 .custom = path_ / "bad"});
     run_for(std::chrono::milliseconds(30));
     EXPECT_FALSE(bad.ok());
     EXPECT_NE(bad.message().find("not valid JSON"), std::string::npos) << bad.message();

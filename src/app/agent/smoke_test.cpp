@@ -1,4 +1,5 @@
-// The whole agent in a network and mount namespace of its own: starts, serves, is restarted, finds everything as it was.
+// The whole agent in a network and mount namespace of its own: starts, serves, is restarted, finds everything as it
+// was.
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -20,11 +21,14 @@ public:
     explicit Agent(const std::filesystem::path& root) : root_(root) {}
 
     // Runs one life of an agent and the calls against it; "" or what went wrong.
-    std::string live(const std::function<std::string(const std::function<Json(const std::string&, const std::string&, const Json&)>&)>& session) {
-        auto parsed = parse_config({"--object-store=dir:" + (root_ / "store").string(), "--k8s-node-name=n1", "--state-dir=" + (root_ / "run").string(),
-                                    "--bpf-root=" + (root_ / "bpf").string(), "--write-cni-conf-when-ready=" + (root_ / "cni/05-cilium.conflist").string(),
-                                    "--enable-ipv4-masquerade=false", "--enable-ipv6-masquerade=false", "--log-opt=level=error"},
-                                   {});
+    std::string live(const std::function<std::string(
+                         const std::function<Json(const std::string&, const std::string&, const Json&)>&)>& session) {
+        auto parsed =
+            parse_config({"--object-store=dir:" + (root_ / "store").string(), "--k8s-node-name=n1",
+                          "--state-dir=" + (root_ / "run").string(), "--bpf-root=" + (root_ / "bpf").string(),
+                          "--write-cni-conf-when-ready=" + (root_ / "cni/05-cilium.conflist").string(),
+                          "--enable-ipv4-masquerade=false", "--enable-ipv6-masquerade=false", "--log-opt=level=error"},
+                         {});
         if (!parsed) return parsed.error().message;
         set_log_level(parsed->config.log_level);
         EventLoop loop;
@@ -37,16 +41,19 @@ public:
         if (auto started = plane.start(fatal); !started) return started.error().message;
         std::thread caller([&] {
             const auto call = [&](const std::string& method, const std::string& path, const Json& body) -> Json {
-                auto client = HttpClient::connect("unix://" + (root_ / "run/cilium.sock").string(), std::chrono::seconds(5));
+                auto client =
+                    HttpClient::connect("unix://" + (root_ / "run/cilium.sock").string(), std::chrono::seconds(5));
                 if (!client) return {{"failed", client.error().message}};
-                auto answer = client->request(method, "/v1" + path, body.is_null() ? "" : body.dump(), {{"expiration", "true"}});
+                auto answer =
+                    client->request(method, "/v1" + path, body.is_null() ? "" : body.dump(), {{"expiration", "true"}});
                 if (!answer) return {{"failed", answer.error().message}};
                 return {{"status", answer->status}, {"body", Json::parse(answer->body, nullptr, false)}};
             };
             std::string outcome = "not ready in time";
             for (int i = 0; i < 2000; ++i) {
                 const Json health = call("GET", "/healthz", nullptr);
-                if (health.contains("body") && health["body"].is_object() && health["body"]["cilium"]["state"] == "Ok") {
+                if (health.contains("body") && health["body"].is_object() &&
+                    health["body"]["cilium"]["state"] == "Ok") {
                     outcome = session(call);
                     break;
                 }
@@ -72,8 +79,10 @@ std::string prepare(const std::filesystem::path& root) {
     if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return "private mounts failed";
     for (const char* directory : {"store", "run", "bpf", "cni"}) std::filesystem::create_directories(root / directory);
     if (auto mounted = ensure_bpffs(root / "bpf"); !mounted) return mounted.error().message;
-    std::ofstream(root / "store/nodes.yaml") << "apiVersion: cilium.io/v2\nkind: CiliumNode\nmetadata: {name: n1}\nspec: {ipam: {podCIDRs: [10.77.1.0/24]}}\n";
-    std::ofstream(root / "store/pod.yaml") << "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: default, labels: {app: web}}\nspec: {nodeName: n1}\n";
+    std::ofstream(root / "store/nodes.yaml")
+        << "apiVersion: cilium.io/v2\nkind: CiliumNode\nmetadata: {name: n1}\nspec: {ipam: {podCIDRs: [10.77.1.0/24]}}\n";
+    std::ofstream(root / "store/pod.yaml")
+        << "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: default, labels: {app: web}}\nspec: {nodeName: n1}\n";
     auto netlink = Netlink::open();
     if (!netlink) return netlink.error().message;
     const auto up = [&](const std::string& name) -> Status {
@@ -86,9 +95,14 @@ std::string prepare(const std::filesystem::path& root) {
         TRY(up("eth0"));
         TRY(up("wire"));
         TRY_ASSIGN(const Link eth0, netlink->link("eth0"));
-        TRY(netlink->add_address(eth0.index, Prefix::parse("192.168.77.1/24").value(), IpAddress::parse("192.168.77.1").value()));
-        TRY(netlink->put_route({.destination = Prefix(IpAddress::v4(0U), 0), .gateway = IpAddress::parse("192.168.77.254").value(), .link = eth0.index, .source = {}}));
-        TRY(netlink->add_veth({.name = "lxcweb", .peer_name = "podweb", .mac = MacAddress::random(), .peer_mac = MacAddress::random()}));
+        TRY(netlink->add_address(eth0.index, Prefix::parse("192.168.77.1/24").value(),
+                                 IpAddress::parse("192.168.77.1").value()));
+        TRY(netlink->put_route({.destination = Prefix(IpAddress::v4(0U), 0),
+                                .gateway = IpAddress::parse("192.168.77.254").value(),
+                                .link = eth0.index,
+                                .source = {}}));
+        TRY(netlink->add_veth(
+            {.name = "lxcweb", .peer_name = "podweb", .mac = MacAddress::random(), .peer_mac = MacAddress::random()}));
         return up("lxcweb");
     };
     if (auto done = setup(); !done) return done.error().to_string();
@@ -102,12 +116,20 @@ std::string first_life(const std::function<Json(const std::string&, const std::s
     const auto outer = netlink->link("lxcweb"), inner = netlink->link("podweb");
     const Json address = lease["body"]["address"];
     const Json made = call("PUT", "/endpoint/cilium-local:0",
-                           {{"container-id", "c1"}, {"container-interface-name", "eth0"}, {"interface-name", "lxcweb"}, {"interface-index", outer->index.value},
-                            {"mac", inner->mac.to_string()}, {"host-mac", outer->mac.to_string()}, {"k8s-pod-name", "web"}, {"k8s-namespace", "default"},
-                            {"state", "waiting-for-identity"}, {"addressing", address}});
+                           {{"container-id", "c1"},
+                            {"container-interface-name", "eth0"},
+                            {"interface-name", "lxcweb"},
+                            {"interface-index", outer->index.value},
+                            {"mac", inner->mac.to_string()},
+                            {"host-mac", outer->mac.to_string()},
+                            {"k8s-pod-name", "web"},
+                            {"k8s-namespace", "default"},
+                            {"state", "waiting-for-identity"},
+                            {"addressing", address}});
     if (made["status"] != 201) return "endpoint: " + made.dump();
     const Json& status = made["body"]["status"];
-    if (status["state"] != "ready" || status["identity"]["id"].get<int>() < 256) return "endpoint is not ready with an identity: " + status.dump();
+    if (status["state"] != "ready" || status["identity"]["id"].get<int>() < 256)
+        return "endpoint is not ready with an identity: " + status.dump();
     if (status["networking"]["addressing"][0]["ipv4"] != address["ipv4"]) return "endpoint has another address";
     return "";
 }
@@ -117,10 +139,13 @@ std::string second_life(const std::function<Json(const std::string&, const std::
     const Json& own = health["axoneme"];
     if (own["datapath"]["programs"] != "adopted") return "programs were loaded again";
     for (const Json& reconciler : own["reconcilers"]) {
-        if (reconciler["added"] != 0 || reconciler["updated"] != 0 || reconciler["removed"] != 0 || reconciler["failed"] != 0) return "the restart wrote: " + reconciler.dump();
+        if (reconciler["added"] != 0 || reconciler["updated"] != 0 || reconciler["removed"] != 0 ||
+            reconciler["failed"] != 0)
+            return "the restart wrote: " + reconciler.dump();
     }
     const Json found = call("GET", "/endpoint/container-id:c1", nullptr);
-    if (found["status"] != 200 || found["body"]["status"]["state"] != "ready") return "endpoint was not restored: " + found.dump();
+    if (found["status"] != 200 || found["body"]["status"]["state"] != "ready")
+        return "endpoint was not restored: " + found.dump();
     if (call("DELETE", "/endpoint", {{"container-id", "c1"}})["status"] != 200) return "endpoint cannot be deleted";
     if (call("DELETE", "/endpoint", {{"container-id", "c1"}})["status"] != 404) return "endpoint was deleted twice";
     return "";
@@ -138,7 +163,8 @@ TEST(AgentSmoke, StartsServesAndRestartsWithoutWriting) {
         Agent agent(root);
         if (failure.empty()) failure = agent.live(first_life);
         if (failure.empty()) failure = agent.live(second_life);
-        if (!std::filesystem::exists(root / "cni/05-cilium.conflist") && failure.empty()) failure = "no CNI configuration was written";
+        if (!std::filesystem::exists(root / "cni/05-cilium.conflist") && failure.empty())
+            failure = "no CNI configuration was written";
         if (!failure.empty()) std::fprintf(stderr, "%s\n", failure.c_str());
         ::_exit(failure.empty() ? 0 : 1);
     }

@@ -26,12 +26,15 @@ using Rows = std::vector<std::pair<std::string, std::string>>;
 
 // Maps of a node that has no agent are missing; the kernel refuses those who may not read them.
 Error map_advice(const Context& context, Error error) {
-    if (error.code == Code::kNotFound) error.message += "; has an agent run here with --bpf-root=" + context.bpf_root + "?";
+    if (error.code == Code::kNotFound)
+        error.message += "; has an agent run here with --bpf-root=" + context.bpf_root + "?";
     if (error.code == Code::kPermissionDenied) error.message += "; reading BPF maps takes root";
     return error;
 }
 
-std::string map_path(const Context& context, const char* name) { return BpfPaths{context.bpf_root}.map(name); }
+std::string map_path(const Context& context, const char* name) {
+    return BpfPaths{context.bpf_root}.map(name);
+}
 
 // As Cilium prints them in JSON: every key with a list of values.
 Status print_rows(const Options& options, const char* key_title, const char* value_title, const Rows& rows) {
@@ -45,7 +48,8 @@ Status list_endpoints(const Context& context, const Options& options) {
     if (!map) return forward_error(map_advice(context, map.error()));
     TRY_ASSIGN(const auto entries, map->list());
     Rows rows;
-    for (const auto& [address, endpoint] : entries) rows.emplace_back(EndpointMap::print_key(address), EndpointMap::print(endpoint));
+    for (const auto& [address, endpoint] : entries)
+        rows.emplace_back(EndpointMap::print_key(address), EndpointMap::print(endpoint));
     return print_rows(options, "IP ADDRESS", "LOCAL ENDPOINT INFO", rows);
 }
 
@@ -60,7 +64,8 @@ Status list_ipcache(const Context& context, const Options& options) {
 
 Status get_ipcache(const Context& context, const Options& options) {
     const auto address = IpAddress::parse(options.argument);
-    if (!address) return fail(Code::kInvalidArgument, "\"" + options.argument + "\": an IPv4 or IPv6 address is expected");
+    if (!address)
+        return fail(Code::kInvalidArgument, "\"" + options.argument + "\": an IPv4 or IPv6 address is expected");
     auto map = IpcacheMap::open(map_path(context, map_name::kIpcache));
     if (!map) return forward_error(map_advice(context, map.error()));
     const auto entry = map->get(*address);
@@ -116,20 +121,27 @@ Status list_metrics(const Context& context, const Options& options) {
     auto map = MetricsMap::open(map_path(context, map_name::kMetrics));
     if (!map) return forward_error(map_advice(context, map.error()));
     TRY_ASSIGN(auto rows, map->list());
-    std::sort(rows.begin(), rows.end(), [](const MetricsRow& a, const MetricsRow& b) { return std::pair(a.reason, a.direction) < std::pair(b.reason, b.direction); });
+    std::sort(rows.begin(), rows.end(), [](const MetricsRow& a, const MetricsRow& b) {
+        return std::pair(a.reason, a.direction) < std::pair(b.reason, b.direction);
+    });
     Json all = Json::array();
     TabWriter w(5, 3);
     w << "REASON\tDIRECTION\tPACKETS\tBYTES\tLINE\tFILE\n";
     for (const MetricsRow& row : rows) {
         // Where a reason was counted is in its drop events, not in this map.
-        w.row({reason_text(row.reason), direction_text(row.direction), std::to_string(row.packets), std::to_string(row.bytes), "", ""});
-        all.push_back({{"reason", row.reason}, {"description", reason_text(row.reason)},
-                       {"values", {{direction_text(row.direction), {{"packets", row.packets}, {"bytes", row.bytes}}}}}});
+        w.row({reason_text(row.reason), direction_text(row.direction), std::to_string(row.packets),
+               std::to_string(row.bytes), "", ""});
+        all.push_back(
+            {{"reason", row.reason},
+             {"description", reason_text(row.reason)},
+             {"values", {{direction_text(row.direction), {{"packets", row.packets}, {"bytes", row.bytes}}}}}});
     }
     return print_as(options.output, all, [&] { return w.str(); });
 }
 
-std::string fragment_value(const frag_l4ports& ports) { return std::to_string(ntohs(ports.sport)) + " -> " + std::to_string(ntohs(ports.dport)); }
+std::string fragment_value(const frag_l4ports& ports) {
+    return std::to_string(ntohs(ports.sport)) + " -> " + std::to_string(ntohs(ports.dport));
+}
 
 Status list_fragments(const Context& context, const Options& options) {
     Rows rows;
@@ -137,8 +149,8 @@ Status list_fragments(const Context& context, const Options& options) {
     if (auto v4 = BpfMap<ipv4_frag_id, frag_l4ports>::open_pinned(map_path(context, map_name::kFragments4))) {
         TRY_ASSIGN(const auto entries, v4->entries());
         for (const auto& [key, value] : entries) {
-            rows.emplace_back(IpAddress::v4(key.saddr).to_string() + " -> " + IpAddress::v4(key.daddr).to_string() + ", id " + std::to_string(ntohs(key.id)) +
-                                  ", proto " + std::to_string(key.proto),
+            rows.emplace_back(IpAddress::v4(key.saddr).to_string() + " -> " + IpAddress::v4(key.daddr).to_string() +
+                                  ", id " + std::to_string(ntohs(key.id)) + ", proto " + std::to_string(key.proto),
                               fragment_value(value));
         }
     } else {
@@ -147,13 +159,14 @@ Status list_fragments(const Context& context, const Options& options) {
     if (auto v6 = BpfMap<ipv6_frag_id, frag_l4ports>::open_pinned(map_path(context, map_name::kFragments6))) {
         TRY_ASSIGN(const auto entries, v6->entries());
         for (const auto& [key, value] : entries) {
-            rows.emplace_back(IpAddress::v6(key.saddr).to_string() + " -> " + IpAddress::v6(key.daddr).to_string() + ", id " + std::to_string(ntohl(key.id)) +
-                                  ", proto " + std::to_string(key.proto),
+            rows.emplace_back(IpAddress::v6(key.saddr).to_string() + " -> " + IpAddress::v6(key.daddr).to_string() +
+                                  ", id " + std::to_string(ntohl(key.id)) + ", proto " + std::to_string(key.proto),
                               fragment_value(value));
         }
         missing.reset();
     } else if (missing) {
-        return forward_error(map_advice(context, *missing));  // a family that is off has no map; without both there is no datapath
+        return forward_error(
+            map_advice(context, *missing));  // a family that is off has no map; without both there is no datapath
     }
     std::sort(rows.begin(), rows.end());
     return print_rows(options, "IP DATAGRAM", "L4 PORTS", rows);
@@ -166,8 +179,11 @@ void add_bpf_commands(const Command& root) {
     const auto options = std::make_shared<Options>();
     const Command group = root.group("bpf", "What is in the kernel's maps");
     const Command ipcache = group.group("ipcache", "Prefixes and their identities");
-    ipcache.command("list", "List entries", [=, &context] { return list_ipcache(context, *options); }).alias("ls").output(options->output);
-    ipcache.command("get", "The entry that holds for an address", [=, &context] { return get_ipcache(context, *options); })
+    ipcache.command("list", "List entries", [=, &context] { return list_ipcache(context, *options); })
+        .alias("ls")
+        .output(options->output);
+    ipcache
+        .command("get", "The entry that holds for an address", [=, &context] { return get_ipcache(context, *options); })
         .positional("ip", options->argument, "address");
     group.group("endpoint", "Addresses of this node's endpoints")
         .command("list", "List entries", [=, &context] { return list_endpoints(context, *options); })
@@ -184,7 +200,8 @@ void add_bpf_commands(const Command& root) {
         .alias("ls")
         .output(options->output);
     group.group("frag", "Fragmented datagrams")
-        .command("list", "List datagrams whose fragments are followed", [=, &context] { return list_fragments(context, *options); })
+        .command("list", "List datagrams whose fragments are followed",
+                 [=, &context] { return list_fragments(context, *options); })
         .alias("ls")
         .output(options->output);
 }

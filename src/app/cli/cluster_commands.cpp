@@ -21,7 +21,8 @@ Status list_identities(const Context& context, const Options& options) {
 }
 
 Status get_identity(const Context& context, const Options& options) {
-    if (options.argument.empty() == options.labels.empty()) return fail(Code::kInvalidArgument, "identity get: either a number or labels (--label) are expected");
+    if (options.argument.empty() == options.labels.empty())
+        return fail(Code::kInvalidArgument, "identity get: either a number or labels (--label) are expected");
     Json found = Json::array();
     if (!options.argument.empty()) {
         auto identity = context.get("/identity/" + url_encode(options.argument));
@@ -31,7 +32,9 @@ Status get_identity(const Context& context, const Options& options) {
         TRY_ASSIGN(const Json all, context.get("/identity"));
         for (const Json& identity : all) {
             const auto has = texts(identity, "labels");
-            if (std::all_of(options.labels.begin(), options.labels.end(), [&](const std::string& l) { return std::find(has.begin(), has.end(), l) != has.end(); })) found.push_back(identity);
+            if (std::all_of(options.labels.begin(), options.labels.end(),
+                            [&](const std::string& l) { return std::find(has.begin(), has.end(), l) != has.end(); }))
+                found.push_back(identity);
         }
     }
     return print_as(options.output, found, [&] { return identity_list_text(found, false); });
@@ -46,7 +49,8 @@ IdentityNames names_or_nothing(const Context& context) {
 Status list_ips(const Context& context, const Options& options) {
     TRY_ASSIGN(const Json entries, context.get("/ip"));
     return print_as(options.output, entries, [&] {
-        return ip_list_text(entries, options.numeric ? IdentityNames{} : names_or_nothing(context), options.numeric, options.verbose);
+        return ip_list_text(entries, options.numeric ? IdentityNames{} : names_or_nothing(context), options.numeric,
+                            options.verbose);
     });
 }
 
@@ -99,8 +103,14 @@ void add_ip_commands(const Command& root) {
 void add_node_commands(const Command& root) {
     Context& context = root.context();
     const auto options = std::make_shared<Options>();
-    root.group("node", "Nodes of the cluster").command("list", "List nodes", [=, &context] { return list_nodes(context, *options); }).alias("ls").output(options->output);
-    root.group("nodeid", "Numbers of nodes").command("list", "List node ids", [=, &context] { return list_node_ids(context, *options); }).alias("ls").output(options->output);
+    root.group("node", "Nodes of the cluster")
+        .command("list", "List nodes", [=, &context] { return list_nodes(context, *options); })
+        .alias("ls")
+        .output(options->output);
+    root.group("nodeid", "Numbers of nodes")
+        .command("list", "List node ids", [=, &context] { return list_node_ids(context, *options); })
+        .alias("ls")
+        .output(options->output);
 }
 
 }  // namespace axo::cli

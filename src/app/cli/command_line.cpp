@@ -42,18 +42,21 @@ const Command& Command::option(const std::string& names, std::string& value, con
     return *this;
 }
 
-const Command& Command::option(const std::string& names, std::vector<std::string>& values, const std::string& help) const {
+const Command& Command::option(const std::string& names, std::vector<std::string>& values,
+                               const std::string& help) const {
     // One value each time, commas separate more: `-t drop -t trace`, `-t drop,trace`.
     app_->add_option(names, values, help)->delimiter(',')->expected(1)->take_all();
     return *this;
 }
 
-const Command& Command::positional(const std::string& name, std::string& value, const std::string& help, bool required) const {
+const Command& Command::positional(const std::string& name, std::string& value, const std::string& help,
+                                   bool required) const {
     app_->add_option(name, value, help)->required(required);
     return *this;
 }
 
-const Command& Command::positional(const std::string& name, std::vector<std::string>& values, const std::string& help) const {
+const Command& Command::positional(const std::string& name, std::vector<std::string>& values,
+                                   const std::string& help) const {
     app_->add_option(name, values, help);
     return *this;
 }

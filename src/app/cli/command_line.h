@@ -31,7 +31,8 @@ public:
     const Command& flag(const std::string& names, bool& value, const std::string& help) const;
     const Command& option(const std::string& names, std::string& value, const std::string& help) const;
     const Command& option(const std::string& names, std::vector<std::string>& values, const std::string& help) const;
-    const Command& positional(const std::string& name, std::string& value, const std::string& help, bool required = true) const;
+    const Command& positional(const std::string& name, std::string& value, const std::string& help,
+                              bool required = true) const;
     const Command& positional(const std::string& name, std::vector<std::string>& values, const std::string& help) const;
     // "-o,--output": json, yaml, jsonpath=…
     const Command& output(std::string& value) const;

@@ -16,7 +16,7 @@ void add_bpf_commands(const Command& root);
 void add_config_commands(const Command& root);
 void add_monitor_commands(const Command& root);
 void add_health_commands(const Command& root);
-void add_info_commands(const Command& root);        // version, debuginfo
+void add_info_commands(const Command& root);  // version, debuginfo
 void add_completion_commands(const Command& root);
 
 // All of the above, and those of other parts (sandbox).

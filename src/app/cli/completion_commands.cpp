@@ -28,10 +28,13 @@ std::string bash_script(const CLI::App& app, const std::string& program) {
     return "# bash completion; load it with: source <(" + program + " completion bash)\n_" + program + "() {\n" +
            "  local path=\"\" word words=\"\"\n  for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n" +
            "    [[ $word == -* ]] || path=\"${path:+$path }$word\"\n  done\n  case \"$path\" in\n" + cases +
-           "  esac\n  COMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n}\ncomplete -o default -F _" + program + " " + program + "\n";
+           "  esac\n  COMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n}\ncomplete -o default -F _" +
+           program + " " + program + "\n";
 }
 
-std::string zsh_script(const CLI::App& app, const std::string& program) { return "autoload -U +X bashcompinit && bashcompinit\n" + bash_script(app, program); }
+std::string zsh_script(const CLI::App& app, const std::string& program) {
+    return "autoload -U +X bashcompinit && bashcompinit\n" + bash_script(app, program);
+}
 
 }  // namespace
 

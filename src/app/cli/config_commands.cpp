@@ -14,8 +14,9 @@ struct Options {
 
 Status show(const Context& context, const Options& options) {
     TRY_ASSIGN(const Json configuration, context.get("/config"));
-    return print_as(options.output, field(configuration, "status"),
-                    [&] { return config_text(configuration, options.all || options.read_only, options.all || !options.read_only); });
+    return print_as(options.output, field(configuration, "status"), [&] {
+        return config_text(configuration, options.all || options.read_only, options.all || !options.read_only);
+    });
 }
 
 Status get_one(const Context& context, const std::string& key) {
@@ -32,14 +33,17 @@ Status get_one(const Context& context, const std::string& key) {
         print(text(status, "realized.policy-enforcement") + "\n");
         return {};
     }
-    return fail(Code::kNotFound, "option \"" + key + "\" is not known; `" + context.program + " config --all` shows those that are");
+    return fail(Code::kNotFound,
+                "option \"" + key + "\" is not known; `" + context.program + " config --all` shows those that are");
 }
 
 Status change(const Context& context, const std::vector<std::string>& assignments) {
     Json spec = {{"options", Json::object()}};
     for (const std::string& assignment : assignments) {
         const std::size_t equals = assignment.find('=');
-        if (equals == std::string::npos || equals == 0) return fail(Code::kInvalidArgument, "\"" + assignment + "\": Option=Value is expected, or: config get <option>");
+        if (equals == std::string::npos || equals == 0)
+            return fail(Code::kInvalidArgument,
+                        "\"" + assignment + "\": Option=Value is expected, or: config get <option>");
         const std::string key = assignment.substr(0, equals);
         const std::string value = assignment.substr(equals + 1);
         if (key == "PolicyEnforcement") {

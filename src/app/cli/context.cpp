@@ -26,7 +26,8 @@ std::string Context::health_address() const {
 Error connection_advice(const std::string& address, const Error& error) {
     Error advice = error;
     if (error.sys_errno == EACCES || error.code == Code::kPermissionDenied) {
-        advice.message = "no permission for the agent's socket " + address + ": run as root, or as a member of group cilium";
+        advice.message =
+            "no permission for the agent's socket " + address + ": run as root, or as a member of group cilium";
         return advice;
     }
     if (error.code == Code::kInvalidArgument) return advice;
@@ -52,7 +53,9 @@ Error answer_error(const std::string& method, const std::string& target, const H
             default: words = "no reason given";
         }
     }
-    const Code code = response.status == 404 ? Code::kNotFound : response.status == 429 || response.status == 503 ? Code::kUnavailable : Code::kInternal;
+    const Code code = response.status == 404                             ? Code::kNotFound
+                      : response.status == 429 || response.status == 503 ? Code::kUnavailable
+                                                                         : Code::kInternal;
     return {code, method + " " + target + ": " + std::to_string(response.status) + ": " + words, 0};
 }
 
@@ -61,7 +64,8 @@ std::string url_encode(std::string_view text) {
     std::string out;
     for (const char c : text) {
         const auto byte = static_cast<unsigned char>(c);
-        const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || std::string_view("-_.~:").find(c) != std::string_view::npos;
+        const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                           std::string_view("-_.~:").find(c) != std::string_view::npos;
         if (plain) {
             out += c;
         } else {
@@ -80,7 +84,8 @@ Result<HttpClient> Context::connect(Duration timeout) const {
     return client;
 }
 
-Result<HttpResponse> Context::call(const std::string& method, const std::string& target, const std::string& body) const {
+Result<HttpResponse> Context::call(const std::string& method, const std::string& target,
+                                   const std::string& body) const {
     TRY_ASSIGN(HttpClient client, connect());
     auto response = client.request(method, "/v1" + target, body);
     if (!response) return forward_error(connection_advice(address(), response.error()));
@@ -94,7 +99,8 @@ Result<Json> Context::get(const std::string& target, const std::map<std::string,
     if (!response) return forward_error(connection_advice(address(), response.error()));
     if (response->status < 200 || response->status > 299) return forward_error(answer_error("GET", target, *response));
     Json body = Json::parse(response->body, nullptr, false);
-    if (body.is_discarded()) return fail(Code::kDataLoss, "GET " + target + ": the answer is not JSON: " + response->body.substr(0, 200));
+    if (body.is_discarded())
+        return fail(Code::kDataLoss, "GET " + target + ": the answer is not JSON: " + response->body.substr(0, 200));
     return body;
 }
 

@@ -13,8 +13,8 @@ namespace axo::cli {
 
 class Context {
 public:
-    std::string program = "axoneme";   // as the user called it: also cilium, cilium-dbg
-    std::string host;                  // -H; empty: CILIUM_SOCK, else the default socket
+    std::string program = "axoneme";  // as the user called it: also cilium, cilium-dbg
+    std::string host;                 // -H; empty: CILIUM_SOCK, else the default socket
     std::string bpf_root = "/sys/fs/bpf";
     bool debug = false;
     int exit_status = 0;
@@ -26,8 +26,10 @@ public:
     // Errors name the socket and what to look at.
     [[nodiscard]] Result<HttpClient> connect(Duration timeout = std::chrono::seconds(30)) const;
     // The body of a 2xx answer; others are errors with the agent's own words. Target without "/v1".
-    [[nodiscard]] Result<Json> get(const std::string& target, const std::map<std::string, std::string>& headers = {}) const;
-    [[nodiscard]] Result<HttpResponse> call(const std::string& method, const std::string& target, const std::string& body = {}) const;
+    [[nodiscard]] Result<Json> get(const std::string& target,
+                                   const std::map<std::string, std::string>& headers = {}) const;
+    [[nodiscard]] Result<HttpResponse> call(const std::string& method, const std::string& target,
+                                            const std::string& body = {}) const;
 };
 
 // What to do about a connection that failed; one line.

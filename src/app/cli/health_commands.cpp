@@ -26,7 +26,8 @@ Result<Json> ask(const Context& context, const std::string& method, const std::s
 }
 
 Status status(const Context& context, const Options& options) {
-    TRY_ASSIGN(const Json health, options.probe ? ask(context, "PUT", "/status/probe") : ask(context, "GET", "/status"));
+    TRY_ASSIGN(const Json health,
+               options.probe ? ask(context, "PUT", "/status/probe") : ask(context, "GET", "/status"));
     return print_as(options.output, health, [&] { return health_text(health, options.succinct, options.verbose); });
 }
 
@@ -53,7 +54,8 @@ void add_health_commands(const Command& root) {
         .flag("--succinct", options->succinct, "one line per node")
         .flag("-v,--verbose", options->verbose, "every address of a node")
         .output(options->output);
-    group.command("get", "State of the health checking", [=, &context] { return get(context, *options); }).output(options->output);
+    group.command("get", "State of the health checking", [=, &context] { return get(context, *options); })
+        .output(options->output);
     group.command("ping", "Whether the health API answers", [&context] { return ping(context); });
 }
 

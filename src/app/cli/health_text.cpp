@@ -5,12 +5,15 @@
 namespace axo::cli {
 namespace {
 
-bool reachable(const Json& probe) { return probe.is_object() && text(probe, "status").empty(); }
+bool reachable(const Json& probe) {
+    return probe.is_object() && text(probe, "status").empty();
+}
 
 void print_probe(const char* title, const Json& probe, TabWriter& w) {
     const std::string status = text(probe, "status");
-    w << std::string("      ") + title + ":\t" + (status.empty() ? "OK, RTT=" + go_duration_ns(number(probe, "latency")) : status) + "\t(Last probed: " +
-             text(probe, "lastProbed") + ")\n";
+    w << std::string("      ") + title + ":\t" +
+             (status.empty() ? "OK, RTT=" + go_duration_ns(number(probe, "latency")) : status) +
+             "\t(Last probed: " + text(probe, "lastProbed") + ")\n";
 }
 
 void print_paths(const char* what, const Json& paths, bool verbose, TabWriter& w) {
@@ -54,7 +57,8 @@ std::string health_text(const Json& health, bool succinct, bool verbose) {
         const char* local = name == self ? " (localhost)" : "";
         if (!own_cluster.empty() && name.starts_with(own_cluster)) name.erase(0, own_cluster.size());
         if (succinct) {
-            w << "  " + name + local + "\t" + text(*node, "host.primary-address.ip") + "\t" + ratio(field(*node, "host.primary-address")) + "\t" +
+            w << "  " + name + local + "\t" + text(*node, "host.primary-address.ip") + "\t" +
+                     ratio(field(*node, "host.primary-address")) + "\t" +
                      ratio(field(*node, "health-endpoint.primary-address")) + "\n";
             continue;
         }

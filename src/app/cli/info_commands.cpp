@@ -35,7 +35,8 @@ Status version(const Context& context, const Options& options) {
     }
     if (!daemon.empty()) versions["Daemon"] = version_json(daemon);
     return print_as(options.output, versions, [&] {
-        return "Client: " AXO_VERSION " " + text(versions, "Client.Arch") + "\nDaemon: " + (daemon.empty() ? "unknown (the agent does not answer)" : daemon) + "\n";
+        return "Client: " AXO_VERSION " " + text(versions, "Client.Arch") +
+               "\nDaemon: " + (daemon.empty() ? "unknown (the agent does not answer)" : daemon) + "\n";
     });
 }
 
@@ -49,8 +50,12 @@ Status debuginfo(const Context& context, const Options& options) {
 void add_info_commands(const Command& root) {
     Context& context = root.context();
     const auto options = std::make_shared<Options>();
-    root.command("version", "Versions of this program and of the agent", [=, &context] { return version(context, *options); }).output(options->output);
-    root.command("debuginfo", "Everything the agent can tell for a bug report", [=, &context] { return debuginfo(context, *options); }).output(options->output);
+    root.command("version", "Versions of this program and of the agent",
+                 [=, &context] { return version(context, *options); })
+        .output(options->output);
+    root.command("debuginfo", "Everything the agent can tell for a bug report",
+                 [=, &context] { return debuginfo(context, *options); })
+        .output(options->output);
 }
 
 }  // namespace axo::cli

@@ -52,8 +52,8 @@ int run(int argc, char** argv) {
         }
         const std::vector<std::string> unknown = app.remaining(true);
         std::fprintf(stderr, "Error: unknown %s \"%s\" for \"%s\"\nRun '%s --help' for usage.\n",
-                     !unknown.empty() && unknown.front().starts_with('-') ? "flag" : "command", unknown.empty() ? "" : unknown.front().c_str(), path.c_str(),
-                     path.c_str());
+                     !unknown.empty() && unknown.front().starts_with('-') ? "flag" : "command",
+                     unknown.empty() ? "" : unknown.front().c_str(), path.c_str(), path.c_str());
         return 1;
     } catch (const CLI::ParseError& error) {
         std::fprintf(stderr, "Error: %s\nRun '%s --help' for usage.\n", error.what(), context.program.c_str());

@@ -29,7 +29,8 @@ Status get(const Context& context, const Options& options) {
         if (map || map.error().code != Code::kNotFound) break;
     }
     if (!map && map.error().code == Code::kNotFound) {
-        return fail(Code::kNotFound, "map \"" + options.name + "\" is not known to the agent; `" + context.program + " map list` shows those that are");
+        return fail(Code::kNotFound, "map \"" + options.name + "\" is not known to the agent; `" + context.program +
+                                         " map list` shows those that are");
     }
     if (!map) return forward_error(std::move(map).error());
     return print_as(options.output, *map, [&] { return map_get_text(*map); });
@@ -38,7 +39,8 @@ Status get(const Context& context, const Options& options) {
 Status events(const Context& context, const Options& options) {
     TRY_ASSIGN(HttpClient client, context.connect());
     std::string pending;
-    const std::string target = "/v1/map/" + url_encode(spellings(options.name).front()) + "/events" + (options.follow ? "?follow=true" : "");
+    const std::string target =
+        "/v1/map/" + url_encode(spellings(options.name).front()) + "/events" + (options.follow ? "?follow=true" : "");
     return client.stream("GET", target, [&](std::string_view chunk) {
         pending += chunk;
         std::size_t end = 0;
@@ -61,8 +63,12 @@ void add_map_commands(const Command& root) {
     Context& context = root.context();
     const auto options = std::make_shared<Options>();
     const Command group = root.group("map", "BPF maps as the agent wants them");
-    group.command("list", "List maps", [=, &context] { return list(context, *options); }).alias("ls").output(options->output);
-    group.command("get", "Entries of a map", [=, &context] { return get(context, *options); }).positional("map", options->name, "name of the map").output(options->output);
+    group.command("list", "List maps", [=, &context] { return list(context, *options); })
+        .alias("ls")
+        .output(options->output);
+    group.command("get", "Entries of a map", [=, &context] { return get(context, *options); })
+        .positional("map", options->name, "name of the map")
+        .output(options->output);
     group.command("events", "Changes of a map", [=, &context] { return events(context, *options); })
         .positional("map", options->name, "name of the map")
         .flag("-f,--follow", options->follow, "until interrupted")

@@ -18,28 +18,36 @@ struct Options {
 };
 
 constexpr std::string_view kServed[] = {"drop", "trace", "policy-verdict"};
-constexpr std::string_view kKnown[] = {"drop", "trace", "policy-verdict", "debug", "capture", "l7", "agent", "trace-sock", "recorder"};
+constexpr std::string_view kKnown[] = {"drop", "trace", "policy-verdict", "debug",   "capture",
+                                       "l7",   "agent", "trace-sock",     "recorder"};
 
-bool contains(std::span<const std::string_view> list, std::string_view word) { return std::find(list.begin(), list.end(), word) != list.end(); }
+bool contains(std::span<const std::string_view> list, std::string_view word) {
+    return std::find(list.begin(), list.end(), word) != list.end();
+}
 
 Result<std::string> query_of(const Options& options) {
     std::string query;
     const auto add = [&](const char* key, const std::vector<std::string>& values) {
-        if (!values.empty()) query += std::string(query.empty() ? "?" : "&") + key + "=" + url_encode(join(values, ","));
+        if (!values.empty())
+            query += std::string(query.empty() ? "?" : "&") + key + "=" + url_encode(join(values, ","));
     };
     std::vector<std::string> types;
     for (const std::string& type : options.types) {
-        if (!contains(kKnown, type)) return fail(Code::kInvalidArgument, "--type \"" + type + "\" is not known; accepted are drop, trace and policy-verdict");
+        if (!contains(kKnown, type))
+            return fail(Code::kInvalidArgument,
+                        "--type \"" + type + "\" is not known; accepted are drop, trace and policy-verdict");
         if (contains(kServed, type)) types.push_back(type);
     }
     if (types.empty() && !options.types.empty()) {
-        return fail(Code::kUnimplemented, "--type " + join(options.types, ",") + ": this agent has no such events; it has drop, trace and policy-verdict");
+        return fail(Code::kUnimplemented, "--type " + join(options.types, ",") +
+                                              ": this agent has no such events; it has drop, trace and policy-verdict");
     }
     for (const auto* ids : {&options.from, &options.to, &options.related}) {
         for (const std::string& id : *ids) {
             std::uint16_t number = 0;
             const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), number);
-            if (error != std::errc() || end != id.data() + id.size()) return fail(Code::kInvalidArgument, "endpoint \"" + id + "\": a number of `endpoint list` is expected");
+            if (error != std::errc() || end != id.data() + id.size())
+                return fail(Code::kInvalidArgument, "endpoint \"" + id + "\": a number of `endpoint list` is expected");
         }
     }
     add("type", types);
@@ -82,7 +90,8 @@ Status monitor(const Context& context, const Options& options) {
 void add_monitor_commands(const Command& root) {
     Context& context = root.context();
     const auto options = std::make_shared<Options>();
-    root.command("monitor", "What happens to packets, as it happens", [=, &context] { return monitor(context, *options); })
+    root.command("monitor", "What happens to packets, as it happens",
+                 [=, &context] { return monitor(context, *options); })
         .option("-t,--type", options->types, "drop, trace, policy-verdict")
         .option("--from", options->from, "only from this endpoint (its number)")
         .option("--to", options->to, "only to this endpoint")

@@ -18,7 +18,8 @@ std::string identity_text(std::int64_t identity, bool numeric) {
 }
 
 std::string identities(const Json& event, const MonitorStyle& style) {
-    return identity_text(number(event, "identity-src"), style.numeric) + "->" + identity_text(number(event, "identity-dst"), style.numeric);
+    return identity_text(number(event, "identity-src"), style.numeric) + "->" +
+           identity_text(number(event, "identity-dst"), style.numeric);
 }
 
 std::string interface_text(const Json& event, const MonitorStyle& style) {
@@ -39,23 +40,25 @@ std::string observation(const Json& event) {
 std::string trace_line(const Json& event, const MonitorStyle& style) {
     const bool to_endpoint = text(event, "observation-point") == "to-endpoint";
     const std::string unknown = flag(event, "ipv6") ? "::" : "0.0.0.0";
-    return observation(event) + " flow " + hex(number(event, "hash")) + " , identity " + identities(event, style) + " state " +
-           text(event, "trace-reason") + " ifindex " + interface_text(event, style) + " orig-ip " + (to_endpoint ? text(event, "src") : unknown) + ": " +
-           connection_text(event) + "\n";
+    return observation(event) + " flow " + hex(number(event, "hash")) + " , identity " + identities(event, style) +
+           " state " + text(event, "trace-reason") + " ifindex " + interface_text(event, style) + " orig-ip " +
+           (to_endpoint ? text(event, "src") : unknown) + ": " + connection_text(event) + "\n";
 }
 
 std::string drop_line(const Json& event, const MonitorStyle& style) {
     std::string line = "xx drop (" + text(event, "reason");
     if (const std::int64_t error = number(event, "ext-error"); error != 0) line += ", " + std::to_string(error);
-    line += ") flow " + hex(number(event, "hash")) + " to endpoint " + std::to_string(number(event, "endpoint-dst")) + ", ifindex " +
-            std::to_string(number(event, "ifindex")) + ", file " + text(event, "file") + ":" + std::to_string(number(event, "line")) + ", , identity " +
-            identities(event, style) + ": " + connection_text(event);
+    line += ") flow " + hex(number(event, "hash")) + " to endpoint " + std::to_string(number(event, "endpoint-dst")) +
+            ", ifindex " + std::to_string(number(event, "ifindex")) + ", file " + text(event, "file") + ":" +
+            std::to_string(number(event, "line")) + ", , identity " + identities(event, style) + ": " +
+            connection_text(event);
     if (const std::string advice = drop_advice(event); !advice.empty()) line += " | " + advice;
     return line + "\n";
 }
 
 int protocol_number(const std::string& name) {
-    static const std::map<std::string, int> kNumbers = {{"ICMPv4", 1}, {"TCP", 6}, {"UDP", 17}, {"ICMPv6", 58}, {"SCTP", 132}};
+    static const std::map<std::string, int> kNumbers = {
+        {"ICMPv4", 1}, {"TCP", 6}, {"UDP", 17}, {"ICMPv6", 58}, {"SCTP", 132}};
     const auto it = kNumbers.find(name);
     return it != kNumbers.end() ? it->second : std::atoi(name.c_str());
 }
@@ -66,8 +69,9 @@ std::string verdict_line(const Json& event, const MonitorStyle& style) {
     const std::int64_t remote = number(event, ingress ? "identity-src" : "identity-dst");
     const std::string action = text(event, "action").empty() ? "allow" : text(event, "action");
     const std::string match = text(event, "match").empty() ? "none" : text(event, "match");
-    return "Policy verdict log: flow " + hex(number(event, "hash")) + " local EP ID " + std::to_string(local) + ", remote ID " +
-           identity_text(remote, style.numeric) + ", proto " + std::to_string(protocol_number(text(event, "proto"))) + ", " + (ingress ? "ingress" : "egress") +
+    return "Policy verdict log: flow " + hex(number(event, "hash")) + " local EP ID " + std::to_string(local) +
+           ", remote ID " + identity_text(remote, style.numeric) + ", proto " +
+           std::to_string(protocol_number(text(event, "proto"))) + ", " + (ingress ? "ingress" : "egress") +
            ", action " + action + ", auth: disabled, match " + match + ", " + connection_text(event) + "\n";
 }
 
@@ -75,26 +79,48 @@ std::string verdict_line(const Json& event, const MonitorStyle& style) {
 std::string verbose_lines(const Json& event, const std::string& line) {
     std::string out = "------------------------------------------------------------------------------\n" + line;
     for (const auto& [key, value] : event.items()) {
-        if (value.is_null() || (value.is_string() && value.get<std::string>().empty()) || (value.is_array() && value.empty())) continue;
-        out += "  " + key + ": " + (value.is_string() ? value.get<std::string>() : value.is_array() ? join(texts(event, key), ", ") : value.dump()) + "\n";
+        if (value.is_null() || (value.is_string() && value.get<std::string>().empty()) ||
+            (value.is_array() && value.empty()))
+            continue;
+        out += "  " + key + ": " +
+               (value.is_string()  ? value.get<std::string>()
+                : value.is_array() ? join(texts(event, key), ", ")
+                                   : value.dump()) +
+               "\n";
     }
     return out;
 }
 
 const char* icmp4_unreachable(int code) {
-    static constexpr const char* kCodes[] = {"Net", "Host", "Protocol", "Port", "FragmentationNeeded", "SourceRoutingFailed", "NetUnknown", "HostUnknown",
-                                             "SourceIsolated", "NetAdminProhibited", "HostAdminProhibited", "NetTOS", "HostTOS", "CommAdminProhibited",
-                                             "HostPrecedence", "PrecedenceCutoff"};
+    static constexpr const char* kCodes[] = {"Net",
+                                             "Host",
+                                             "Protocol",
+                                             "Port",
+                                             "FragmentationNeeded",
+                                             "SourceRoutingFailed",
+                                             "NetUnknown",
+                                             "HostUnknown",
+                                             "SourceIsolated",
+                                             "NetAdminProhibited",
+                                             "HostAdminProhibited",
+                                             "NetTOS",
+                                             "HostTOS",
+                                             "CommAdminProhibited",
+                                             "HostPrecedence",
+                                             "PrecedenceCutoff"};
     return code >= 0 && code < static_cast<int>(std::size(kCodes)) ? kCodes[code] : nullptr;
 }
 
 const char* icmp6_unreachable(int code) {
-    static constexpr const char* kCodes[] = {"NoRouteToDst", "AdminProhibited", "BeyondScopeOfSrc", "AddressUnreachable", "PortUnreachable",
-                                             "SrcAddressFailedPolicy", "RejectRouteToDst"};
+    static constexpr const char* kCodes[] = {"NoRouteToDst",       "AdminProhibited", "BeyondScopeOfSrc",
+                                             "AddressUnreachable", "PortUnreachable", "SrcAddressFailedPolicy",
+                                             "RejectRouteToDst"};
     return code >= 0 && code < static_cast<int>(std::size(kCodes)) ? kCodes[code] : nullptr;
 }
 
-std::string with_code(const std::string& type, const char* code, int number) { return type + "(" + (code != nullptr ? code : std::to_string(number)) + ")"; }
+std::string with_code(const std::string& type, const char* code, int number) {
+    return type + "(" + (code != nullptr ? code : std::to_string(number)) + ")";
+}
 
 }  // namespace
 
@@ -103,7 +129,12 @@ std::string icmp_text(bool ipv6, int type, int code) {
         switch (type) {
             case 1: return with_code("DestinationUnreachable", icmp6_unreachable(code), code);
             case 2: return "PacketTooBig";
-            case 3: return with_code("TimeExceeded", code == 0 ? "HopLimitExceeded" : code == 1 ? "FragmentReassemblyTimeExceeded" : nullptr, code);
+            case 3:
+                return with_code("TimeExceeded",
+                                 code == 0   ? "HopLimitExceeded"
+                                 : code == 1 ? "FragmentReassemblyTimeExceeded"
+                                             : nullptr,
+                                 code);
             case 4: return with_code("ParameterProblem", nullptr, code);
             case 128: return "EchoRequest";
             case 129: return "EchoReply";
@@ -121,7 +152,12 @@ std::string icmp_text(bool ipv6, int type, int code) {
         case 4: return "SourceQuench";
         case 5: return with_code("Redirect", nullptr, code);
         case 8: return "EchoRequest";
-        case 11: return with_code("TimeExceeded", code == 0 ? "TTLExceeded" : code == 1 ? "FragmentReassemblyTimeExceeded" : nullptr, code);
+        case 11:
+            return with_code("TimeExceeded",
+                             code == 0   ? "TTLExceeded"
+                             : code == 1 ? "FragmentReassemblyTimeExceeded"
+                                         : nullptr,
+                             code);
         case 12: return with_code("ParameterProblem", nullptr, code);
         case 13: return "TimestampRequest";
         case 14: return "TimestampReply";
@@ -140,12 +176,15 @@ std::string connection_text(const Json& event) {
     if (protocol.starts_with("ICMP")) {
         if (field(event, "icmp-type").is_null()) return source + " -> " + destination + " " + protocol;
         return source + " -> " + destination + " " +
-               icmp_text(protocol == "ICMPv6", static_cast<int>(number(event, "icmp-type")), static_cast<int>(number(event, "icmp-code")));
+               icmp_text(protocol == "ICMPv6", static_cast<int>(number(event, "icmp-type")),
+                         static_cast<int>(number(event, "icmp-code")));
     }
-    std::transform(protocol.begin(), protocol.end(), protocol.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(protocol.begin(), protocol.end(), protocol.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     const auto with_port = [&](const std::string& address, const char* key) {
         if (field(event, key).is_null()) return address;
-        return (address.find(':') == std::string::npos ? address : "[" + address + "]") + ":" + std::to_string(number(event, key));
+        return (address.find(':') == std::string::npos ? address : "[" + address + "]") + ":" +
+               std::to_string(number(event, key));
     };
     std::string out = with_port(source, "sport") + " -> " + with_port(destination, "dport");
     if (!protocol.empty()) out += " " + protocol;
@@ -157,24 +196,32 @@ std::string drop_advice(const Json& event) {
     const std::string reason = text(event, "reason");
     const std::string source = text(event, "src");
     const std::string destination = text(event, "dst");
-    const std::string endpoint = std::to_string(number(event, "endpoint-dst") != 0 ? number(event, "endpoint-dst") : number(event, "endpoint-src"));
+    const std::string endpoint = std::to_string(number(event, "endpoint-dst") != 0 ? number(event, "endpoint-dst")
+                                                                                   : number(event, "endpoint-src"));
     static const std::map<std::string, std::string> kAdvice = {
         {"Invalid source mac", "the pod sends with a MAC address that is not its interface's; look at `ip link` in it"},
-        {"Invalid source ip", "{src} is not an address of the sending pod; compare `ip addr` in it with: axoneme endpoint list"},
+        {"Invalid source ip",
+         "{src} is not an address of the sending pod; compare `ip addr` in it with: axoneme endpoint list"},
         {"Policy denied", "no policy allows it; see what selects it: axoneme endpoint get {endpoint}"},
         {"Policy denied by denylist", "a deny rule matches; see what selects it: axoneme endpoint get {endpoint}"},
         {"Invalid packet", "malformed; if its sender is sound, capture it: tcpdump -vv -i <interface>"},
-        {"CT: Truncated or invalid header", "the packet ends inside its header; check the sender, and MTUs along the way"},
-        {"Fragmentation needed", "larger than the way out takes; the sender was told. If it does not react: axoneme status --verbose shows the MTUs"},
-        {"CT: Map insertion failed", "the flow table is full; raise bpf-ct-global-tcp-max, and see: axoneme bpf ct list global | wc -l"},
-        {"Unsupported L3 protocol", "pods speak IPv4, IPv6 and ARP; is the family switched on? axoneme config get enable-ipv6"},
+        {"CT: Truncated or invalid header",
+         "the packet ends inside its header; check the sender, and MTUs along the way"},
+        {"Fragmentation needed",
+         "larger than the way out takes; the sender was told. If it does not react: axoneme status --verbose shows the MTUs"},
+        {"CT: Map insertion failed",
+         "the flow table is full; raise bpf-ct-global-tcp-max, and see: axoneme bpf ct list global | wc -l"},
+        {"Unsupported L3 protocol",
+         "pods speak IPv4, IPv6 and ARP; is the family switched on? axoneme config get enable-ipv6"},
         {"Unsupported L2 protocol", "pods speak Ethernet without VLAN tags"},
         {"Unknown L4 protocol", "flows are tracked for TCP, UDP, SCTP and ICMP"},
         {"CT: Unknown L4 protocol", "flows are tracked for TCP, UDP, SCTP and ICMP"},
         {"Unknown L3 target address", "nobody has this address; ask: axoneme bpf ipcache get {dst}"},
         {"Stale or unroutable IP", "the address was released or its node is gone; ask: axoneme ip get {dst}"},
-        {"No matching local container found", "the address belongs to this node's range but to no pod; ask: axoneme endpoint list"},
-        {"No tunnel/encapsulation endpoint (datapath BUG!)", "no node is known for it; ask: axoneme bpf ipcache get {dst} and axoneme node list"},
+        {"No matching local container found",
+         "the address belongs to this node's range but to no pod; ask: axoneme endpoint list"},
+        {"No tunnel/encapsulation endpoint (datapath BUG!)",
+         "no node is known for it; ask: axoneme bpf ipcache get {dst} and axoneme node list"},
         {"Error retrieving tunnel key", "a packet on the tunnel's port that is no tunnel packet"},
         {"FIB lookup failed", "the node has no route or neighbour; ask: ip route get {dst}, ip neigh"},
         {"Local host is unreachable", "the node does not take it; ask: ip route get {dst}"},
@@ -186,14 +233,18 @@ std::string drop_advice(const Json& event) {
         {"Forbidden ICMPv6 message", "pods may not send this; routers do"},
         {"TTL exceeded", "a loop, or a far way: traceroute {dst}"},
         {"Host datapath not ready", "the agent is still starting: axoneme status --wait"},
-        {"Endpoint policy program not available", "the endpoint is still being set up: axoneme endpoint log {endpoint}"},
+        {"Endpoint policy program not available",
+         "the endpoint is still being set up: axoneme endpoint log {endpoint}"},
         {"Missed tail call", "a fault of the datapath; please report it with: axoneme debuginfo"},
     };
     const auto it = kAdvice.find(reason);
     if (it == kAdvice.end()) return {};
     std::string advice = it->second;
-    for (const auto& [mark, value] : {std::pair{std::string("{src}"), source}, std::pair{std::string("{dst}"), destination}, std::pair{std::string("{endpoint}"), endpoint}}) {
-        for (std::size_t at = advice.find(mark); at != std::string::npos; at = advice.find(mark, at + value.size())) advice.replace(at, mark.size(), value);
+    for (const auto& [mark, value] :
+         {std::pair{std::string("{src}"), source}, std::pair{std::string("{dst}"), destination},
+          std::pair{std::string("{endpoint}"), endpoint}}) {
+        for (std::size_t at = advice.find(mark); at != std::string::npos; at = advice.find(mark, at + value.size()))
+            advice.replace(at, mark.size(), value);
     }
     return advice;
 }
@@ -202,10 +253,12 @@ std::string monitor_text(const Json& event, const MonitorStyle& style) {
     const std::string type = text(event, "type");
     if (type == "start") {
         const std::int64_t bytes = number(event, "ring-bytes");
-        return "Listening for events on " + std::to_string(number(event, "cpus")) + " CPUs with " + std::to_string(bytes / 4096) +
-               "x4096 of shared memory\nPress Ctrl-C to quit\n";
+        return "Listening for events on " + std::to_string(number(event, "cpus")) + " CPUs with " +
+               std::to_string(bytes / 4096) + "x4096 of shared memory\nPress Ctrl-C to quit\n";
     }
-    if (type == "lost") return "Lost " + std::to_string(number(event, "count")) + " events: this reader is too slow for them; narrow them down with -t, --from, --to\n";
+    if (type == "lost")
+        return "Lost " + std::to_string(number(event, "count")) +
+               " events: this reader is too slow for them; narrow them down with -t, --from, --to\n";
     std::string line;
     if (type == "drop") line = drop_line(event, style);
     if (type == "trace") line = trace_line(event, style);

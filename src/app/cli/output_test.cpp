@@ -26,12 +26,15 @@ TEST(TabWriter, ACellAfterTheLastTabBelongsToNoColumn) {
 }
 
 TEST(TabWriter, ALineWithoutTheColumnEndsIt) {
-    EXPECT_EQ(table("Key:\tvalue\nno columns here\nLonger key:\tvalue\n"), "Key:   value\nno columns here\nLonger key:   value\n");
+    EXPECT_EQ(table("Key:\tvalue\nno columns here\nLonger key:\tvalue\n"),
+              "Key:   value\nno columns here\nLonger key:   value\n");
     // Columns further right are blocks of their own.
     EXPECT_EQ(table("a\tb\tc\na\tb\nlonger\tlonger\tc\n"), "a        b   c\na        b\nlonger   longer   c\n");
 }
 
-TEST(TabWriter, CodePointsCountNotBytes) { EXPECT_EQ(table("└\tx\nab\tx\n"), "└    x\nab   x\n"); }
+TEST(TabWriter, CodePointsCountNotBytes) {
+    EXPECT_EQ(table("└\tx\nab\tx\n"), "└    x\nab   x\n");
+}
 
 TEST(TabWriter, MinimumWidthAndEdges) {
     EXPECT_EQ(table("a\tb\n", 5, 3), "a    b\n");
@@ -40,7 +43,8 @@ TEST(TabWriter, MinimumWidthAndEdges) {
     EXPECT_EQ(table("no newline"), "no newline");
 }
 
-const Json kDocument = Json::parse(R"({"a":{"b":"text","n":7,"odd.key":true},"items":[{"id":1,"s":"ready","l":["x","y"]},{"id":2,"s":"gone"},{"id":3,"s":"ready"}]})");
+const Json kDocument = Json::parse(
+    R"({"a":{"b":"text","n":7,"odd.key":true},"items":[{"id":1,"s":"ready","l":["x","y"]},{"id":2,"s":"gone"},{"id":3,"s":"ready"}]})");
 
 std::string path(const std::string& expression) {
     const auto result = json_path(expression, kDocument);
@@ -69,14 +73,16 @@ TEST(JsonPath, Paths) {
 }
 
 TEST(JsonPath, MistakesAreNamed) {
-    for (const char* wrong : {"{.a", "{.items[0}", "{.items[x]}", "{range .items[*]}{.id}", "{end}", "{.}{..}", "{.items[?(id==1)]}", "{.items[?(@.id==x y)]}"}) {
+    for (const char* wrong : {"{.a", "{.items[0}", "{.items[x]}", "{range .items[*]}{.id}", "{end}", "{.}{..}",
+                              "{.items[?(id==1)]}", "{.items[?(@.id==x y)]}"}) {
         const auto result = json_path(wrong, kDocument);
         EXPECT_FALSE(result) << wrong << " gave " << *result;
     }
 }
 
 TEST(Yaml, BlocksAndQuotes) {
-    const Json value = Json::parse(R"({"name":"x","number":1,"n":2,"empty":{},"none":[],"null":null,"list":["a","true","10.0.0.1","k8s:app=x",": y"],
+    const Json value = Json::parse(
+        R"({"name":"x","number":1,"n":2,"empty":{},"none":[],"null":null,"list":["a","true","10.0.0.1","k8s:app=x",": y"],
         "objects":[{"a":1,"b":{"c":2}},{"d":[3]}],"text":"two\nlines"})");
     EXPECT_EQ(to_yaml(value), R"(name: x
 number: 1

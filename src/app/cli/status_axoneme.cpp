@@ -5,15 +5,17 @@
 namespace axo::cli {
 namespace {
 
-std::string count(const Json& object, const char* key) { return std::to_string(number(object, key)); }
+std::string count(const Json& object, const char* key) {
+    return std::to_string(number(object, key));
+}
 
 void print_datapath(const Json& datapath, TabWriter& w) {
     if (!datapath.is_object()) return;
     w << "Datapath:\n";
     w << "  Programs:\t" + text(datapath, "programs") + "\n";
     w << "  Maps:\t" + count(datapath, "maps-created") + " created, " + count(datapath, "maps-adopted") + " adopted\n";
-    w << "  Links:\t" + count(datapath, "links-attached") + " attached, " + count(datapath, "links-updated") + " updated, " +
-             count(datapath, "links-adopted") + " adopted\n";
+    w << "  Links:\t" + count(datapath, "links-attached") + " attached, " + count(datapath, "links-updated") +
+             " updated, " + count(datapath, "links-adopted") + " adopted\n";
     w << "  Devices:\t" + count(datapath, "devices-created") + " created\n";
 }
 
@@ -22,7 +24,8 @@ void print_decisions(const Json& reasons, TabWriter& w) {
     w << "Decisions:\n";
     TabWriter table(0, 3);
     table << "  What\tChoice\tReason\n";
-    for (const Json& r : reasons) table << "  " + text(r, "what") + "\t" + text(r, "choice") + "\t" + text(r, "reason") + "\n";
+    for (const Json& r : reasons)
+        table << "  " + text(r, "what") + "\t" + text(r, "choice") + "\t" + text(r, "reason") + "\n";
     w << table.str();
 }
 
@@ -32,14 +35,15 @@ void print_reconcilers(const Json& reconcilers, TabWriter& w) {
     TabWriter table(0, 3);
     table << "  Name\tUnchanged at start\tAdded\tUpdated\tRemoved\tFailed\n";
     for (const Json& r : reconcilers) {
-        table << "  " + text(r, "name") + "\t" + count(r, "unchanged-at-start") + "\t" + count(r, "added") + "\t" + count(r, "updated") + "\t" +
-                     count(r, "removed") + "\t" + count(r, "failed") + "\n";
+        table << "  " + text(r, "name") + "\t" + count(r, "unchanged-at-start") + "\t" + count(r, "added") + "\t" +
+                     count(r, "updated") + "\t" + count(r, "removed") + "\t" + count(r, "failed") + "\n";
     }
     w << table.str();
     for (const Json& r : reconcilers) {
         const Json& errors = field(r, "errors");
         if (!errors.is_array()) continue;
-        for (const Json& error : errors) w << "  " + text(r, "name") + " " + text(error, "object") + ": " + text(error, "message") + "\n";
+        for (const Json& error : errors)
+            w << "  " + text(r, "name") + " " + text(error, "object") + ": " + text(error, "message") + "\n";
     }
 }
 
@@ -51,7 +55,8 @@ void print_memory(const Json& maps, TabWriter& w) {
     for (const Json& map : maps) {
         const auto bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(number(map, "bytes"), 0));
         total += bytes;
-        table << "  " + text(map, "name") + "\t" + human_bytes(bytes) + "\t" + count(map, "entries") + "\t" + count(map, "max-entries") + "\n";
+        table << "  " + text(map, "name") + "\t" + human_bytes(bytes) + "\t" + count(map, "entries") + "\t" +
+                     count(map, "max-entries") + "\n";
     }
     w << "BPF map memory:\t" + human_bytes(total) + " in " + std::to_string(maps.size()) + " maps\n" + table.str();
 }
@@ -69,8 +74,9 @@ void print_node_health(const Json& nodes, TabWriter& w) {
     TabWriter table(0, 3);
     table << "  Node\tIP\tICMP to node\tHTTP to agent\tHealth endpoint\tICMP\tHTTP\tLast probed\n";
     for (const Json& node : nodes) {
-        table << "  " + text(node, "name") + "\t" + text(node, "ip") + "\t" + probe(field(node, "host-icmp")) + "\t" + probe(field(node, "host-http")) + "\t" +
-                     text(node, "endpoint-ip") + "\t" + probe(field(node, "endpoint-icmp")) + "\t" + probe(field(node, "endpoint-http")) + "\t" +
+        table << "  " + text(node, "name") + "\t" + text(node, "ip") + "\t" + probe(field(node, "host-icmp")) + "\t" +
+                     probe(field(node, "host-http")) + "\t" + text(node, "endpoint-ip") + "\t" +
+                     probe(field(node, "endpoint-icmp")) + "\t" + probe(field(node, "endpoint-http")) + "\t" +
                      text(node, "last-probed") + "\n";
     }
     w << table.str();
@@ -81,16 +87,23 @@ void print_rejected(const Json& list, const char* title, const char* where, TabW
     w << std::string(title) + ":\n";
     for (const Json& entry : list) {
         const std::string message = text(entry, "message");
-        w << "  " + text(entry, where) + ": " + (message.empty() ? "needed for " + text(entry, "needed-for") + " (kernel " + text(entry, "kernel") + ")" : message) + "\n";
+        w << "  " + text(entry, where) + ": " +
+                 (message.empty()
+                      ? "needed for " + text(entry, "needed-for") + " (kernel " + text(entry, "kernel") + ")"
+                      : message) +
+                 "\n";
     }
 }
 
 // A probe that was made and answered; one that was not made (no health endpoint) is null and says nothing.
-bool answered(const Json& result) { return result.is_object() && (text(result, "status").empty() || text(result, "status") == "OK"); }
+bool answered(const Json& result) {
+    return result.is_object() && (text(result, "status").empty() || text(result, "status") == "OK");
+}
 
 std::string ratio(const Json& node, const char* icmp, const char* http) {
     if (!field(node, icmp).is_object() && !field(node, http).is_object()) return "0/0";
-    const bool good = (!field(node, icmp).is_object() || answered(field(node, icmp))) && (!field(node, http).is_object() || answered(field(node, http)));
+    const bool good = (!field(node, icmp).is_object() || answered(field(node, icmp))) &&
+                      (!field(node, http).is_object() || answered(field(node, http)));
     return good ? "1/1" : "0/1";
 }
 
@@ -114,10 +127,13 @@ std::string cluster_health_text(const Json& status, bool all_nodes) {
         std::string name = text(node, "name");
         const bool local = flag(node, "local") || name == self;
         if (!own_cluster.empty() && name.starts_with(own_cluster)) name.erase(0, own_cluster.size());
-        lines += "  " + name + (local ? " (localhost)" : "") + "\t" + text(node, "ip") + "\t" + host + "\t" + endpoint + "\n";
+        lines += "  " + name + (local ? " (localhost)" : "") + "\t" + text(node, "ip") + "\t" + host + "\t" + endpoint +
+                 "\n";
     }
-    std::string out = "Cluster health:\t" + std::to_string(reachable) + "/" + std::to_string(nodes.size()) + " reachable\t(" + probed + ")";
-    if (const std::int64_t interval = number(status, "axoneme.health-probe-interval-ns"); interval > 0) out += "\t(Probe interval: " + go_duration_ns(interval) + ")";
+    std::string out = "Cluster health:\t" + std::to_string(reachable) + "/" + std::to_string(nodes.size()) +
+                      " reachable\t(" + probed + ")";
+    if (const std::int64_t interval = number(status, "axoneme.health-probe-interval-ns"); interval > 0)
+        out += "\t(Probe interval: " + go_duration_ns(interval) + ")";
     out += "\n";
     if (!lines.empty()) out += "Name\tIP\tNode\tEndpoints\n" + lines;
     return out;
@@ -127,13 +143,15 @@ std::string axoneme_status_text(const Json& axoneme, bool all_nodes) {
     TabWriter w;
     print_datapath(field(axoneme, "datapath"), w);
     if (!field(axoneme, "start-ms").is_null()) {
-        w << "Start:\t" + count(axoneme, "start-ms") + " ms to healthy, " + count(axoneme, "datapath-ready-ms") + " ms to datapath ready\n";
+        w << "Start:\t" + count(axoneme, "start-ms") + " ms to healthy, " + count(axoneme, "datapath-ready-ms") +
+                 " ms to datapath ready\n";
     }
     print_decisions(field(axoneme, "datapath.reasons"), w);
     print_reconcilers(field(axoneme, "reconcilers"), w);
     print_memory(field(axoneme, "maps"), w);
     if (all_nodes) print_node_health(field(axoneme, "node-health"), w);
-    if (const Json& events = field(axoneme, "events"); events.is_object()) w << "Events:\t" + count(events, "seen") + " seen, " + count(events, "lost") + " lost\n";
+    if (const Json& events = field(axoneme, "events"); events.is_object())
+        w << "Events:\t" + count(events, "seen") + " seen, " + count(events, "lost") + " lost\n";
     print_rejected(field(axoneme, "missing-kernel-features"), "Missing kernel features", "feature", w);
     print_rejected(field(axoneme, "unrouted-nodes"), "Nodes without a route", "node", w);
     print_rejected(field(axoneme, "rejected-objects"), "Rejected objects", "where", w);

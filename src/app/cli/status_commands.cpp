@@ -28,13 +28,15 @@ Result<int> seconds_of(const std::string& duration) {
     }
     const std::string unit = duration.substr(used);
     if (used == 0 || value < 0 || value > 100'000 || (unit != "s" && unit != "m" && !unit.empty())) {
-        return fail(Code::kInvalidArgument, "--wait-duration \"" + duration + "\": a number of seconds or minutes is expected, e.g. 90s or 5m");
+        return fail(Code::kInvalidArgument,
+                    "--wait-duration \"" + duration + "\": a number of seconds or minutes is expected, e.g. 90s or 5m");
     }
     return unit == "m" ? value * 60 : value;
 }
 
 std::map<std::string, std::string> headers_of(const Options& options) {
-    return {{"brief", options.brief ? "true" : "false"}, {"require-k8s-connectivity", options.require_kubernetes ? "true" : "false"}};
+    return {{"brief", options.brief ? "true" : "false"},
+            {"require-k8s-connectivity", options.require_kubernetes ? "true" : "false"}};
 }
 
 // Until the agent answers and is healthy.
@@ -46,7 +48,8 @@ Result<Json> wait_for_status(const Context& context, const Options& options) {
         if (status && status_is_healthy(*status)) return status;
         if (std::chrono::steady_clock::now() >= deadline) {
             if (!status) return status;
-            return fail(Code::kDeadlineExceeded, "not healthy after " + options.wait_duration + ": " + status_brief(*status));
+            return fail(Code::kDeadlineExceeded,
+                        "not healthy after " + options.wait_duration + ": " + status_brief(*status));
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(200));
     }
@@ -75,7 +78,8 @@ Status run_status(Context& context, const Options& options) {
 void add_status_commands(const Command& root) {
     auto options = std::make_shared<Options>();
     Context& context = root.context();
-    root.command("status", "Health and state of the agent", [options, &context] { return run_status(context, *options); })
+    root.command("status", "Health and state of the agent",
+                 [options, &context] { return run_status(context, *options); })
         .flag("--verbose", options->verbose, "everything, and how the datapath was set up")
         .flag("--brief", options->brief, "one line: OK or what is wrong")
         .flag("--all-addresses", options->details.addresses, "every allocated address")
@@ -86,7 +90,8 @@ void add_status_commands(const Command& root) {
         .flag("--all-clusters", options->details.clusters, "every remote cluster")
         .flag("--wait", options->wait, "until the agent is healthy")
         .option("--wait-duration", options->wait_duration, "how long --wait waits")
-        .flag("--require-k8s-connectivity", options->require_kubernetes, "not healthy while the object store is out of reach")
+        .flag("--require-k8s-connectivity", options->require_kubernetes,
+              "not healthy while the object store is out of reach")
         .output(options->output);
 }
 

@@ -20,7 +20,8 @@ std::string without_trailing_blanks(const std::string& text) {
 
 constexpr std::int64_t kNow = 1767225612;  // 2026-01-01T00:00:12Z
 
-const char* const kStatus = R"_({"kvstore":{"state":"Disabled","msg":""},"kubernetes":{"state":"Ok","msg":"1.33 (v1.33.1) [linux/amd64]","k8s-api-versions":["core/v1::Pods","cilium/v2::CiliumNode"]},"kube-proxy-replacement":{"mode":"True","deviceList":[{"name":"eth0","ip":["192.168.122.233","fe80::1"]}],"directRoutingDevice":"eth0","features":{"nodePort":{"enabled":true,"mode":"DSR","dsrMode":"Geneve","algorithm":"Maglev","lutSize":16381,"acceleration":"Native","portMin":30000,"portMax":32767},"socketLB":{"enabled":true},"sessionAffinity":{"enabled":true},"hostPort":{"enabled":true},"externalIPs":{"enabled":true},"annotations":["service.cilium.io/node"]}},
+const char* const kStatus =
+    R"_({"kvstore":{"state":"Disabled","msg":""},"kubernetes":{"state":"Ok","msg":"1.33 (v1.33.1) [linux/amd64]","k8s-api-versions":["core/v1::Pods","cilium/v2::CiliumNode"]},"kube-proxy-replacement":{"mode":"True","deviceList":[{"name":"eth0","ip":["192.168.122.233","fe80::1"]}],"directRoutingDevice":"eth0","features":{"nodePort":{"enabled":true,"mode":"DSR","dsrMode":"Geneve","algorithm":"Maglev","lutSize":16381,"acceleration":"Native","portMin":30000,"portMax":32767},"socketLB":{"enabled":true},"sessionAffinity":{"enabled":true},"hostPort":{"enabled":true},"externalIPs":{"enabled":true},"annotations":["service.cilium.io/node"]}},
 "host-firewall":{"mode":"Disabled"},"srv6":{"enabled":false},"cni-chaining":{"mode":"none"},"cni-file":{"state":"Ok","msg":"successfully wrote CNI configuration file to /etc/cni/net.d/05-cilium.conflist"},"cilium":{"state":"Ok","msg":"0.1.0 (axoneme v0.1.0)"},"nodeMonitor":{"cpus":16,"npages":64,"pagesize":4096,"lost":3,"unknown":0},"cluster":{"ciliumHealth":{"state":"Ok","msg":""},"self":"default/node1","nodes":[]},"ipam":{"status":"IPv4: 3/254 allocated from 10.0.0.0/24","allocations":{"10.0.0.115":"default/nginx","10.0.0.141":"router","10.0.0.200":"health"}},
 "cluster-mesh":{"clusters":[]},"ipv4-big-tcp":{"enabled":false},"ipv6-big-tcp":{"enabled":true,"maxGRO":196608,"maxGSO":196608},"bandwidth-manager":{"enabled":true,"devices":["eth0"],"congestionControl":"bbr"},"routing":{"inter-host-routing-mode":"Tunnel","intra-host-routing-mode":"BPF","tunnel-protocol":"vxlan"},"attach-mode":"tcx","datapath-mode":"veth","masquerading":{"enabled":true,"mode":"BPF","enabledProtocols":{"ipv4":true,"ipv6":false},"snat-exclusion-cidr-v4":"10.0.0.0/8"},"clock-source":{"mode":"ktime"},"controllers":[{"name":"b-controller","status":{"success-count":3,"last-success-timestamp":"2026-01-01T00:00:00Z","last-failure-timestamp":"0001-01-01T00:00:00Z","consecutive-failure-count":0}},
 {"name":"a-failing","status":{"last-success-timestamp":"0001-01-01T00:00:00Z","last-failure-timestamp":"2026-01-01T00:00:10Z","consecutive-failure-count":2,"last-failure-msg":"no route"}}],"proxy":{"ip":"10.0.0.141","port-range":"10000-20000","total-redirects":1,"envoy-deployment-mode":"external","redirects":[{"name":"811:ingress:TCP:80:","proxy":"http","proxy-port":11767}]},"identity-range":{"min-identity":256,"max-identity":65535},"hubble":{"state":"Ok","msg":"","observer":{"max-flows":4095,"current-flows":4095,"seen-flows":755,"uptime":100000000000}},
@@ -32,7 +33,8 @@ const char* const kStatus = R"_({"kvstore":{"state":"Disabled","msg":""},"kubern
 {"name":"default/node2","ip":"192.168.122.123","endpoint-ip":"10.0.1.200","host-icmp":{"status":"connection timed out","latency-ns":0},"host-http":{"status":"","latency-ns":1210000},"endpoint-icmp":{"status":"","latency-ns":41000},"endpoint-http":{"status":"","latency-ns":310000},"last-probed":"2026-01-01T00:00:05Z"}],"rejected-objects":[{"where":"manifests/bad.yaml","message":"line 3: mapping values are not allowed here"}],"rejected-state":[{"path":"/var/run/cilium/state/12","message":"torn"}]}})_";
 
 TEST(StatusText, Verbose) {
-    EXPECT_EQ(without_trailing_blanks(status_text(Json::parse(kStatus), StatusDetails::all(), kNow)), R"_(KVStore:                Disabled
+    EXPECT_EQ(without_trailing_blanks(status_text(Json::parse(kStatus), StatusDetails::all(), kNow)),
+              R"_(KVStore:                Disabled
 Kubernetes:             Ok         1.33 (v1.33.1) [linux/amd64]
 Kubernetes APIs:        ["cilium/v2::CiliumNode", "core/v1::Pods"]
 KubeProxyReplacement:   True   [eth0 192.168.122.233 fe80::1 (Direct Routing)]
@@ -148,37 +150,56 @@ TEST(StatusText, BriefNamesTheFirstTrouble) {
 }
 
 TEST(StatusText, OddAnswersDoNotThrow) {
-    for (const char* text : {"null", "[]", "{}", R"({"axoneme":{"datapath":[],"reconcilers":[1],"maps":{},"node-health":[null]},"controllers":[{}],"cluster-mesh":{"clusters":[{}]},
+    for (
+        const char* text :
+        {"null", "[]", "{}",
+         R"({"axoneme":{"datapath":[],"reconcilers":[1],"maps":{},"node-health":[null]},"controllers":[{}],"cluster-mesh":{"clusters":[{}]},
         "kube-proxy-replacement":{"features":{}},"kubernetes":{},"hubble":{},"bpf-maps":{},"encryption":{},"ipam":{"allocations":[]}})"}) {
         EXPECT_NO_THROW(status_text(Json::parse(text), StatusDetails::all(), kNow)) << text;
     }
 }
 
-std::string line(const char* event, bool numeric = false) { return monitor_text(Json::parse(event), {numeric, false}); }
+std::string line(const char* event, bool numeric = false) {
+    return monitor_text(Json::parse(event), {numeric, false});
+}
 
 TEST(MonitorText, LinesAreCiliums) {
     EXPECT_EQ(line(R"_({"type": "start", "cpus": 16, "ring-bytes": 262144})_"),
               "Listening for events on 16 CPUs with 64x4096 of shared memory\nPress Ctrl-C to quit\n");
-    EXPECT_EQ(line(R"_({"type": "trace", "observation-point": "to-endpoint", "trace-reason": "established", "ifindex": 13, "interface": "lxc501bb35ff726", "src": "10.0.0.115", "dst": "10.0.0.63", "sport": 53, "dport": 40542, "proto": "TCP", "tcp-flags": "ACK", "identity-src": 28723, "identity-dst": 28723, "endpoint-dst": 811, "hash": 1511730237, "ipv6": false})_"),
-              "-> endpoint 811 flow 0x5a1b2c3d , identity 28723->28723 state established ifindex lxc501bb35ff726 orig-ip 10.0.0.115: 10.0.0.115:53 -> 10.0.0.63:40542 tcp ACK\n");
-    EXPECT_EQ(line(R"_({"type": "trace", "observation-point": "to-stack", "trace-reason": "new", "ifindex": 0, "interface": "", "src": "10.0.0.63", "dst": "8.8.8.8", "proto": "ICMPv4", "icmp-type": 8, "icmp-code": 0, "identity-src": 28723, "identity-dst": 2, "endpoint-src": 811, "hash": 0})_"),
-              "-> stack flow 0x0 , identity 28723->world state new ifindex 0 orig-ip 0.0.0.0: 10.0.0.63 -> 8.8.8.8 EchoRequest\n");
-    EXPECT_EQ(line(R"_({"type": "drop", "reason": "Unknown L3 target address", "subtype": "x", "ifindex": 13, "interface": "lxc501bb35ff726", "src": "fd00::1", "dst": "fd00::99", "sport": 51234, "dport": 80, "proto": "TCP", "tcp-flags": "SYN", "identity-src": 2, "identity-dst": 28723, "endpoint-dst": 0, "hash": 1, "file": "pod.bpf.c", "line": 2141, "ext-error": 0, "ipv6": true})_"),
-              "xx drop (Unknown L3 target address) flow 0x1 to endpoint 0, ifindex 13, file pod.bpf.c:2141, , identity world->28723: [fd00::1]:51234 -> [fd00::99]:80 tcp SYN | nobody has this address; ask: axoneme bpf ipcache get fd00::99\n");
-    EXPECT_EQ(line(R"_({"type": "policy-verdict", "ingress": true, "src": "10.0.0.115", "dst": "10.0.0.63", "sport": 34000, "dport": 80, "proto": "TCP", "tcp-flags": "SYN", "identity-src": 28723, "identity-dst": 28723, "endpoint-dst": 811, "hash": 1})_"),
-              "Policy verdict log: flow 0x1 local EP ID 811, remote ID 28723, proto 6, ingress, action allow, auth: disabled, match none, 10.0.0.115:34000 -> 10.0.0.63:80 tcp SYN\n");
+    EXPECT_EQ(
+        line(
+            R"_({"type": "trace", "observation-point": "to-endpoint", "trace-reason": "established", "ifindex": 13, "interface": "lxc501bb35ff726", "src": "10.0.0.115", "dst": "10.0.0.63", "sport": 53, "dport": 40542, "proto": "TCP", "tcp-flags": "ACK", "identity-src": 28723, "identity-dst": 28723, "endpoint-dst": 811, "hash": 1511730237, "ipv6": false})_"),
+        "-> endpoint 811 flow 0x5a1b2c3d , identity 28723->28723 state established ifindex lxc501bb35ff726 orig-ip 10.0.0.115: 10.0.0.115:53 -> 10.0.0.63:40542 tcp ACK\n");
+    EXPECT_EQ(
+        line(
+            R"_({"type": "trace", "observation-point": "to-stack", "trace-reason": "new", "ifindex": 0, "interface": "", "src": "10.0.0.63", "dst": "8.8.8.8", "proto": "ICMPv4", "icmp-type": 8, "icmp-code": 0, "identity-src": 28723, "identity-dst": 2, "endpoint-src": 811, "hash": 0})_"),
+        "-> stack flow 0x0 , identity 28723->world state new ifindex 0 orig-ip 0.0.0.0: 10.0.0.63 -> 8.8.8.8 EchoRequest\n");
+    EXPECT_EQ(
+        line(
+            R"_({"type": "drop", "reason": "Unknown L3 target address", "subtype": "x", "ifindex": 13, "interface": "lxc501bb35ff726", "src": "fd00::1", "dst": "fd00::99", "sport": 51234, "dport": 80, "proto": "TCP", "tcp-flags": "SYN", "identity-src": 2, "identity-dst": 28723, "endpoint-dst": 0, "hash": 1, "file": "pod.bpf.c", "line": 2141, "ext-error": 0, "ipv6": true})_"),
+        "xx drop (Unknown L3 target address) flow 0x1 to endpoint 0, ifindex 13, file pod.bpf.c:2141, , identity world->28723: [fd00::1]:51234 -> [fd00::99]:80 tcp SYN | nobody has this address; ask: axoneme bpf ipcache get fd00::99\n");
+    EXPECT_EQ(
+        line(
+            R"_({"type": "policy-verdict", "ingress": true, "src": "10.0.0.115", "dst": "10.0.0.63", "sport": 34000, "dport": 80, "proto": "TCP", "tcp-flags": "SYN", "identity-src": 28723, "identity-dst": 28723, "endpoint-dst": 811, "hash": 1})_"),
+        "Policy verdict log: flow 0x1 local EP ID 811, remote ID 28723, proto 6, ingress, action allow, auth: disabled, match none, 10.0.0.115:34000 -> 10.0.0.63:80 tcp SYN\n");
     EXPECT_EQ(line(R"_({"type": "lost", "count": 5})_"),
               "Lost 5 events: this reader is too slow for them; narrow them down with -t, --from, --to\n");
 }
 
 TEST(MonitorText, NumericIdentitiesAndInterfaces) {
-    const std::string text = line(R"({"type":"trace","observation-point":"from-endpoint","trace-reason":"new","ifindex":13,"interface":"lxc1","src":"10.0.0.1","dst":"10.0.0.2",
-        "sport":1,"dport":2,"proto":"UDP","identity-src":2,"identity-dst":6,"endpoint-src":7,"hash":255})", true);
-    EXPECT_EQ(text, "<- endpoint 7 flow 0xff , identity 2->6 state new ifindex 13 orig-ip 0.0.0.0: 10.0.0.1:1 -> 10.0.0.2:2 udp\n");
+    const std::string text = line(
+        R"({"type":"trace","observation-point":"from-endpoint","trace-reason":"new","ifindex":13,"interface":"lxc1","src":"10.0.0.1","dst":"10.0.0.2",
+        "sport":1,"dport":2,"proto":"UDP","identity-src":2,"identity-dst":6,"endpoint-src":7,"hash":255})",
+        true);
+    EXPECT_EQ(
+        text,
+        "<- endpoint 7 flow 0xff , identity 2->6 state new ifindex 13 orig-ip 0.0.0.0: 10.0.0.1:1 -> 10.0.0.2:2 udp\n");
 }
 
 TEST(MonitorText, EveryDropReasonOfTheDatapathThatNeedsAdviceHasSome) {
-    const auto advice = [](const char* reason) { return drop_advice({{"reason", reason}, {"src", "10.0.0.1"}, {"dst", "10.0.0.2"}, {"endpoint-dst", 7}}); };
+    const auto advice = [](const char* reason) {
+        return drop_advice({{"reason", reason}, {"src", "10.0.0.1"}, {"dst", "10.0.0.2"}, {"endpoint-dst", 7}});
+    };
     EXPECT_NE(advice("Stale or unroutable IP").find("ip get 10.0.0.2"), std::string::npos);
     EXPECT_NE(advice("Endpoint policy program not available").find("endpoint log 7"), std::string::npos);
     EXPECT_NE(advice("Unknown sender").find("10.0.0.1"), std::string::npos);
@@ -195,7 +216,8 @@ TEST(MonitorText, IcmpHasNames) {
 }
 
 TEST(MonitorText, OddEventsDoNotThrow) {
-    for (const char* text : {"null", "{}", R"({"type":"drop"})", R"({"type":"trace","src":5})", R"({"type":"policy-verdict","proto":6})"}) {
+    for (const char* text : {"null", "{}", R"({"type":"drop"})", R"({"type":"trace","src":5})",
+                             R"({"type":"policy-verdict","proto":6})"}) {
         EXPECT_NO_THROW(monitor_text(Json::parse(text), {false, true})) << text;
     }
 }

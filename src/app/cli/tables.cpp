@@ -12,7 +12,8 @@ std::vector<const Json*> sorted_by_number(const Json& list, const char* key) {
     std::vector<const Json*> rows;
     if (!list.is_array()) return rows;
     for (const Json& row : list) rows.push_back(&row);
-    std::stable_sort(rows.begin(), rows.end(), [&](const Json* a, const Json* b) { return number(*a, key) < number(*b, key); });
+    std::stable_sort(rows.begin(), rows.end(),
+                     [&](const Json* a, const Json* b) { return number(*a, key) < number(*b, key); });
     return rows;
 }
 
@@ -46,7 +47,8 @@ bool address_less(const std::string& a, const std::string& b) {
 std::string endpoint_list_text(const Json& endpoints, bool headers) {
     TabWriter w;
     if (headers) {
-        w.closed_row({"ENDPOINT", "POLICY (ingress)", "POLICY (egress)", "IDENTITY", "LABELS (source:key[=value])", "IPv6", "IPv4", "STATUS"});
+        w.closed_row({"ENDPOINT", "POLICY (ingress)", "POLICY (egress)", "IDENTITY", "LABELS (source:key[=value])",
+                      "IPv6", "IPv4", "STATUS"});
         w.closed_row({"", "ENFORCEMENT", "ENFORCEMENT", "", "", "", "", ""});
     }
     for (const Json* endpoint : sorted_by_number(endpoints, "id")) {
@@ -55,8 +57,10 @@ std::string endpoint_list_text(const Json& endpoints, bool headers) {
         std::sort(labels.begin(), labels.end());
         const std::string policy = text(*endpoint, "status.policy.realized.policy-enabled");
         w.closed_row({text(*endpoint, "id"), enforcement(policy, "ingress"), enforcement(policy, "egress"),
-                      identity.is_object() ? text(identity, "id") : "<no label id>", labels.empty() ? (identity.is_object() ? "no labels" : "") : labels[0],
-                      first_address(*endpoint, "ipv6"), first_address(*endpoint, "ipv4"), text(*endpoint, "status.state")});
+                      identity.is_object() ? text(identity, "id") : "<no label id>",
+                      labels.empty() ? (identity.is_object() ? "no labels" : "") : labels[0],
+                      first_address(*endpoint, "ipv6"), first_address(*endpoint, "ipv4"),
+                      text(*endpoint, "status.state")});
         for (std::size_t i = 1; i < labels.size(); ++i) w.closed_row({"", "", "", "", labels[i], "", "", ""});
     }
     return w.str();
@@ -66,7 +70,9 @@ std::string endpoint_log_text(const Json& log) {
     TabWriter w;
     w << "Timestamp\tStatus\tState\tMessage\n";
     if (log.is_array()) {
-        for (const Json& entry : log) w.row({text(entry, "timestamp"), text(entry, "code") == "ok" ? "OK" : "Failed", text(entry, "state"), text(entry, "message")});
+        for (const Json& entry : log)
+            w.row({text(entry, "timestamp"), text(entry, "code") == "ok" ? "OK" : "Failed", text(entry, "state"),
+                   text(entry, "message")});
     }
     return w.str();
 }
@@ -82,7 +88,8 @@ std::string endpoint_health_text(const Json& health) {
 
 std::string endpoint_labels_text(const Json& labels) {
     TabWriter w;
-    for (const auto& [key, state] : {std::pair{"status.security-relevant", "Enabled"}, std::pair{"status.disabled", "Disabled"}}) {
+    for (const auto& [key, state] :
+         {std::pair{"status.security-relevant", "Enabled"}, std::pair{"status.disabled", "Disabled"}}) {
         std::vector<std::string> list = texts(labels, key);
         std::sort(list.begin(), list.end());
         for (const std::string& label : list) w << label + "\t" + state + "\n";
@@ -95,7 +102,8 @@ std::string endpoint_config_text(const Json& configuration) {
     for (const char* section : {"immutable", "realized.options"}) {
         const Json& values = field(configuration, section);
         if (!values.is_object()) continue;
-        for (const auto& [key, value] : values.items()) options[key] = value.is_string() ? value.get<std::string>() : value.dump();
+        for (const auto& [key, value] : values.items())
+            options[key] = value.is_string() ? value.get<std::string>() : value.dump();
     }
     std::string out;
     for (const auto& [key, value] : options) {
@@ -112,7 +120,8 @@ std::string identity_list_text(const Json& identities, bool counts) {
     for (const Json* entry : sorted_by_number(identities, counts ? "identity.id" : "id")) {
         const Json& identity = counts ? field(*entry, "identity") : *entry;
         const std::vector<std::string> labels = texts(identity, "labels");
-        w << text(identity, "id") + "\t" + (labels.empty() ? "" : labels[0]) + (counts ? "\t" + text(*entry, "refCount") : "") + "\n";
+        w << text(identity, "id") + "\t" + (labels.empty() ? "" : labels[0]) +
+                 (counts ? "\t" + text(*entry, "refCount") : "") + "\n";
         for (std::size_t i = 1; i < labels.size(); ++i) w << "\t" + labels[i] + (counts ? "\t\n" : "\n");
     }
     return w.str();
@@ -126,10 +135,12 @@ std::string node_list_text(const Json& cluster_nodes) {
     if (nodes.is_array()) {
         for (const Json& node : nodes) rows.push_back(&node);
     }
-    std::sort(rows.begin(), rows.end(), [](const Json* a, const Json* b) { return text(*a, "name") < text(*b, "name"); });
+    std::sort(rows.begin(), rows.end(),
+              [](const Json* a, const Json* b) { return text(*a, "name") < text(*b, "name"); });
     for (const Json* node : rows) {
-        w.row({text(*node, "name"), text(*node, "primary-address.ipv4.ip"), text(*node, "primary-address.ipv4.alloc-range"),
-               text(*node, "primary-address.ipv6.ip"), text(*node, "primary-address.ipv6.alloc-range"), text(*node, "source")});
+        w.row({text(*node, "name"), text(*node, "primary-address.ipv4.ip"),
+               text(*node, "primary-address.ipv4.alloc-range"), text(*node, "primary-address.ipv6.ip"),
+               text(*node, "primary-address.ipv6.alloc-range"), text(*node, "source")});
     }
     return w.str();
 }
@@ -165,7 +176,8 @@ std::vector<const Json*> sorted_by_prefix(const Json& entries) {
     std::vector<const Json*> rows;
     if (!entries.is_array()) return rows;
     for (const Json& entry : entries) rows.push_back(&entry);
-    std::sort(rows.begin(), rows.end(), [](const Json* a, const Json* b) { return address_less(text(*a, "cidr"), text(*b, "cidr")); });
+    std::sort(rows.begin(), rows.end(),
+              [](const Json* a, const Json* b) { return address_less(text(*a, "cidr"), text(*b, "cidr")); });
     return rows;
 }
 
@@ -176,7 +188,8 @@ std::string ip_list_text(const Json& entries, const IdentityNames& names, bool n
     w << (verbose ? "IP\tIDENTITY\tSOURCE\tHOST\tENCRYPT_KEY\n" : "IP\tIDENTITY\tSOURCE\n");
     for (const Json* entry : sorted_by_prefix(entries)) {
         const std::int64_t identity = number(*entry, "identity");
-        const std::vector<std::string> labels = numeric ? std::vector{std::to_string(identity)} : names_of(identity, names);
+        const std::vector<std::string> labels =
+            numeric ? std::vector{std::to_string(identity)} : names_of(identity, names);
         std::string line = text(*entry, "cidr") + "\t" + labels[0] + "\t" + text(*entry, "metadata.source");
         if (verbose) line += "\t" + text(*entry, "hostIP") + "\t" + std::to_string(number(*entry, "encryptKey"));
         w << line + "\n";
@@ -190,7 +203,8 @@ std::string ip_get_text(const Json& entries, const IdentityNames& names) {
     w << "IP\tHOST\tIDENTITY\tPOD\tNAMESPACE\n";
     for (const Json* entry : sorted_by_prefix(entries)) {
         const std::vector<std::string> labels = names_of(number(*entry, "identity"), names);
-        w.row({text(*entry, "cidr"), text(*entry, "hostIP"), labels[0], text(*entry, "metadata.name"), text(*entry, "metadata.namespace")});
+        w.row({text(*entry, "cidr"), text(*entry, "hostIP"), labels[0], text(*entry, "metadata.name"),
+               text(*entry, "metadata.namespace")});
         for (std::size_t i = 1; i < labels.size(); ++i) w.row({"", "", labels[i], "", ""});
     }
     return w.str();
@@ -212,8 +226,11 @@ std::string map_list_text(const Json& maps) {
     for (const Json* map : rows) {
         const Json& cache = field(*map, "cache");
         std::size_t errors = 0;
-        if (cache.is_array()) errors = static_cast<std::size_t>(std::count_if(cache.begin(), cache.end(), [](const Json& e) { return !text(e, "last-error").empty(); }));
-        w.row({name(*map), std::to_string(cache.is_array() ? cache.size() : 0), std::to_string(errors), cache.is_array() ? "true" : "false"});
+        if (cache.is_array())
+            errors = static_cast<std::size_t>(std::count_if(
+                cache.begin(), cache.end(), [](const Json& e) { return !text(e, "last-error").empty(); }));
+        w.row({name(*map), std::to_string(cache.is_array() ? cache.size() : 0), std::to_string(errors),
+               cache.is_array() ? "true" : "false"});
     }
     return w.str();
 }
@@ -234,13 +251,15 @@ std::string map_get_text(const Json& map) {
     std::sort(rows.begin(), rows.end(), key_less);
     for (const Json* entry : rows) {
         const std::string action = text(*entry, "desired-action");
-        w.row({text(*entry, "key"), text(*entry, "value"), action.empty() || action == "ok" ? "sync" : action, text(*entry, "last-error")});
+        w.row({text(*entry, "key"), text(*entry, "value"), action.empty() || action == "ok" ? "sync" : action,
+               text(*entry, "last-error")});
     }
     return w.str();
 }
 
 std::string map_event_text(const Json& event) {
-    return "key=\"" + text(event, "key") + "\" value=\"" + text(event, "value") + "\" time=" + text(event, "timestamp") + " action=" + text(event, "action") +
+    return "key=\"" + text(event, "key") + "\" value=\"" + text(event, "value") +
+           "\" time=" + text(event, "timestamp") + " action=" + text(event, "action") +
            " desiredState=" + text(event, "desired-action") + " lastError=\"" + text(event, "last-error") + "\"\n";
 }
 
@@ -266,7 +285,11 @@ void append_options(std::string& out, const Json& options, const std::string& in
         }
         std::string name = indent + key;
         if (name.size() < 34) name.resize(34, ' ');
-        out += name + ": " + (value->is_string() ? value->get<std::string>() : value->is_null() ? "" : value->dump()) + "\n";
+        out += name + ": " +
+               (value->is_string() ? value->get<std::string>()
+                : value->is_null() ? ""
+                                   : value->dump()) +
+               "\n";
     }
 }
 
@@ -278,13 +301,15 @@ std::string config_text(const Json& configuration, bool read_only, bool read_wri
     if (read_only) {
         out += "#### Read-only configurations ####\n";
         append_options(out, field(status, "daemonConfigurationMap"));
-        append_options(out, {{"k8s-configuration", text(status, "k8s-configuration")}, {"k8s-endpoint", text(status, "k8s-endpoint")}});
+        append_options(out, {{"k8s-configuration", text(status, "k8s-configuration")},
+                             {"k8s-endpoint", text(status, "k8s-endpoint")}});
         append_options(out, field(status, "immutable"));
     }
     if (read_write) {
         out += "##### Read-write configurations #####\n";
         append_options(out, field(status, "realized.options"));
-        if (const Json& monitor = field(status, "nodeMonitor"); monitor.is_object()) append_options(out, {{"MonitorNumPages", number(monitor, "npages")}});
+        if (const Json& monitor = field(status, "nodeMonitor"); monitor.is_object())
+            append_options(out, {{"MonitorNumPages", number(monitor, "npages")}});
         append_options(out, {{"PolicyEnforcement", text(status, "realized.policy-enforcement")}});
     }
     return out;
@@ -304,7 +329,8 @@ std::string debuginfo_text(const Json& info) {
     }
     section("Cilium memory map", text(info, "cilium-memory-map"));
     if (const Json& subsystems = field(info, "subsystem"); subsystems.is_object()) {
-        for (const auto& [name, body] : subsystems.items()) section(name, body.is_string() ? body.get<std::string>() : body.dump(2));
+        for (const auto& [name, body] : subsystems.items())
+            section(name, body.is_string() ? body.get<std::string>() : body.dump(2));
     }
     return out;
 }

@@ -22,11 +22,14 @@ std::string visible(std::string text) {
 }
 
 TEST(Tables, EndpointList) {
-    const Json answer = Json::parse(R"_([{"id":1234,"status":{"identity":{"id":1,"labels":["reserved:host"]},"policy":{"realized":{"policy-enabled":"none"}},
+    const Json answer = Json::parse(
+        R"_([{"id":1234,"status":{"identity":{"id":1,"labels":["reserved:host"]},"policy":{"realized":{"policy-enabled":"none"}},
 "networking":{"addressing":[{}]},"state":"ready"}},
 {"id":811,"status":{"identity":{"id":28723,"labels":["k8s:io.kubernetes.pod.namespace=default","k8s:app=nginx"]},"policy":{"realized":{"policy-enabled":"audit-ingress"}},
 "networking":{"addressing":[{"ipv4":"10.0.0.63","ipv6":"fd00::3f"}]},"state":"ready"}}])_");
-    EXPECT_EQ(visible(endpoint_list_text(answer, true)), R"_(ENDPOINT   POLICY (ingress)   POLICY (egress)   IDENTITY   LABELS (source:key[=value])               IPv6       IPv4        STATUS···
+    EXPECT_EQ(
+        visible(endpoint_list_text(answer, true)),
+        R"_(ENDPOINT   POLICY (ingress)   POLICY (egress)   IDENTITY   LABELS (source:key[=value])               IPv6       IPv4        STATUS···
            ENFORCEMENT        ENFORCEMENT····························································································
 811        Disabled (Audit)   Disabled          28723      k8s:app=nginx                             fd00::3f   10.0.0.63   ready····
                                                            k8s:io.kubernetes.pod.namespace=default···································
@@ -35,7 +38,8 @@ TEST(Tables, EndpointList) {
 }
 
 TEST(Tables, EndpointLog) {
-    const Json answer = Json::parse(R"_([{"timestamp":"2026-01-01T00:00:00Z","code":"ok","message":"Successfully regenerated endpoint program","state":"ready"}])_");
+    const Json answer = Json::parse(
+        R"_([{"timestamp":"2026-01-01T00:00:00Z","code":"ok","message":"Successfully regenerated endpoint program","state":"ready"}])_");
     EXPECT_EQ(visible(endpoint_log_text(answer)), R"_(Timestamp              Status   State   Message
 2026-01-01T00:00:00Z   OK       ready   Successfully regenerated endpoint program
 )_");
@@ -51,7 +55,8 @@ Connected:        yes
 }
 
 TEST(Tables, EndpointLabels) {
-    const Json answer = Json::parse(R"_({"spec":{"user":[]},"status":{"security-relevant":["k8s:app=nginx"],"disabled":["k8s:pod-template-hash=5"]}})_");
+    const Json answer = Json::parse(
+        R"_({"spec":{"user":[]},"status":{"security-relevant":["k8s:app=nginx"],"disabled":["k8s:pod-template-hash=5"]}})_");
     EXPECT_EQ(visible(endpoint_labels_text(answer)), R"_(k8s:app=nginx             Enabled
 k8s:pod-template-hash=5   Disabled
 )_");
@@ -78,9 +83,13 @@ TEST(Tables, IdentityEndpoints) {
 }
 
 TEST(Tables, IpList) {
-    const Json answer = Json::parse(R"_([{"cidr":"10.0.0.115/32","identity":28723,"hostIP":"192.168.122.233","encryptKey":0,"metadata":{"source":"custom-resource","name":"nginx","namespace":"default"}},
+    const Json answer = Json::parse(
+        R"_([{"cidr":"10.0.0.115/32","identity":28723,"hostIP":"192.168.122.233","encryptKey":0,"metadata":{"source":"custom-resource","name":"nginx","namespace":"default"}},
 {"cidr":"0.0.0.0/0","identity":2,"hostIP":"0.0.0.0","metadata":{"source":"local"}}])_");
-    EXPECT_EQ(visible(ip_list_text(answer, {{28723, {"k8s:app=nginx", "k8s:io.kubernetes.pod.namespace=default"}}}, false, true)), R"_(IP              IDENTITY                                  SOURCE            HOST              ENCRYPT_KEY
+    EXPECT_EQ(
+        visible(
+            ip_list_text(answer, {{28723, {"k8s:app=nginx", "k8s:io.kubernetes.pod.namespace=default"}}}, false, true)),
+        R"_(IP              IDENTITY                                  SOURCE            HOST              ENCRYPT_KEY
 0.0.0.0/0       reserved:world                            local             0.0.0.0           0
 10.0.0.115/32   k8s:app=nginx                             custom-resource   192.168.122.233   0
                 k8s:io.kubernetes.pod.namespace=default···
@@ -88,9 +97,11 @@ TEST(Tables, IpList) {
 }
 
 TEST(Tables, NodeList) {
-    const Json answer = Json::parse(R"_({"self":"default/master","nodes-added":[{"name":"default/master","primary-address":{"ipv4":{"ip":"192.168.122.233","alloc-range":"10.0.0.0/24"},"ipv6":{}},
+    const Json answer = Json::parse(
+        R"_({"self":"default/master","nodes-added":[{"name":"default/master","primary-address":{"ipv4":{"ip":"192.168.122.233","alloc-range":"10.0.0.0/24"},"ipv6":{}},
 "source":"local"}]})_");
-    EXPECT_EQ(visible(node_list_text(answer)), R"_(Name             IPv4 Address      Endpoint CIDR   IPv6 Address   Endpoint CIDR   Source
+    EXPECT_EQ(visible(node_list_text(answer)),
+              R"_(Name             IPv4 Address      Endpoint CIDR   IPv6 Address   Endpoint CIDR   Source
 default/master   192.168.122.233   10.0.0.0/24                                    local
 )_");
 }
@@ -104,7 +115,8 @@ TEST(Tables, NodeIdList) {
 }
 
 TEST(Tables, MapList) {
-    const Json answer = Json::parse(R"_({"maps":[{"path":"/sys/fs/bpf/tc/globals/cilium_lxc","cache":[{"key":"10.0.0.63:0","value":"x"}]},
+    const Json answer = Json::parse(
+        R"_({"maps":[{"path":"/sys/fs/bpf/tc/globals/cilium_lxc","cache":[{"key":"10.0.0.63:0","value":"x"}]},
 {"path":"/sys/fs/bpf/tc/globals/cilium_flows4"}]})_");
     EXPECT_EQ(visible(map_list_text(answer)), R"_(Name            Num entries   Num errors   Cache enabled
 cilium_flows4   0             0            false
@@ -113,16 +125,20 @@ cilium_lxc      1             0            true
 }
 
 TEST(Tables, MapGet) {
-    const Json answer = Json::parse(R"_({"path":"/x/cilium_lxc","cache":[{"key":"192.168.122.233:0","value":"(localhost)","desired-action":"ok"},
+    const Json answer = Json::parse(
+        R"_({"path":"/x/cilium_lxc","cache":[{"key":"192.168.122.233:0","value":"(localhost)","desired-action":"ok"},
 {"key":"10.0.0.63:0","value":"id=811   sec_id=28723 flags=0x0000 ifindex=13  mac=8A:31:BC:72:83:96 nodemac=BE:7A:56:91:01:F7 parent_ifindex=0","desired-action":"insert","last-error":"no space"}]})_");
-    EXPECT_EQ(visible(map_get_text(answer)), R"_(Key                 Value                                                                                                             State    Error
+    EXPECT_EQ(
+        visible(map_get_text(answer)),
+        R"_(Key                 Value                                                                                                             State    Error
 10.0.0.63:0         id=811   sec_id=28723 flags=0x0000 ifindex=13  mac=8A:31:BC:72:83:96 nodemac=BE:7A:56:91:01:F7 parent_ifindex=0   insert   no space
 192.168.122.233:0   (localhost)                                                                                                       sync·····
 )_");
 }
 
 TEST(Tables, Config) {
-    const Json answer = Json::parse(R"_({"status":{"realized":{"options":{"Debug":"Disabled","MonitorAggregationLevel":"Medium"},"policy-enforcement":"default"},"immutable":{"x":"y"},"daemonConfigurationMap":{"enable-ipv4":"true","tunnel":{"port":8472}},
+    const Json answer = Json::parse(
+        R"_({"status":{"realized":{"options":{"Debug":"Disabled","MonitorAggregationLevel":"Medium"},"policy-enforcement":"default"},"immutable":{"x":"y"},"daemonConfigurationMap":{"enable-ipv4":"true","tunnel":{"port":8472}},
 "nodeMonitor":{"npages":64}}})_");
     EXPECT_EQ(visible(config_text(answer, true, true)), R"_(#### Read-only configurations ####
 enable-ipv4                       : true
@@ -140,7 +156,8 @@ PolicyEnforcement                 : default
 }
 
 TEST(Tables, HealthStatus) {
-    const Json answer = Json::parse(R"_({"local":{"name":"default/node1"},"timestamp":"2026-01-01T00:00:05Z","nodes":[{"name":"default/node2","host":{"primary-address":{"ip":"192.168.122.123","icmp":{"latency":0,"status":"connection timed out","lastProbed":"2026-01-01T00:00:05Z"},"http":{"latency":1210000,"status":"","lastProbed":"2026-01-01T00:00:05Z"}}},
+    const Json answer = Json::parse(
+        R"_({"local":{"name":"default/node1"},"timestamp":"2026-01-01T00:00:05Z","nodes":[{"name":"default/node2","host":{"primary-address":{"ip":"192.168.122.123","icmp":{"latency":0,"status":"connection timed out","lastProbed":"2026-01-01T00:00:05Z"},"http":{"latency":1210000,"status":"","lastProbed":"2026-01-01T00:00:05Z"}}},
 "health-endpoint":{"primary-address":{"ip":"10.0.1.200","icmp":{"latency":41000,"status":"","lastProbed":"2026-01-01T00:00:05Z"},"http":{"latency":310000,"status":"","lastProbed":"2026-01-01T00:00:05Z"}}}},
 {"name":"default/node1","host":{"primary-address":{"ip":"192.168.122.233","icmp":{"latency":31000,"status":"","lastProbed":"2026-01-01T00:00:05Z"},"http":{"latency":210000,"status":"","lastProbed":"2026-01-01T00:00:05Z"}}},
 "health-endpoint":{}}]})_");
@@ -161,7 +178,8 @@ Nodes:
 }
 
 TEST(Tables, HealthSuccinct) {
-    const Json answer = Json::parse(R"_({"local":{"name":"default/node1"},"timestamp":"2026-01-01T00:00:05Z","nodes":[{"name":"default/node2","host":{"primary-address":{"ip":"192.168.122.123","icmp":{"latency":0,"status":"connection timed out","lastProbed":"2026-01-01T00:00:05Z"},"http":{"latency":1210000,"status":"","lastProbed":"2026-01-01T00:00:05Z"}}},
+    const Json answer = Json::parse(
+        R"_({"local":{"name":"default/node1"},"timestamp":"2026-01-01T00:00:05Z","nodes":[{"name":"default/node2","host":{"primary-address":{"ip":"192.168.122.123","icmp":{"latency":0,"status":"connection timed out","lastProbed":"2026-01-01T00:00:05Z"},"http":{"latency":1210000,"status":"","lastProbed":"2026-01-01T00:00:05Z"}}},
 "health-endpoint":{"primary-address":{"ip":"10.0.1.200","icmp":{"latency":41000,"status":"","lastProbed":"2026-01-01T00:00:05Z"},"http":{"latency":310000,"status":"","lastProbed":"2026-01-01T00:00:05Z"}}}},
 {"name":"default/node1","host":{"primary-address":{"ip":"192.168.122.233","icmp":{"latency":31000,"status":"","lastProbed":"2026-01-01T00:00:05Z"},"http":{"latency":210000,"status":"","lastProbed":"2026-01-01T00:00:05Z"}}},
 "health-endpoint":{}}]})_");
@@ -180,7 +198,8 @@ TEST(Tables, AddressesSortByNumberNotByText) {
 }
 
 TEST(Tables, WrongShapesPrintHeadersAndDoNotThrow) {
-    for (const char* text : {"null", "[]", "{}", "[1,null,\"x\",{}]", R"({"maps":[{}],"nodes-added":[{}],"cache":[{}],"nodes":[{}]})"}) {
+    for (const char* text :
+         {"null", "[]", "{}", "[1,null,\"x\",{}]", R"({"maps":[{}],"nodes-added":[{}],"cache":[{}],"nodes":[{}]})"}) {
         const Json odd = Json::parse(text);
         EXPECT_NO_THROW({
             endpoint_list_text(odd, true);

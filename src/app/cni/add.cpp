@@ -21,11 +21,14 @@ Outcome<Connection> connect_and_configure(const Session& session) {
     const auto deadline = Agent::Clock::now() + session.patience;
     while (true) {
         const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Agent::Clock::now());
-        TRY_ASSIGN(Agent agent, Agent::connect(session.socket_path, std::max(left, std::chrono::milliseconds(0)), session.call_timeout));
+        TRY_ASSIGN(Agent agent, Agent::connect(session.socket_path, std::max(left, std::chrono::milliseconds(0)),
+                                               session.call_timeout));
         auto config = agent.config();
         if (config) return Connection{std::move(agent), std::move(*config)};
-        const bool passing = config.error().code == ErrorCode::kTryAgainLater || config.error().code == ErrorCode::kAgentUnreachable;
-        if (!passing || Agent::Clock::now() + std::chrono::milliseconds(100) >= deadline) return std::unexpected(std::move(config.error()));
+        const bool passing =
+            config.error().code == ErrorCode::kTryAgainLater || config.error().code == ErrorCode::kAgentUnreachable;
+        if (!passing || Agent::Clock::now() + std::chrono::milliseconds(100) >= deadline)
+            return std::unexpected(std::move(config.error()));
         std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
 }
@@ -36,7 +39,8 @@ Done check_supported(const AgentConfig& config) {
                       "set ipam to cluster-pool or kubernetes");
     }
     if (!config.datapath_mode.empty() && config.datapath_mode != "veth") {
-        return refuse(ErrorCode::kUnsupportedField, "the agent's datapath mode \"" + config.datapath_mode + "\" is not supported",
+        return refuse(ErrorCode::kUnsupportedField,
+                      "the agent's datapath mode \"" + config.datapath_mode + "\" is not supported",
                       "set datapath-mode to veth");
     }
     return {};
@@ -134,8 +138,8 @@ Outcome<std::string> run_add(const Session& session) {
     spec.reserved_ports = config.reserved_ports;
     spec.path_mtu_discovery = config.path_mtu_discovery;
     if (auto created = interface.create(pod, spec); !created) {
-        return refuse(created.error().code == Code::kInvalidArgument ? ErrorCode::kInvalidConfig : ErrorCode::kIo, "setting up the pod's interface",
-                      created.error());
+        return refuse(created.error().code == Code::kInvalidArgument ? ErrorCode::kInvalidConfig : ErrorCode::kIo,
+                      "setting up the pod's interface", created.error());
     }
     rollback.interface_made(interface);
 

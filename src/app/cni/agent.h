@@ -20,8 +20,8 @@ struct AgentConfig {
     std::uint32_t gro_max_size = 0;
     std::string ipam_mode;
     std::string datapath_mode;
-    std::string reserved_ports;     // net.ipv4.ip_local_reserved_ports of pods; empty: as it is
-    std::string path_mtu_discovery; // "disabled", "blackhole", "always"
+    std::string reserved_ports;      // net.ipv4.ip_local_reserved_ports of pods; empty: as it is
+    std::string path_mtu_discovery;  // "disabled", "blackhole", "always"
 };
 
 struct FamilyLease {
@@ -85,7 +85,8 @@ public:
 private:
     Agent(HttpClient client, std::string socket_path, std::chrono::milliseconds call_timeout)
         : client_(std::move(client)), socket_path_(std::move(socket_path)), call_timeout_(call_timeout) {}
-    std::expected<HttpResponse, CallError> call(const std::string& method, const std::string& target, const std::string& body = {},
+    std::expected<HttpResponse, CallError> call(const std::string& method, const std::string& target,
+                                                const std::string& body = {},
                                                 const std::map<std::string, std::string>& headers = {});
     std::expected<bool, CallError> removal(std::expected<HttpResponse, CallError> answer);
 

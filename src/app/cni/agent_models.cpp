@@ -33,7 +33,8 @@ Outcome<FamilyLease> parse_family(const json& answer, const char* family) {
     const std::string address = text(pair, family);
     if (address.empty()) return lease;
     const auto parsed = IpAddress::parse(address);
-    if (!parsed) return bad_answer("POST /v1/ipam: address." + std::string(family) + " \"" + address + "\" is not an address");
+    if (!parsed)
+        return bad_answer("POST /v1/ipam: address." + std::string(family) + " \"" + address + "\" is not an address");
     lease.address = *parsed;
     const json& details = member(answer, family);
     lease.expiration_uuid = text(pair, (std::string(family) + "-expiration-uuid").c_str());
@@ -43,7 +44,8 @@ Outcome<FamilyLease> parse_family(const json& answer, const char* family) {
     const std::string gateway = text(member(member(answer, "host-addressing"), family), "ip");
     const auto parsed_gateway = IpAddress::parse(gateway);
     if (!parsed_gateway || parsed_gateway->family() != lease.address.family()) {
-        return bad_answer("POST /v1/ipam: host-addressing." + std::string(family) + ".ip \"" + gateway + "\" is no gateway for " + address);
+        return bad_answer("POST /v1/ipam: host-addressing." + std::string(family) + ".ip \"" + gateway +
+                          "\" is no gateway for " + address);
     }
     lease.gateway = *parsed_gateway;
     return lease;
@@ -85,7 +87,9 @@ Outcome<Lease> parse_lease(const std::string& body) {
     return lease;
 }
 
-std::string removal_request(const std::string& container_id) { return json{{"container-id", container_id}}.dump(); }
+std::string removal_request(const std::string& container_id) {
+    return json{{"container-id", container_id}}.dump();
+}
 
 std::string endpoint_request(const PodEndpoint& endpoint) {
     json addressing = json::object();

@@ -8,7 +8,8 @@ namespace {
 using nlohmann::json;
 
 TEST(CniAgentModels, ConfigurationIsRead) {
-    const auto config = parse_agent_config(R"({"spec":{},"status":{"deviceMTU":1500,"routeMTU":1450,"GSOMaxSize":65536,"GROMaxSize":65535,
+    const auto config = parse_agent_config(
+        R"({"spec":{},"status":{"deviceMTU":1500,"routeMTU":1450,"GSOMaxSize":65536,"GROMaxSize":65535,
         "ipam-mode":"cluster-pool","datapathMode":"veth","ipLocalReservedPorts":"8472","packetizationLayerPMTUDMode":"blackhole"}})");
     ASSERT_TRUE(config);
     EXPECT_EQ(config->device_mtu, 1500U);
@@ -58,7 +59,10 @@ TEST(CniAgentModels, EndpointRequestIsWhatTheContractSays) {
     const std::string netns = request["container-netns-path"];
     EXPECT_TRUE(netns == "/tmp/netns/x" || netns == "/var/run/cilium/netns/x") << netns;
     request.erase("container-netns-path");
-    EXPECT_EQ(request, json::parse(R"({"container-id":"abc","container-interface-name":"eth0","interface-name":"lxcb133159de544","interface-index":17,
+    EXPECT_EQ(
+        request,
+        json::parse(
+            R"({"container-id":"abc","container-interface-name":"eth0","interface-name":"lxcb133159de544","interface-index":17,
         "mac":"02:00:00:00:00:02","host-mac":"02:00:00:00:00:01","netns-cookie":"4711","addressing":{"ipv4":"10.0.0.5","ipv4-expiration-uuid":"u4"},
         "k8s-pod-name":"nginx","k8s-namespace":"default","k8s-uid":"uid-1","state":"waiting-for-identity","sync-build-endpoint":true,"labels":null,
         "datapath-configuration":{},"properties":{}})"));

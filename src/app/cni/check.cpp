@@ -36,7 +36,9 @@ Done check_addresses(Netlink& pod, const Link& link, const std::vector<ResultIp>
         const bool found = std::any_of(present->begin(), present->end(), [&](const InterfaceAddress& a) {
             return a.link == link.index && a.address == ip.address && a.prefix_length == ip.prefix_length;
         });
-        if (!found) return differs("address " + ip.address.to_string() + "/" + std::to_string(ip.prefix_length) + " is missing on " + link.name);
+        if (!found)
+            return differs("address " + ip.address.to_string() + "/" + std::to_string(ip.prefix_length) +
+                           " is missing on " + link.name);
     }
     return {};
 }
@@ -46,10 +48,12 @@ Done check_routes(Netlink& pod, const Link& link, const std::vector<ResultRoute>
     if (!present) return refuse(ErrorCode::kIo, "reading the pod's routes", present.error());
     for (const ResultRoute& route : routes) {
         const bool found = std::any_of(present->begin(), present->end(), [&](const Route& r) {
-            return r.link == link.index && r.destination == route.destination && r.gateway.value_or(IpAddress()) == route.gateway;
+            return r.link == link.index && r.destination == route.destination &&
+                   r.gateway.value_or(IpAddress()) == route.gateway;
         });
         if (!found) {
-            return differs("route to " + route.destination.to_string() + (route.gateway ? " via " + route.gateway.to_string() : "") + " is missing");
+            return differs("route to " + route.destination.to_string() +
+                           (route.gateway ? " via " + route.gateway.to_string() : "") + " is missing");
         }
     }
     return {};
@@ -62,7 +66,8 @@ Outcome<std::string> run_check(const Session& session) {
     TRY_ASSIGN(Agent agent, Agent::connect(session.socket_path, session.patience, session.call_timeout));
     TRY_ASSIGN(const std::string health, agent.endpoint_health(request.attachment));
     if (health == "Failure") {
-        return refuse(ErrorCode::kAgentUnhealthy, "the endpoint is unhealthy in the agent", "axoneme endpoint health shows why");
+        return refuse(ErrorCode::kAgentUnhealthy, "the endpoint is unhealthy in the agent",
+                      "axoneme endpoint health shows why");
     }
     TRY_ASSIGN(const PodNamespace pod, PodNamespace::open(request.netns));
     auto netlink = Netlink::open_in(pod.path());
@@ -72,7 +77,8 @@ Outcome<std::string> run_check(const Session& session) {
     const Expected expected = expected_of(*request.conf.previous, request.attachment.ifname);
     if (!link->up) return differs("interface " + link->name + " is down");
     if (!expected.mac.empty() && link->mac.to_string() != expected.mac) {
-        return differs("interface " + link->name + " has MAC address " + link->mac.to_string() + " instead of " + expected.mac);
+        return differs("interface " + link->name + " has MAC address " + link->mac.to_string() + " instead of " +
+                       expected.mac);
     }
     TRY(check_addresses(*netlink, *link, expected.ips));
     TRY(check_routes(*netlink, *link, request.conf.previous->routes));

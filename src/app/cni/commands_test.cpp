@@ -54,7 +54,9 @@ protected:
         node_.inside([&] { outcome = run(session); });
         return outcome;
     }
-    static int code(const Outcome<std::string>& outcome) { return outcome ? 0 : static_cast<int>(outcome.error().code); }
+    static int code(const Outcome<std::string>& outcome) {
+        return outcome ? 0 : static_cast<int>(outcome.error().code);
+    }
 
     // Nothing of the plugin is left on the node, in the pod or in the agent.
     void expect_clean(const ScratchNetns& pod, const std::string& why) {
@@ -102,17 +104,19 @@ TEST_F(CniCommands, AddGivesThePodItsNetwork) {
     std::set<std::string> addresses;
     const std::vector<InterfaceAddress> present = inside.addresses().value();
     for (const InterfaceAddress& a : present) {
-        if (a.link == pod_end->index && !a.address.is_link_local()) addresses.insert(a.address.to_string() + "/" + std::to_string(a.prefix_length));
+        if (a.link == pod_end->index && !a.address.is_link_local())
+            addresses.insert(a.address.to_string() + "/" + std::to_string(a.prefix_length));
     }
     EXPECT_EQ(addresses, (std::set<std::string>{"10.9.0.10/32", "fd09::10/128"}));
     std::set<std::string> routes;
     const std::vector<Route> all_routes = inside.routes().value();
     for (const Route& r : all_routes) {
         if (r.table != 254 || r.link != pod_end->index || r.destination.address().is_link_local()) continue;
-        routes.insert(r.destination.to_string() + (r.gateway ? " via " + r.gateway->to_string() : "") + (r.mtu != 0 ? " mtu " + std::to_string(r.mtu) : ""));
+        routes.insert(r.destination.to_string() + (r.gateway ? " via " + r.gateway->to_string() : "") +
+                      (r.mtu != 0 ? " mtu " + std::to_string(r.mtu) : ""));
     }
-    EXPECT_EQ(routes, (std::set<std::string>{"10.9.0.1/32", "0.0.0.0/0 via 10.9.0.1 mtu 1450", "fd09::1/128", "fd09::10/128",
-                                             "::/0 via fd09::1 mtu 1450"}));
+    EXPECT_EQ(routes, (std::set<std::string>{"10.9.0.1/32", "0.0.0.0/0 via 10.9.0.1 mtu 1450", "fd09::1/128",
+                                             "fd09::10/128", "::/0 via fd09::1 mtu 1450"}));
 
     const json result = json::parse(*outcome);
     EXPECT_EQ(result["ips"][0]["address"], "10.9.0.10/32");
@@ -127,7 +131,8 @@ TEST_F(CniCommands, AddGivesThePodItsNetwork) {
     EXPECT_EQ(endpoint["mac"], pod_end->mac.to_string());
     EXPECT_EQ(endpoint["k8s-pod-name"], "pod-abc");
     EXPECT_NE(endpoint["netns-cookie"], "0");
-    EXPECT_EQ(agent_->calls(), (std::vector<std::string>{"GET /v1/config", "POST /v1/ipam", "PUT /v1/endpoint/cilium-local:0"}));
+    EXPECT_EQ(agent_->calls(),
+              (std::vector<std::string>{"GET /v1/config", "POST /v1/ipam", "PUT /v1/endpoint/cilium-local:0"}));
 }
 
 TEST_F(CniCommands, OneFamilyAlone) {
@@ -230,7 +235,8 @@ TEST_F(CniCommands, OfTwoAddsAtOnceOneWins) {
         const ScratchNetns pod("axoc");
         std::array<int, 4> codes{};
         std::vector<std::thread> threads;
-        for (int& result : codes) threads.emplace_back([&] { result = code(on_node(run_add, session("abc", pod.path()))); });
+        for (int& result : codes)
+            threads.emplace_back([&] { result = code(on_node(run_add, session("abc", pod.path()))); });
         for (std::thread& thread : threads) thread.join();
         EXPECT_EQ(std::count(codes.begin(), codes.end(), 0), 1);
         EXPECT_EQ(agent_->addresses().size(), 2U);
@@ -302,8 +308,8 @@ TEST_F(CniCommands, AFailedAddLeavesNothingBehind) {
 
 TEST_F(CniCommands, AFailedInterfaceLeavesNothingBehind) {
     const std::pair<const char*, json> settings[] = {
-        {"deviceMTU", 70000},                 // refused when the pair is made
-        {"ipLocalReservedPorts", "nonsense"}, // refused inside the pod, after the pair is there
+        {"deviceMTU", 70000},                  // refused when the pair is made
+        {"ipLocalReservedPorts", "nonsense"},  // refused inside the pod, after the pair is there
         {"datapathMode", "netkit"},
         {"ipam-mode", "delegated-plugin"},
     };
@@ -348,7 +354,8 @@ TEST_F(CniCommands, AgentDown) {
     EXPECT_EQ(read_file(file).value_or("missing"), content);
     EXPECT_TRUE(on_node(run_del, del));  // once more is still one file
     std::size_t files = 0;
-    for (const auto& entry : std::filesystem::directory_iterator(queue())) files += entry.path().extension() == ".delete" ? 1 : 0;
+    for (const auto& entry : std::filesystem::directory_iterator(queue()))
+        files += entry.path().extension() == ".delete" ? 1 : 0;
     EXPECT_EQ(files, 1U);
     agent_->start();
     EXPECT_TRUE(on_node(run_status, session("", "", Command::kStatus)));
@@ -357,7 +364,8 @@ TEST_F(CniCommands, AgentDown) {
 TEST_F(CniCommands, DeleteQueueIsBounded) {
     agent_->stop();
     std::filesystem::create_directories(queue());
-    for (std::size_t i = 0; i < DeleteQueue::kMaxEntries; ++i) ASSERT_OK(write_atomic(queue() / (std::to_string(i) + ".delete"), "{}"));
+    for (std::size_t i = 0; i < DeleteQueue::kMaxEntries; ++i)
+        ASSERT_OK(write_atomic(queue() / (std::to_string(i) + ".delete"), "{}"));
     const auto outcome = on_node(run_del, session("abc", "/var/run/netns/axoc-gone", Command::kDel));
     EXPECT_EQ(code(outcome), 11);
     EXPECT_NE(outcome.error().message.find("256"), std::string::npos);
@@ -395,7 +403,9 @@ TEST_F(CniCommands, DelFailsOnlyWhereRepeatingHelps) {
         agent_->fail("DELETE /v1/endpoint", {status});
         EXPECT_EQ(code(on_node(run_del, del)), expected) << status;
         EXPECT_FALSE(pod.netlink().link("eth0")) << status;
-        EXPECT_EQ(std::filesystem::exists(queue() / (sha256_hex(R"({"container-id":"abc"})") + ".delete")), status == 503) << status;
+        EXPECT_EQ(std::filesystem::exists(queue() / (sha256_hex(R"({"container-id":"abc"})") + ".delete")),
+                  status == 503)
+            << status;
         agent_->heal();
         EXPECT_TRUE(on_node(run_del, del));
         std::filesystem::remove_all(queue());

@@ -21,7 +21,8 @@ std::optional<Outcome<bool>> ask_agent(const Session& session, const std::string
     if (failure.status == 0 || failure.status == 503) return std::nullopt;
     if (failure.status == 400) {
         // Refused for what it says; no repetition would change that.
-        kLog.warn("The agent refused to delete the endpoint", {{"error", failure.error.message}, {"details", failure.error.details}});
+        kLog.warn("The agent refused to delete the endpoint",
+                  {{"error", failure.error.message}, {"details", failure.error.details}});
         return false;
     }
     CniError error = failure.error;
@@ -38,7 +39,8 @@ void remove_marked_pod_interface(const Request& request) {
     if (!netlink) return;
     const auto link = netlink->link(request.attachment.ifname);
     if (!link || link->alternative_name != alternative_name(request.attachment.ifname)) return;
-    if (auto removed = netlink->remove_link(request.attachment.ifname); !removed) kLog.warn("Unable to delete the pod's interface", {removed.error()});
+    if (auto removed = netlink->remove_link(request.attachment.ifname); !removed)
+        kLog.warn("Unable to delete the pod's interface", {removed.error()});
 }
 
 Done remove_interface(const Request& request) {
@@ -47,7 +49,8 @@ Done remove_interface(const Request& request) {
     // Removing either end removes both, and the node's needs no look into the pod's namespace, which may be gone.
     const std::string name = request.attachment.host_interface();
     if (host->link(name)) {
-        if (auto removed = host->remove_link(name); !removed) return refuse(ErrorCode::kIo, "removing interface " + name, removed.error());
+        if (auto removed = host->remove_link(name); !removed)
+            return refuse(ErrorCode::kIo, "removing interface " + name, removed.error());
         return {};
     }
     remove_marked_pod_interface(request);
@@ -66,7 +69,8 @@ Outcome<bool> remove_or_queue(const Session& session, const std::string& contain
     // While we waited for the lock the agent may have finished starting, and will not look at the queue again.
     if (auto answer = ask_agent(quick, container_id)) return *answer;
     const std::string content = removal_request(container_id);
-    if (auto added = queue->add(content); !added) return refuse(ErrorCode::kTryAgainLater, "delete queue", added.error());
+    if (auto added = queue->add(content); !added)
+        return refuse(ErrorCode::kTryAgainLater, "delete queue", added.error());
     kLog.info("Wrote queued deletion file", {{"path", queue->path_of(content)}});
     return false;
 }

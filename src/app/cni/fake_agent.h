@@ -24,7 +24,7 @@ class FakeAgent {
 
 public:
     struct Failure {
-        int status = 500;  // 0: takes the request and never answers
+        int status = 500;    // 0: takes the request and never answers
         bool after = false;  // acts on it first
     };
 
@@ -35,9 +35,10 @@ public:
 
     void start() {
         loop_ = std::make_unique<EventLoop>();
-        server_ = std::make_unique<HttpServer>(*loop_, [this](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
-            handle(request, std::move(responder));
-        });
+        server_ = std::make_unique<HttpServer>(
+            *loop_, [this](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
+                handle(request, std::move(responder));
+            });
         const auto listening = server_->listen_unix(socket_path_);
         EXPECT_TRUE(listening) << listening.error().to_string();
         thread_ = std::thread([this] { loop_->run(); });
@@ -53,15 +54,31 @@ public:
     }
 
     // "PUT /v1/endpoint/" is a prefix of method and path; the failure stays until removed.
-    void fail(const std::string& call, Failure failure) { locked([&] { failures_[call] = failure; }); }
-    void heal() { locked([&] { failures_.clear(); }); }
-    void set_status_field(const std::string& key, const nlohmann::json& value) { locked([&] { status_[key] = value; }); }
-    void set_mac(const std::string& mac) { locked([&] { mac_ = mac; }); }
-    void set_families(bool v4, bool v6) { locked([&] { v4_ = v4, v6_ = v6; }); }
+    void fail(const std::string& call, Failure failure) {
+        locked([&] { failures_[call] = failure; });
+    }
+    void heal() {
+        locked([&] { failures_.clear(); });
+    }
+    void set_status_field(const std::string& key, const nlohmann::json& value) {
+        locked([&] { status_[key] = value; });
+    }
+    void set_mac(const std::string& mac) {
+        locked([&] { mac_ = mac; });
+    }
+    void set_families(bool v4, bool v6) {
+        locked([&] { v4_ = v4, v6_ = v6; });
+    }
 
-    std::set<std::string> addresses() { return locked([&] { return addresses_; }); }
-    std::map<std::string, nlohmann::json> endpoints() { return locked([&] { return endpoints_; }); }
-    std::vector<std::string> calls() { return locked([&] { return calls_; }); }
+    std::set<std::string> addresses() {
+        return locked([&] { return addresses_; });
+    }
+    std::map<std::string, nlohmann::json> endpoints() {
+        return locked([&] { return endpoints_; });
+    }
+    std::vector<std::string> calls() {
+        return locked([&] { return calls_; });
+    }
 
 private:
     void handle(const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
@@ -86,10 +103,12 @@ private:
         if (call == "GET /v1/config") return json_answer(200, {{"status", status_}});
         if (call == "GET /v1/healthz") return json_answer(200, {{"cilium", {{"state", "Ok"}, {"msg", "OK"}}}});
         if (call == "POST /v1/ipam") return allocate();
-        if (call.starts_with("DELETE /v1/ipam/")) return {addresses_.erase(request.path.substr(9)) != 0 ? 200 : 404, {}, {}, {}};
+        if (call.starts_with("DELETE /v1/ipam/"))
+            return {addresses_.erase(request.path.substr(9)) != 0 ? 200 : 404, {}, {}, {}};
         if (call.starts_with("PUT /v1/endpoint/")) return create(nlohmann::json::parse(request.body));
         if (call == "GET /v1/endpoint") return list();
-        if (call == "DELETE /v1/endpoint") return remove_container(nlohmann::json::parse(request.body).value("container-id", ""));
+        if (call == "DELETE /v1/endpoint")
+            return remove_container(nlohmann::json::parse(request.body).value("container-id", ""));
         if (const auto at = request.path.find("cni-attachment-id:"); at != std::string::npos) {
             std::string key = request.path.substr(at + 18);
             if (request.method == "DELETE") return {forget(key) ? 200 : 404, {}, {}, {}};
@@ -102,7 +121,9 @@ private:
         return {404, {}, {}, {}};
     }
 
-    static HttpResponse json_answer(int status, const nlohmann::json& body) { return {status, body.dump(), "application/json", {}}; }
+    static HttpResponse json_answer(int status, const nlohmann::json& body) {
+        return {status, body.dump(), "application/json", {}};
+    }
 
     HttpResponse allocate() {
         ++next_;
@@ -122,10 +143,13 @@ private:
     }
 
     HttpResponse create(const nlohmann::json& request) {
-        const std::string key = request["container-id"].get<std::string>() + ":" + request["container-interface-name"].get<std::string>();
+        const std::string key =
+            request["container-id"].get<std::string>() + ":" + request["container-interface-name"].get<std::string>();
         if (endpoints_.contains(key)) return json_answer(409, "endpoint exists");
         endpoints_[key] = request;
-        return json_answer(201, {{"id", next_}, {"status", {{"networking", {{"mac", mac_.empty() ? request["mac"].get<std::string>() : mac_}}}}}});
+        return json_answer(
+            201, {{"id", next_},
+                  {"status", {{"networking", {{"mac", mac_.empty() ? request["mac"].get<std::string>() : mac_}}}}}});
     }
 
     bool forget(const std::string& key) {
@@ -149,8 +173,11 @@ private:
         nlohmann::json all = nlohmann::json::array();
         all.push_back({{"id", 1}, {"status", {{"external-identifiers", nlohmann::json::object()}}}});
         for (const auto& [key, endpoint] : endpoints_) {
-            all.push_back({{"id", 2}, {"status", {{"external-identifiers", {{"cni-attachment-id", key}, {"container-id", endpoint["container-id"]}}},
-                                                  {"networking", {{"interface-name", endpoint["interface-name"]}}}}}});
+            all.push_back(
+                {{"id", 2},
+                 {"status",
+                  {{"external-identifiers", {{"cni-attachment-id", key}, {"container-id", endpoint["container-id"]}}},
+                   {"networking", {{"interface-name", endpoint["interface-name"]}}}}}});
         }
         return json_answer(200, all);
     }
@@ -161,7 +188,8 @@ private:
     std::thread thread_;
     std::mutex mutex_;
     std::map<std::string, Failure> failures_;
-    nlohmann::json status_ = {{"deviceMTU", 1500}, {"routeMTU", 1450}, {"ipam-mode", "cluster-pool"}, {"datapathMode", "veth"}};
+    nlohmann::json status_ = {
+        {"deviceMTU", 1500}, {"routeMTU", 1450}, {"ipam-mode", "cluster-pool"}, {"datapathMode", "veth"}};
     std::string mac_;
     bool v4_ = true;
     bool v6_ = true;

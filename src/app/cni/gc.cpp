@@ -9,7 +9,8 @@ namespace axo::cni {
 
 Outcome<std::string> run_gc(const Session& session) {
     const Logger log("cilium-cni");
-    const std::set<Attachment> valid(session.request.conf.valid_attachments->begin(), session.request.conf.valid_attachments->end());
+    const std::set<Attachment> valid(session.request.conf.valid_attachments->begin(),
+                                     session.request.conf.valid_attachments->end());
     TRY_ASSIGN(Agent agent, Agent::connect(session.socket_path, session.patience, session.call_timeout));
     TRY_ASSIGN(const std::vector<KnownEndpoint> known, agent.endpoints());
     auto host = Netlink::open();
@@ -19,9 +20,10 @@ Outcome<std::string> run_gc(const Session& session) {
     std::size_t failures = 0;
     for (const KnownEndpoint& endpoint : known) {
         if (valid.contains(endpoint.attachment)) continue;
-        log.info("Removing an attachment that the runtime does not know", {{"containerID", endpoint.attachment.container_id},
-                                                                          {"ifName", endpoint.attachment.ifname},
-                                                                          {"endpointID", endpoint.id}});
+        log.info("Removing an attachment that the runtime does not know",
+                 {{"containerID", endpoint.attachment.container_id},
+                  {"ifName", endpoint.attachment.ifname},
+                  {"endpointID", endpoint.id}});
         // The specification wants all to be tried, and the failures told.
         if (auto removed = agent.remove_endpoint(endpoint.attachment); !removed) {
             failed += (failures++ == 0 ? "" : "; ") + endpoint.attachment.key() + ": " + removed.error().error.message;
@@ -32,7 +34,9 @@ Outcome<std::string> run_gc(const Session& session) {
             failed += (failures++ == 0 ? "" : "; ") + interface + ": " + removed.error().message;
         }
     }
-    if (failures != 0) return refuse(ErrorCode::kTryAgainLater, "GC: " + std::to_string(failures) + " attachments could not be removed", failed);
+    if (failures != 0)
+        return refuse(ErrorCode::kTryAgainLater,
+                      "GC: " + std::to_string(failures) + " attachments could not be removed", failed);
     return std::string();
 }
 

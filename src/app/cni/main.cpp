@@ -60,7 +60,7 @@ void open_log(const Session& session) {
     const std::string path = conf.log_file.empty() ? session.run_directory() + "/cilium-cni.log" : conf.log_file;
     Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
     if (!file) return;
-    struct stat info {};
+    struct stat info{};
     if (::fstat(file.get(), &info) == 0 && S_ISREG(info.st_mode) && info.st_size > kMaxLog) {
         ::rename(path.c_str(), (path + ".1").c_str());
         file.reset(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
@@ -81,19 +81,29 @@ Outcome<std::string> run(const Session& session) {
     return std::string();
 }
 
-void log_outcome(const Request& request, const Outcome<std::string>& outcome, std::chrono::steady_clock::time_point start) {
+void log_outcome(const Request& request, const Outcome<std::string>& outcome,
+                 std::chrono::steady_clock::time_point start) {
     const Logger log("cilium-cni");
-    const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start).count();
+    const auto took =
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start).count();
     const std::string duration = std::to_string(took / 1000) + "." + std::to_string(took / 100 % 10) + "ms";
     const std::string message = "Processed CNI " + std::string(command_name(request.command)) + " request";
     const std::string pod = request.pod.name.empty() ? std::string() : request.pod.name_space + "/" + request.pod.name;
     if (outcome) {
-        log.info(message, {{"containerID", request.attachment.container_id}, {"ifName", request.attachment.ifname}, {"netns", request.netns},
-                           {"k8sPod", pod}, {"duration", duration}});
+        log.info(message, {{"containerID", request.attachment.container_id},
+                           {"ifName", request.attachment.ifname},
+                           {"netns", request.netns},
+                           {"k8sPod", pod},
+                           {"duration", duration}});
     } else {
-        log.error(message, {{"containerID", request.attachment.container_id}, {"ifName", request.attachment.ifname}, {"netns", request.netns},
-                            {"k8sPod", pod}, {"duration", duration}, {"code", static_cast<int>(outcome.error().code)},
-                            {"error", outcome.error().message}, {"details", outcome.error().details}});
+        log.error(message, {{"containerID", request.attachment.container_id},
+                            {"ifName", request.attachment.ifname},
+                            {"netns", request.netns},
+                            {"k8sPod", pod},
+                            {"duration", duration},
+                            {"code", static_cast<int>(outcome.error().code)},
+                            {"error", outcome.error().message},
+                            {"details", outcome.error().details}});
     }
 }
 
@@ -105,8 +115,10 @@ int answer(const Outcome<std::string>& outcome, const std::string& version) {
 int execute() {
     const auto start = std::chrono::steady_clock::now();
     if (environment("CNI_COMMAND").empty()) {
-        std::fputs("Axoneme CNI plugin (cilium-cni)\nCNI protocol versions supported: 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0\n"
-                   "It is called by a container runtime: CNI_COMMAND is not set.\n", stderr);
+        std::fputs(
+            "Axoneme CNI plugin (cilium-cni)\nCNI protocol versions supported: 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0\n"
+            "It is called by a container runtime: CNI_COMMAND is not set.\n",
+            stderr);
         return 1;
     }
     const auto input = read_input();
@@ -133,7 +145,8 @@ int main() {
     try {
         return axo::cni::execute();
     } catch (const std::exception& failure) {
-        const std::string text = axo::cni::encode_error({axo::cni::ErrorCode::kInternal, std::string("internal error: ") + failure.what(), {}}, "1.1.0");
+        const std::string text = axo::cni::encode_error(
+            {axo::cni::ErrorCode::kInternal, std::string("internal error: ") + failure.what(), {}}, "1.1.0");
         (void)!::write(STDOUT_FILENO, text.data(), text.size());
         return 1;
     }

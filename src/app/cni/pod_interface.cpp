@@ -18,7 +18,8 @@ Status apply_pod_sysctls(const PodInterfaceSpec& spec) {
     if (spec.lease.v6.address) {
         // Runtimes start pods with IPv6 off on IPv4 clusters' defaults. "all" covers loopback too; it takes
         // the kernel's big lock, so it is written only where it changes something.
-        TRY_ASSIGN(const std::string disabled, read_sysctl("net.ipv6.conf." + spec.attachment.ifname + ".disable_ipv6"));
+        TRY_ASSIGN(const std::string disabled,
+                   read_sysctl("net.ipv6.conf." + spec.attachment.ifname + ".disable_ipv6"));
         TRY_ASSIGN(const std::string disabled_lo, read_sysctl("net.ipv6.conf.lo.disable_ipv6"));
         if (disabled != "0" || disabled_lo != "0") TRY(write_sysctl("net.ipv6.conf.all.disable_ipv6", "0"));
     }
@@ -38,7 +39,8 @@ void add_family_routes(std::vector<Route>& routes, const FamilyLease& lease, IfI
     gateway.link = link;
     gateway.scope = lease.gateway.is_v4() ? kScopeLink : 0;  // IPv6 routes have no scope
     Route everything;
-    everything.destination = Prefix(lease.gateway.is_v4() ? IpAddress::v4({0, 0, 0, 0}) : IpAddress::v6(std::array<std::uint8_t, 16>{}), 0);
+    everything.destination =
+        Prefix(lease.gateway.is_v4() ? IpAddress::v4({0, 0, 0, 0}) : IpAddress::v6(std::array<std::uint8_t, 16>{}), 0);
     everything.gateway = lease.gateway;
     everything.link = link;
     everything.mtu = mtu;
@@ -52,25 +54,29 @@ Outcome<PodNamespace> PodNamespace::open(const std::string& path) {
     auto fd = open_netns(path);
     if (!fd) {
         const bool gone = fd.error().code == Code::kNotFound;
-        return refuse(gone ? ErrorCode::kUnknownContainer : ErrorCode::kInvalidEnvironment,
-                      "CNI_NETNS \"" + path + "\" " + (gone ? "does not exist" : "cannot be opened: " + fd.error().message),
-                      "the container's network namespace is expected there");
+        return refuse(
+            gone ? ErrorCode::kUnknownContainer : ErrorCode::kInvalidEnvironment,
+            "CNI_NETNS \"" + path + "\" " + (gone ? "does not exist" : "cannot be opened: " + fd.error().message),
+            "the container's network namespace is expected there");
     }
-    struct statfs file_system {};
+    struct statfs file_system{};
     if (::fstatfs(fd->get(), &file_system) != 0 || file_system.f_type != NSFS_MAGIC) {
         return refuse(ErrorCode::kInvalidEnvironment, "CNI_NETNS \"" + path + "\" is not a network namespace");
     }
-    struct stat theirs {};
-    struct stat ours {};
-    if (::fstat(fd->get(), &theirs) == 0 && ::stat("/proc/thread-self/ns/net", &ours) == 0 && theirs.st_ino == ours.st_ino &&
-        theirs.st_dev == ours.st_dev) {
-        return refuse(ErrorCode::kInvalidEnvironment, "CNI_NETNS \"" + path + "\" is the network namespace of the node itself",
+    struct stat theirs{};
+    struct stat ours{};
+    if (::fstat(fd->get(), &theirs) == 0 && ::stat("/proc/thread-self/ns/net", &ours) == 0 &&
+        theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev) {
+        return refuse(ErrorCode::kInvalidEnvironment,
+                      "CNI_NETNS \"" + path + "\" is the network namespace of the node itself",
                       "pods with host networking need no CNI call");
     }
     return PodNamespace(std::move(*fd), path);
 }
 
-std::string alternative_name(const std::string& ifname) { return "cilium_cni:" + ifname; }
+std::string alternative_name(const std::string& ifname) {
+    return "cilium_cni:" + ifname;
+}
 
 std::vector<Route> pod_routes(const Lease& lease, IfIndex link, std::uint32_t device_mtu, std::uint32_t route_mtu) {
     const std::uint32_t mtu = route_mtu != 0 && route_mtu != device_mtu ? route_mtu : 0;
@@ -92,7 +98,8 @@ Outcome<PodInterface> PodInterface::prepare(const PodNamespace& pod, const std::
                           ? "ADD was done before for this container and interface; DEL comes first"
                           : "it was not made by this plugin");
     }
-    if (existing.error().code != Code::kNotFound) return refuse(ErrorCode::kIo, "looking for \"" + ifname + "\" in " + pod.path(), existing.error());
+    if (existing.error().code != Code::kNotFound)
+        return refuse(ErrorCode::kIo, "looking for \"" + ifname + "\" in " + pod.path(), existing.error());
     return PodInterface(std::move(*host), std::move(*inside));
 }
 
@@ -113,7 +120,8 @@ Status PodInterface::configure_pod_end(const PodNamespace& pod, const PodInterfa
     for (const FamilyLease* lease : {&spec.lease.v4, &spec.lease.v6}) {
         if (lease->address) TRY(pod_.add_address(link.index, Prefix::host(lease->address), lease->address));
     }
-    for (const Route& route : pod_routes(spec.lease, link.index, spec.device_mtu, spec.route_mtu)) TRY(pod_.put_route(route));
+    for (const Route& route : pod_routes(spec.lease, link.index, spec.device_mtu, spec.route_mtu))
+        TRY(pod_.put_route(route));
     return {};
 }
 
@@ -127,20 +135,25 @@ Status PodInterface::create(const PodNamespace& pod, const PodInterfaceSpec& spe
     pair.gso_max_size = spec.gso_max_size;
     pair.gro_max_size = spec.gro_max_size;
     pair.peer_netns_fd = pod.fd();
-    // Two ADDs for one container and interface: whoever makes the pair owns it, the other fails here and touches nothing.
+    // Two ADDs for one container and interface: whoever makes the pair owns it, the other fails here and touches
+    // nothing.
     pair.exclusive = true;
     if (auto added = host_.add_veth(pair); !added) {
         if (added.error().code == Code::kAlreadyExists) {
-            return fail(Code::kAlreadyExists, "interface " + pair.name + " or " + pair.peer_name + " in " + pod.path() +
-                                                  " exists already: another ADD for this container runs or was not followed by DEL");
+            return fail(Code::kAlreadyExists,
+                        "interface " + pair.name + " or " + pair.peer_name + " in " + pod.path() +
+                            " exists already: another ADD for this container runs or was not followed by DEL");
         }
-        return forward_error(std::move(added.error()).with_context("interface pair " + pair.name + " and " + pair.peer_name + " in " + pod.path()));
+        return forward_error(
+            std::move(added.error())
+                .with_context("interface pair " + pair.name + " and " + pair.peer_name + " in " + pod.path()));
     }
     auto status = configure_host_end(pair.name);
     if (!status) {
         status = forward_error(std::move(status.error()).with_context("interface " + pair.name));
     } else if (status = configure_pod_end(pod, spec); !status) {
-        status = forward_error(std::move(status.error()).with_context("interface " + pair.peer_name + " in " + pod.path()));
+        status =
+            forward_error(std::move(status.error()).with_context("interface " + pair.peer_name + " in " + pod.path()));
     }
     if (!status) remove(spec.attachment);
     return status;
@@ -153,7 +166,8 @@ Status PodInterface::set_mac(const Attachment& attachment, const MacAddress& mac
 
 void PodInterface::remove(const Attachment& attachment) {
     if (auto removed = host_.remove_link(attachment.host_interface()); !removed) {
-        Logger("cilium-cni").warn("Failed to remove an interface", {{"interface", attachment.host_interface()}, removed.error()});
+        Logger("cilium-cni")
+            .warn("Failed to remove an interface", {{"interface", attachment.host_interface()}, removed.error()});
     }
 }
 

@@ -15,37 +15,44 @@ std::unexpected<CniError> bad_config(const std::string& text) {
     return refuse(ErrorCode::kInvalidConfig, "network configuration: " + text);
 }
 
-std::string type_text(const json& value) { return value.type_name(); }
+std::string type_text(const json& value) {
+    return value.type_name();
+}
 
 // A field may be absent or null; of another type than expected it is an error that names it.
 Outcome<std::string> text_field(const json& object, const char* key) {
     const auto it = object.find(key);
     if (it == object.end() || it->is_null()) return std::string();
-    if (!it->is_string()) return bad_config("\"" + std::string(key) + "\": a string is expected, not " + type_text(*it));
+    if (!it->is_string())
+        return bad_config("\"" + std::string(key) + "\": a string is expected, not " + type_text(*it));
     return it->get<std::string>();
 }
 
 Outcome<bool> bool_field(const json& object, const char* key) {
     const auto it = object.find(key);
     if (it == object.end() || it->is_null()) return false;
-    if (!it->is_boolean()) return bad_config("\"" + std::string(key) + "\": true or false is expected, not " + type_text(*it));
+    if (!it->is_boolean())
+        return bad_config("\"" + std::string(key) + "\": true or false is expected, not " + type_text(*it));
     return it->get<bool>();
 }
 
 Outcome<std::uint32_t> mtu_field(const json& object, const char* key) {
     const auto it = object.find(key);
     if (it == object.end() || it->is_null()) return std::uint32_t{0};
-    if (!it->is_number_integer()) return bad_config("\"" + std::string(key) + "\": a number is expected, not " + type_text(*it));
+    if (!it->is_number_integer())
+        return bad_config("\"" + std::string(key) + "\": a number is expected, not " + type_text(*it));
     const auto value = it->get<std::int64_t>();
     // 68 is the smallest that IPv4 allows; IPv6 needs 1280, which the kernel enforces by itself.
     if (value != 0 && (value < 68 || value > 65535)) {
-        return bad_config("\"" + std::string(key) + "\": " + std::to_string(value) + " is not within 68 to 65535 (or 0: the agent's)");
+        return bad_config("\"" + std::string(key) + "\": " + std::to_string(value) +
+                          " is not within 68 to 65535 (or 0: the agent's)");
     }
     return static_cast<std::uint32_t>(value);
 }
 
 Outcome<std::vector<Attachment>> attachments_field(const json& list) {
-    if (!list.is_array()) return bad_config("\"cni.dev/valid-attachments\": an array is expected, not " + type_text(list));
+    if (!list.is_array())
+        return bad_config("\"cni.dev/valid-attachments\": an array is expected, not " + type_text(list));
     std::vector<Attachment> attachments;
     for (const json& item : list) {
         if (!item.is_object()) return bad_config("\"cni.dev/valid-attachments\": an array of objects is expected");
@@ -86,13 +93,15 @@ Outcome<NetConf> parse_config(std::string_view input, Command command) {
     TRY_ASSIGN(conf.route_mtu, bool_field(config, "enable-route-mtu"));
     TRY_ASSIGN(const std::string chaining, text_field(config, "chaining-mode"));
     if (!chaining.empty() && chaining != "none" && chaining != "portmap") {
-        return refuse(ErrorCode::kUnsupportedField, "network configuration: \"chaining-mode\": \"" + chaining + "\" is not supported",
+        return refuse(ErrorCode::kUnsupportedField,
+                      "network configuration: \"chaining-mode\": \"" + chaining + "\" is not supported",
                       "accepted are \"none\" and \"portmap\"");
     }
     if (const auto ipam = config.find("ipam"); ipam != config.end() && ipam->is_object()) {
         TRY_ASSIGN(const std::string type, text_field(*ipam, "type"));
         if (!type.empty()) {
-            return refuse(ErrorCode::kUnsupportedField, "network configuration: \"ipam.type\": \"" + type + "\" is not supported",
+            return refuse(ErrorCode::kUnsupportedField,
+                          "network configuration: \"ipam.type\": \"" + type + "\" is not supported",
                           "addresses come from the agent; remove \"type\"");
         }
     }
@@ -130,7 +139,9 @@ std::string_view command_name(Command command) {
     return "";
 }
 
-std::string Attachment::host_interface() const { return "lxc" + sha256_hex(key()).substr(0, 12); }
+std::string Attachment::host_interface() const {
+    return "lxc" + sha256_hex(key()).substr(0, 12);
+}
 
 bool version_at_least(std::string_view version, std::string_view minimum) {
     // Listed in ascending order.
@@ -141,8 +152,10 @@ bool version_at_least(std::string_view version, std::string_view minimum) {
 Outcome<Request> parse_request(const std::function<std::string(const char*)>& environment, std::string_view input) {
     Request request;
     const std::string command = environment("CNI_COMMAND");
-    const auto commands = {Command::kAdd, Command::kDel, Command::kCheck, Command::kGc, Command::kStatus, Command::kVersion};
-    const auto* found = std::find_if(commands.begin(), commands.end(), [&](Command c) { return command_name(c) == command; });
+    const auto commands = {Command::kAdd, Command::kDel,    Command::kCheck,
+                           Command::kGc,  Command::kStatus, Command::kVersion};
+    const auto* found =
+        std::find_if(commands.begin(), commands.end(), [&](Command c) { return command_name(c) == command; });
     if (found == commands.end()) {
         return refuse(ErrorCode::kInvalidEnvironment, "unknown CNI_COMMAND \"" + command + "\"",
                       "ADD, DEL, CHECK, GC, STATUS and VERSION are accepted");
@@ -155,7 +168,8 @@ Outcome<Request> parse_request(const std::function<std::string(const char*)>& en
         return request;
     }
 
-    const bool on_container = request.command == Command::kAdd || request.command == Command::kDel || request.command == Command::kCheck;
+    const bool on_container =
+        request.command == Command::kAdd || request.command == Command::kDel || request.command == Command::kCheck;
     const bool needs_netns = request.command == Command::kAdd || request.command == Command::kCheck;
     request.attachment = {environment("CNI_CONTAINERID"), environment("CNI_IFNAME")};
     request.netns = environment("CNI_NETNS");
@@ -184,10 +198,13 @@ Outcome<Request> parse_request(const std::function<std::string(const char*)>& en
     TRY_ASSIGN(request.conf, parse_config(input, request.command));
     const NetConf& conf = request.conf;
     if (request.command == Command::kCheck && !version_at_least(conf.cni_version, "0.4.0")) {
-        return refuse(ErrorCode::kIncompatibleVersion, "config version does not allow CHECK", "CHECK exists since 0.4.0");
+        return refuse(ErrorCode::kIncompatibleVersion, "config version does not allow CHECK",
+                      "CHECK exists since 0.4.0");
     }
-    if ((request.command == Command::kGc || request.command == Command::kStatus) && !version_at_least(conf.cni_version, "1.1.0")) {
-        return refuse(ErrorCode::kIncompatibleVersion, "config version does not allow " + std::string(command_name(request.command)),
+    if ((request.command == Command::kGc || request.command == Command::kStatus) &&
+        !version_at_least(conf.cni_version, "1.1.0")) {
+        return refuse(ErrorCode::kIncompatibleVersion,
+                      "config version does not allow " + std::string(command_name(request.command)),
                       std::string(command_name(request.command)) + " exists since 1.1.0");
     }
     if (request.command == Command::kCheck && !conf.previous) {

@@ -10,18 +10,26 @@ namespace {
 using nlohmann::json;
 using Variables = std::map<std::string, std::string>;
 
-constexpr const char* kConf = R"({"cniVersion":"1.0.0","name":"cilium","type":"cilium-cni","enable-debug":true,"log-file":"/tmp/x.log","mtu":1400})";
+constexpr const char* kConf =
+    R"({"cniVersion":"1.0.0","name":"cilium","type":"cilium-cni","enable-debug":true,"log-file":"/tmp/x.log","mtu":1400})";
 
 Variables add_variables() {
-    return {{"CNI_COMMAND", "ADD"}, {"CNI_CONTAINERID", "abc_1.2-3"}, {"CNI_NETNS", "/var/run/netns/x"}, {"CNI_IFNAME", "eth0"},
-            {"CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=nginx-0;K8S_POD_INFRA_CONTAINER_ID=abc;K8S_POD_UID=d0c1-2"}};
+    return {
+        {"CNI_COMMAND", "ADD"},
+        {"CNI_CONTAINERID", "abc_1.2-3"},
+        {"CNI_NETNS", "/var/run/netns/x"},
+        {"CNI_IFNAME", "eth0"},
+        {"CNI_ARGS",
+         "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=nginx-0;K8S_POD_INFRA_CONTAINER_ID=abc;K8S_POD_UID=d0c1-2"}};
 }
 
 Outcome<Request> parse(const Variables& variables, std::string_view input) {
-    return parse_request([&](const char* name) {
-        const auto it = variables.find(name);
-        return it == variables.end() ? std::string() : it->second;
-    }, input);
+    return parse_request(
+        [&](const char* name) {
+            const auto it = variables.find(name);
+            return it == variables.end() ? std::string() : it->second;
+        },
+        input);
 }
 
 int code_of(const Variables& variables, std::string_view input) {
@@ -115,8 +123,12 @@ TEST(CniRequest, ConfigurationErrorsAreNumbered) {
     EXPECT_EQ(code_of(add, R"({"cniVersion":"1.0.0","name":"x","chaining-mode":"generic-veth"})"), 2);
     EXPECT_EQ(code_of(add, R"({"cniVersion":"1.0.0","name":"x","ipam":{"type":"host-local"}})"), 2);
     EXPECT_EQ(code_of(add, R"({"cniVersion":"1.0.0","name":"x","prevResult":[]})"), 7);
-    EXPECT_EQ(code_of(add, R"({"cniVersion":"1.0.0","name":"x","prevResult":{"ips":[{"address":"10.0.0.300/32"}]}})"), 7);
-    EXPECT_EQ(code_of(add, R"({"cniVersion":"1.0.0","name":"x","prevResult":{"ips":[{"address":"10.0.0.3/32","interface":7}]}})"), 7);
+    EXPECT_EQ(code_of(add, R"({"cniVersion":"1.0.0","name":"x","prevResult":{"ips":[{"address":"10.0.0.300/32"}]}})"),
+              7);
+    EXPECT_EQ(
+        code_of(add,
+                R"({"cniVersion":"1.0.0","name":"x","prevResult":{"ips":[{"address":"10.0.0.3/32","interface":7}]}})"),
+        7);
     EXPECT_EQ(code_of(add, R"({"cniVersion":"0.3.1","name":"x"})"), 0);
 }
 
@@ -128,7 +140,8 @@ TEST(CniRequest, CommandsExistFromTheirVersionOn) {
     EXPECT_EQ(code_of(variables, R"({"cniVersion":"0.4.0","name":"x"})"), 7);
     EXPECT_EQ(code_of({{"CNI_COMMAND", "STATUS"}}, R"({"cniVersion":"1.0.0","name":"x"})"), 1);
     EXPECT_EQ(code_of({{"CNI_COMMAND", "STATUS"}}, R"({"cniVersion":"1.1.0","name":"x"})"), 0);
-    EXPECT_EQ(code_of({{"CNI_COMMAND", "GC"}}, R"({"cniVersion":"1.0.0","name":"x","cni.dev/valid-attachments":[]})"), 1);
+    EXPECT_EQ(code_of({{"CNI_COMMAND", "GC"}}, R"({"cniVersion":"1.0.0","name":"x","cni.dev/valid-attachments":[]})"),
+              1);
 }
 
 TEST(CniRequest, GcTellsAnEmptyListFromNone) {
@@ -139,7 +152,8 @@ TEST(CniRequest, GcTellsAnEmptyListFromNone) {
     const auto empty = parse(gc, R"({"cniVersion":"1.1.0","name":"x","cni.dev/valid-attachments":[]})");
     ASSERT_TRUE(empty);
     EXPECT_TRUE(empty->conf.valid_attachments->empty());
-    const auto one = parse(gc, R"({"cniVersion":"1.1.0","name":"x","cni.dev/valid-attachments":[{"containerID":"a","ifname":"eth0"}]})");
+    const auto one = parse(
+        gc, R"({"cniVersion":"1.1.0","name":"x","cni.dev/valid-attachments":[{"containerID":"a","ifname":"eth0"}]})");
     ASSERT_TRUE(one);
     EXPECT_EQ(*one->conf.valid_attachments, (std::vector<Attachment>{{"a", "eth0"}}));
 }
@@ -151,7 +165,8 @@ TEST(CniRequest, VersionNeedsNothing) {
     EXPECT_EQ(answer_version(R"({"cniVersion":"0.4.0"})"), "0.4.0");
     EXPECT_EQ(answer_version(R"({"cniVersion":"7"})"), "1.1.0");
     EXPECT_EQ(encode_versions("0.4.0"),
-              R"({"cniVersion":"0.4.0","supportedVersions":["0.1.0","0.2.0","0.3.0","0.3.1","0.4.0","1.0.0","1.1.0"]})" "\n");
+              R"({"cniVersion":"0.4.0","supportedVersions":["0.1.0","0.2.0","0.3.0","0.3.1","0.4.0","1.0.0","1.1.0"]})"
+              "\n");
 }
 
 AddResult sample() {
@@ -160,17 +175,21 @@ AddResult sample() {
     const auto v6 = *IpAddress::parse("fd00::5");
     const auto gateway4 = *IpAddress::parse("10.0.0.1");
     const auto gateway6 = *IpAddress::parse("fd00::1");
-    result.interfaces = {{"lxcb133159de544", "02:00:00:00:00:01", "", 1500}, {"eth0", "02:00:00:00:00:02", "/var/run/netns/x", 1500}};
+    result.interfaces = {{"lxcb133159de544", "02:00:00:00:00:01", "", 1500},
+                         {"eth0", "02:00:00:00:00:02", "/var/run/netns/x", 1500}};
     result.ips = {{v4, 32, gateway4, 1}, {v6, 128, gateway6, 1}};
-    result.routes = {{Prefix::host(gateway4), {}, 0}, {*Prefix::parse("0.0.0.0/0"), gateway4, 1450},
-                     {Prefix::host(gateway6), {}, 0}, {*Prefix::parse("::/0"), gateway6, 1450}};
+    result.routes = {{Prefix::host(gateway4), {}, 0},
+                     {*Prefix::parse("0.0.0.0/0"), gateway4, 1450},
+                     {Prefix::host(gateway6), {}, 0},
+                     {*Prefix::parse("::/0"), gateway6, 1450}};
     return result;
 }
 
 TEST(CniResult, GoldenPerVersion) {
     const std::string interfaces = R"("interfaces":[{"name":"lxcb133159de544","mac":"02:00:00:00:00:01"},
         {"name":"eth0","mac":"02:00:00:00:00:02","sandbox":"/var/run/netns/x"}])";
-    const std::string routes = R"("routes":[{"dst":"10.0.0.1/32"},{"dst":"0.0.0.0/0","gw":"10.0.0.1"},{"dst":"fd00::1/128"},{"dst":"::/0","gw":"fd00::1"}])";
+    const std::string routes =
+        R"("routes":[{"dst":"10.0.0.1/32"},{"dst":"0.0.0.0/0","gw":"10.0.0.1"},{"dst":"fd00::1/128"},{"dst":"::/0","gw":"fd00::1"}])";
     const auto expect = [](const std::string& version, const std::string& golden) {
         EXPECT_EQ(json::parse(encode_result(sample(), version)), json::parse(golden)) << version;
     };
@@ -181,11 +200,13 @@ TEST(CniResult, GoldenPerVersion) {
     }
     for (const std::string version : {"0.3.0", "0.3.1", "0.4.0"}) {
         expect(version, R"({"cniVersion":")" + version + R"(","dns":{},)" + interfaces + "," + routes +
-            R"(,"ips":[{"version":"4","address":"10.0.0.5/32","gateway":"10.0.0.1","interface":1},
+                            R"(,"ips":[{"version":"4","address":"10.0.0.5/32","gateway":"10.0.0.1","interface":1},
                        {"version":"6","address":"fd00::5/128","gateway":"fd00::1","interface":1}]})");
     }
-    expect("1.0.0", R"({"cniVersion":"1.0.0","dns":{},)" + interfaces + "," + routes +
-        R"(,"ips":[{"address":"10.0.0.5/32","gateway":"10.0.0.1","interface":1},{"address":"fd00::5/128","gateway":"fd00::1","interface":1}]})");
+    expect(
+        "1.0.0",
+        R"({"cniVersion":"1.0.0","dns":{},)" + interfaces + "," + routes +
+            R"(,"ips":[{"address":"10.0.0.5/32","gateway":"10.0.0.1","interface":1},{"address":"fd00::5/128","gateway":"fd00::1","interface":1}]})");
     expect("1.1.0", R"({"cniVersion":"1.1.0","dns":{},
         "interfaces":[{"name":"lxcb133159de544","mac":"02:00:00:00:00:01","mtu":1500},
                       {"name":"eth0","mac":"02:00:00:00:00:02","sandbox":"/var/run/netns/x","mtu":1500}],

@@ -13,7 +13,9 @@ json route_json(const ResultRoute& route, bool with_mtu) {
     return out;
 }
 
-std::string address_text(const ResultIp& ip) { return ip.address.to_string() + "/" + std::to_string(ip.prefix_length); }
+std::string address_text(const ResultIp& ip) {
+    return ip.address.to_string() + "/" + std::to_string(ip.prefix_length);
+}
 
 // 0.1.0 and 0.2.0: one address per family, its routes beside it.
 json encode_020(const AddResult& result) {
@@ -79,7 +81,8 @@ Outcome<ResultIp> decode_ip(const json& entry, const char* address_key) {
         if (!parsed) return bad_previous("gateway \"" + gateway + "\" is not an address");
         ip.gateway = *parsed;
     }
-    if (const auto it = entry.find("interface"); it != entry.end() && it->is_number_unsigned()) ip.interface = it->get<std::size_t>();
+    if (const auto it = entry.find("interface"); it != entry.end() && it->is_number_unsigned())
+        ip.interface = it->get<std::size_t>();
     return ip;
 }
 
@@ -123,13 +126,15 @@ Outcome<AddResult> decode_result(std::string_view text) {
     AddResult result;
     TRY_ASSIGN(const auto interfaces, objects_of(in, "interfaces"));
     for (const json& entry : interfaces) {
-        result.interfaces.push_back({text_of(entry, "name"), text_of(entry, "mac"), text_of(entry, "sandbox"), number_of(entry, "mtu")});
+        result.interfaces.push_back(
+            {text_of(entry, "name"), text_of(entry, "mac"), text_of(entry, "sandbox"), number_of(entry, "mtu")});
     }
     TRY_ASSIGN(const auto ips, objects_of(in, "ips"));
     for (const json& entry : ips) {
         TRY_ASSIGN(ResultIp ip, decode_ip(entry, "address"));
         if (ip.interface && *ip.interface >= result.interfaces.size()) {
-            return bad_previous("address " + address_text(ip) + " refers to interface " + std::to_string(*ip.interface) + ", which is not listed");
+            return bad_previous("address " + address_text(ip) + " refers to interface " +
+                                std::to_string(*ip.interface) + ", which is not listed");
         }
         result.ips.push_back(std::move(ip));
     }

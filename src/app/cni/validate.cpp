@@ -7,12 +7,15 @@
 namespace axo::cni {
 namespace {
 
-bool is_alnum(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_alnum(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
 // The specification's form of container ids and network names.
 bool is_plain_name(std::string_view text) {
     if (text.empty() || !is_alnum(text.front())) return false;
-    return std::all_of(text.begin(), text.end(), [](char c) { return is_alnum(c) || c == '_' || c == '.' || c == '-'; });
+    return std::all_of(text.begin(), text.end(),
+                       [](char c) { return is_alnum(c) || c == '_' || c == '.' || c == '-'; });
 }
 
 // Characters of Kubernetes object names and UIDs (RFC 1123 subdomains); they end up in REST paths and file names.
@@ -28,7 +31,8 @@ std::string quoted(std::string_view text) {
     return out + (text.size() > 80 ? "…\"" : "\"");
 }
 
-std::unexpected<CniError> bad_environment(std::string_view variable, std::string_view value, std::string_view accepted) {
+std::unexpected<CniError> bad_environment(std::string_view variable, std::string_view value,
+                                          std::string_view accepted) {
     return refuse(ErrorCode::kInvalidEnvironment,
                   "invalid " + std::string(variable) + " " + quoted(value) + ": " + std::string(accepted));
 }
@@ -37,7 +41,8 @@ std::unexpected<CniError> bad_environment(std::string_view variable, std::string
 
 Done check_container_id(std::string_view id) {
     if (!is_plain_name(id)) {
-        return bad_environment("CNI_CONTAINERID", id, "a letter or digit, then letters, digits, \"_\", \".\" and \"-\" are accepted");
+        return bad_environment("CNI_CONTAINERID", id,
+                               "a letter or digit, then letters, digits, \"_\", \".\" and \"-\" are accepted");
     }
     if (id.size() > 512) return bad_environment("CNI_CONTAINERID", id, "at most 512 characters are accepted");
     return {};
@@ -50,9 +55,12 @@ Done check_interface_name(std::string_view name) {
     if (name == "." || name == "..") return bad_environment("CNI_IFNAME", name, "the kernel reserves this name");
     // "%" would make the kernel number the interface ("eth%d").
     const bool broken = std::any_of(name.begin(), name.end(), [](char c) {
-        return c == '/' || c == ':' || c == '%' || static_cast<unsigned char>(c) <= 0x20 || static_cast<unsigned char>(c) >= 0x7f;
+        return c == '/' || c == ':' || c == '%' || static_cast<unsigned char>(c) <= 0x20 ||
+               static_cast<unsigned char>(c) >= 0x7f;
     });
-    if (broken) return bad_environment("CNI_IFNAME", name, "\"/\", \":\", \"%\", spaces and control characters are not accepted");
+    if (broken)
+        return bad_environment("CNI_IFNAME", name,
+                               "\"/\", \":\", \"%\", spaces and control characters are not accepted");
     if (name == "lo") return bad_environment("CNI_IFNAME", name, "\"lo\" is the namespace's loopback interface");
     return {};
 }
@@ -70,7 +78,8 @@ Done check_network_name(std::string_view name) {
 Done check_netns_path(std::string_view path) {
     if (path.empty() || path.front() != '/') return bad_environment("CNI_NETNS", path, "an absolute path is expected");
     if (path.size() >= PATH_MAX) return bad_environment("CNI_NETNS", path, "the path is too long");
-    if (path.find('\0') != std::string_view::npos) return bad_environment("CNI_NETNS", path, "the path holds a zero byte");
+    if (path.find('\0') != std::string_view::npos)
+        return bad_environment("CNI_NETNS", path, "the path holds a zero byte");
     if ((std::string(path) + "/").find("/../") != std::string::npos) {
         return bad_environment("CNI_NETNS", path, "\"..\" is not accepted");
     }
@@ -107,7 +116,8 @@ Outcome<PodArgs> parse_args(std::string_view args) {
         {"K8S_POD_NAME", &pod.name}, {"K8S_POD_NAMESPACE", &pod.name_space}, {"K8S_POD_UID", &pod.uid}};
     for (const auto& [key, value] : names) {
         if (!value->empty() && !is_object_name(*value)) {
-            return bad_environment(std::string("CNI_ARGS ") + key, *value, "letters, digits, \"-\" and \".\" are accepted, at most 253");
+            return bad_environment(std::string("CNI_ARGS ") + key, *value,
+                                   "letters, digits, \"-\" and \".\" are accepted, at most 253");
         }
     }
     if (pod.name.empty() != pod.name_space.empty()) {

@@ -25,7 +25,9 @@ struct Option {
     std::function<Status(OperatorConfig&, const std::string&)> parse;
 };
 
-std::unexpected<Error> accepted(std::string what) { return fail(Code::kInvalidArgument, std::move(what)); }
+std::unexpected<Error> accepted(std::string what) {
+    return fail(Code::kInvalidArgument, std::move(what));
+}
 
 Result<bool> parse_bool(const std::string& text) {
     for (const char* yes : {"true", "True", "TRUE", "t", "1"}) {
@@ -54,19 +56,27 @@ Result<Duration> parse_duration(std::string_view text) {
     double total = 0;
     while (!text.empty()) {
         double amount = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), amount, std::chars_format::fixed);
+        const auto [end, error] =
+            std::from_chars(text.data(), text.data() + text.size(), amount, std::chars_format::fixed);
         if (error != std::errc{} || amount < 0) return wrong();
         text.remove_prefix(static_cast<std::size_t>(end - text.data()));
         const std::size_t unit_length = std::min(text.find_first_of("0123456789."), text.size());
         const std::string_view unit = text.substr(0, unit_length);
         text.remove_prefix(unit_length);
-        if (unit == "ns") total += amount;
-        else if (unit == "us" || unit == "µs") total += amount * 1e3;
-        else if (unit == "ms") total += amount * 1e6;
-        else if (unit == "s") total += amount * 1e9;
-        else if (unit == "m") total += amount * 60e9;
-        else if (unit == "h") total += amount * 3600e9;
-        else return wrong();
+        if (unit == "ns")
+            total += amount;
+        else if (unit == "us" || unit == "µs")
+            total += amount * 1e3;
+        else if (unit == "ms")
+            total += amount * 1e6;
+        else if (unit == "s")
+            total += amount * 1e9;
+        else if (unit == "m")
+            total += amount * 60e9;
+        else if (unit == "h")
+            total += amount * 3600e9;
+        else
+            return wrong();
     }
     if (total > 9e18) return wrong();
     return Duration{static_cast<Duration::rep>(total)};
@@ -95,7 +105,8 @@ template <class Field>
 auto duration(Field field, Duration least) {
     return [field, least](OperatorConfig& config, const std::string& text) -> Status {
         TRY_ASSIGN(const Duration value, parse_duration(text));
-        if (value < least) return accepted("a duration of at least " + std::to_string(least / std::chrono::milliseconds(1)) + "ms");
+        if (value < least)
+            return accepted("a duration of at least " + std::to_string(least / std::chrono::milliseconds(1)) + "ms");
         field(config) = value;
         return {};
     };
@@ -146,13 +157,21 @@ Status parse_listen(OperatorConfig& config, const std::string& text) {
 
 Status parse_log_options(OperatorConfig& config, const std::string& text) {
     for (const std::string& word : split(text, ", \t\n")) {
-        if (word == "format=json" || word == "format=json-ts") config.log_format = LogFormat::kJson;
-        else if (word == "format=text" || word == "format=text-ts") config.log_format = LogFormat::kText;
-        else if (word == "level=debug") config.log_level = LogLevel::kDebug;
-        else if (word == "level=info") config.log_level = LogLevel::kInfo;
-        else if (word == "level=warn" || word == "level=warning") config.log_level = LogLevel::kWarn;
-        else if (word == "level=error") config.log_level = LogLevel::kError;
-        else return accepted("format=text, format=json, level=debug, level=info, level=warn, level=error; not so: \"" + word + "\"");
+        if (word == "format=json" || word == "format=json-ts")
+            config.log_format = LogFormat::kJson;
+        else if (word == "format=text" || word == "format=text-ts")
+            config.log_format = LogFormat::kText;
+        else if (word == "level=debug")
+            config.log_level = LogLevel::kDebug;
+        else if (word == "level=info")
+            config.log_level = LogLevel::kInfo;
+        else if (word == "level=warn" || word == "level=warning")
+            config.log_level = LogLevel::kWarn;
+        else if (word == "level=error")
+            config.log_level = LogLevel::kError;
+        else
+            return accepted("format=text, format=json, level=debug, level=info, level=warn, level=error; not so: \"" +
+                            word + "\"");
     }
     return {};
 }
@@ -208,13 +227,14 @@ const std::vector<Option>& options() {
              c.lease.lease.name_space = text;
              return {};
          }},
-        {"leader-election-lease-duration", "15s", "A candidate takes over when the leader was silent for so long", false, false,
-         duration([](C& c) -> Duration& { return c.lease.lease_duration; }, seconds(1))},
-        {"leader-election-renew-deadline", "10s", "The leader gives up when it could not renew for so long", false, false,
-         duration([](C& c) -> Duration& { return c.lease.renew_deadline; }, milliseconds(100))},
+        {"leader-election-lease-duration", "15s", "A candidate takes over when the leader was silent for so long",
+         false, false, duration([](C& c) -> Duration& { return c.lease.lease_duration; }, seconds(1))},
+        {"leader-election-renew-deadline", "10s", "The leader gives up when it could not renew for so long", false,
+         false, duration([](C& c) -> Duration& { return c.lease.renew_deadline; }, milliseconds(100))},
         {"leader-election-retry-period", "2s", "Interval of attempts to get or renew the lease", false, false,
          duration([](C& c) -> Duration& { return c.lease.retry_period; }, milliseconds(50))},
-        {"operator-api-serve-addr", "127.0.0.1:9234", "Where the API (/healthz) listens; empty: off", false, false, parse_listen},
+        {"operator-api-serve-addr", "127.0.0.1:9234", "Where the API (/healthz) listens; empty: off", false, false,
+         parse_listen},
         {"log-opt", "", "format=text|json, level=debug|info|warn|error", false, true, parse_log_options},
         {"debug", "false", "Log at level debug", true, false,
          [](C& c, const std::string& text) -> Status {
@@ -234,11 +254,12 @@ std::string environment_name(std::string key) {
 }
 
 // What the command line says, key to value, and whether it only asks for a text.
-Status read_arguments(int argc, const char* const* argv, std::map<std::string, std::string>& given, std::string& config_dir,
-                      std::optional<std::string>& print) {
+Status read_arguments(int argc, const char* const* argv, std::map<std::string, std::string>& given,
+                      std::string& config_dir, std::optional<std::string>& print) {
     try {
-        CLI::App app("The operator of an Axoneme cluster: pod CIDRs and garbage collection; one leader works, others stand by",
-                     "axoneme-operator");
+        CLI::App app(
+            "The operator of an Axoneme cluster: pod CIDRs and garbage collection; one leader works, others stand by",
+            "axoneme-operator");
         app.set_version_flag("--version", "axoneme-operator " AXO_VERSION);
         std::map<std::string, std::vector<std::string>> values;
         app.add_option("--config-dir", config_dir, "Directory with one file per key");
@@ -246,9 +267,12 @@ Status read_arguments(int argc, const char* const* argv, std::map<std::string, s
             std::string help = option.help;
             if (*option.default_text != '\0') help += std::string(" [").append(option.default_text).append("]");
             auto* added = app.add_option(std::string("--") + option.key, values[option.key], help);
-            if (option.boolean) added->expected(0, 1)->default_str("true");
-            else added->expected(1);
-            added->multi_option_policy(option.list ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
+            if (option.boolean)
+                added->expected(0, 1)->default_str("true");
+            else
+                added->expected(1);
+            added->multi_option_policy(option.list ? CLI::MultiOptionPolicy::TakeAll
+                                                   : CLI::MultiOptionPolicy::TakeLast);
         }
         // "--key=" would make CLI11 take the next argument for the value.
         std::vector<std::string> arguments;  // last first, as CLI11 wants them
@@ -276,7 +300,8 @@ Status read_arguments(int argc, const char* const* argv, std::map<std::string, s
         }
         return {};
     } catch (const std::exception& error) {
-        return fail(Code::kInvalidArgument, std::string(error.what()) + "; accepted: the flags that axoneme-operator --help lists");
+        return fail(Code::kInvalidArgument,
+                    std::string(error.what()) + "; accepted: the flags that axoneme-operator --help lists");
     }
 }
 
@@ -319,7 +344,8 @@ Result<OperatorInvocation> parse_operator_config(int argc, const char* const* ar
         std::string source = "--" + std::string(option.key);
         if (const auto flag = given.find(option.key); flag != given.end()) {
             value = flag->second;
-        } else if (const auto variable = environment.find(environment_name(option.key)); variable != environment.end()) {
+        } else if (const auto variable = environment.find(environment_name(option.key));
+                   variable != environment.end()) {
             value = variable->second;
             source = variable->first;
         } else if (const auto file = from_directory.find(option.key); file != from_directory.end()) {
@@ -332,7 +358,8 @@ Result<OperatorInvocation> parse_operator_config(int argc, const char* const* ar
     }
     if (!config.ipv4) config.cluster_pool.ipv4_cidrs.clear();
     if (!config.ipv6) config.cluster_pool.ipv6_cidrs.clear();
-    if (!config.ipv4 && !config.ipv6) complain("--enable-ipv4, --enable-ipv6: both false; accepted: at least one of them true");
+    if (!config.ipv4 && !config.ipv6)
+        complain("--enable-ipv4, --enable-ipv6: both false; accepted: at least one of them true");
     if (config.ipam == "cluster-pool") {
         if (config.ipv4 && config.cluster_pool.ipv4_cidrs.empty()) {
             complain("--cluster-pool-ipv4-cidr: empty; accepted: at least one CIDR while enable-ipv4 is true");
@@ -342,7 +369,8 @@ Result<OperatorInvocation> parse_operator_config(int argc, const char* const* ar
         }
         if (auto pool = ClusterPool::create(config.cluster_pool); !pool) complain("--" + pool.error().message);
     }
-    if (config.lease.lease_duration <= config.lease.renew_deadline || config.lease.renew_deadline <= config.lease.retry_period) {
+    if (config.lease.lease_duration <= config.lease.renew_deadline ||
+        config.lease.renew_deadline <= config.lease.retry_period) {
         complain(
             "--leader-election-lease-duration, --leader-election-renew-deadline, --leader-election-retry-period: "
             "accepted: each longer than the next");

@@ -10,7 +10,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Result<OperatorInvocation> parse(std::vector<const char*> arguments, std::map<std::string, std::string> environment = {}) {
+Result<OperatorInvocation> parse(std::vector<const char*> arguments,
+                                 std::map<std::string, std::string> environment = {}) {
     arguments.insert(arguments.begin(), "axoneme-operator");
     return parse_operator_config(static_cast<int>(arguments.size()), arguments.data(), environment);
 }
@@ -34,11 +35,12 @@ TEST(OperatorConfig, Defaults) {
 }
 
 TEST(OperatorConfig, FlagsInAllTheirForms) {
-    const auto parsed = parse({"--object-store=dir:/x", "--enable-ipv6", "--enable-ipv4=false", "--cluster-pool-ipv6-cidr",
-                               "fd00::/104,fd01::/104", "--cluster-pool-ipv6-cidr=fd02::/104", "--identity-gc-interval=1h30m",
-                               "--nodes-gc-interval=0", "--operator-api-serve-addr=[::1]:99", "--log-opt=format=json,level=debug",
-                               "--leader-election-lease-duration=1s", "--leader-election-renew-deadline=700ms",
-                               "--leader-election-retry-period=200ms"});
+    const auto parsed =
+        parse({"--object-store=dir:/x", "--enable-ipv6", "--enable-ipv4=false", "--cluster-pool-ipv6-cidr",
+               "fd00::/104,fd01::/104", "--cluster-pool-ipv6-cidr=fd02::/104", "--identity-gc-interval=1h30m",
+               "--nodes-gc-interval=0", "--operator-api-serve-addr=[::1]:99", "--log-opt=format=json,level=debug",
+               "--leader-election-lease-duration=1s", "--leader-election-renew-deadline=700ms",
+               "--leader-election-retry-period=200ms"});
     ASSERT_TRUE(parsed) << parsed.error().message;
     const OperatorConfig& config = parsed->config;
     EXPECT_EQ(config.object_store, "dir:/x");
@@ -79,17 +81,20 @@ TEST(OperatorConfig, PrecedenceIsFlagEnvironmentDirectory) {
 }
 
 TEST(OperatorConfig, AllMistakesAtOnce) {
-    const std::string errors = error_of({"--ipam=eni", "--cluster-pool-ipv4-cidr=10.0.0.1/8", "--nodes-gc-interval=5", "--k8s-namespace=A",
-                                         "--operator-api-serve-addr=9234", "--identity-gc-rate-limit=0", "--debug=maybe"});
-    for (const char* part : {"--ipam: \"eni\"; accepted: cluster-pool, kubernetes", "\"10.0.0.1/8\"", "--nodes-gc-interval: \"5\"",
-                             "--k8s-namespace: \"A\"", "--operator-api-serve-addr: \"9234\"", "--identity-gc-rate-limit: \"0\"",
-                             "--debug: \"maybe\"; accepted: true or false"}) {
+    const std::string errors =
+        error_of({"--ipam=eni", "--cluster-pool-ipv4-cidr=10.0.0.1/8", "--nodes-gc-interval=5", "--k8s-namespace=A",
+                  "--operator-api-serve-addr=9234", "--identity-gc-rate-limit=0", "--debug=maybe"});
+    for (const char* part :
+         {"--ipam: \"eni\"; accepted: cluster-pool, kubernetes", "\"10.0.0.1/8\"", "--nodes-gc-interval: \"5\"",
+          "--k8s-namespace: \"A\"", "--operator-api-serve-addr: \"9234\"", "--identity-gc-rate-limit: \"0\"",
+          "--debug: \"maybe\"; accepted: true or false"}) {
         EXPECT_NE(errors.find(part), std::string::npos) << part << "\n" << errors;
     }
     EXPECT_NE(error_of({"--no-such-flag"}).find("--no-such-flag"), std::string::npos);
     EXPECT_NE(error_of({"--enable-ipv4=false"}).find("at least one of them true"), std::string::npos);
     EXPECT_NE(error_of({"--cluster-pool-ipv4-cidr=10.0.0.0/8,10.3.0.0/16"}).find("collides"), std::string::npos);
-    EXPECT_NE(error_of({"--cluster-pool-ipv4-mask-size=7"}).find("--cluster-pool-ipv4-mask-size: 7"), std::string::npos);
+    EXPECT_NE(error_of({"--cluster-pool-ipv4-mask-size=7"}).find("--cluster-pool-ipv4-mask-size: 7"),
+              std::string::npos);
     EXPECT_NE(error_of({"--cluster-pool-ipv4-cidr="}).find("at least one CIDR"), std::string::npos);
     EXPECT_NE(error_of({"--leader-election-retry-period=1h"}).find("each longer than the next"), std::string::npos);
 }

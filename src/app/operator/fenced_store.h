@@ -14,7 +14,8 @@ namespace axo {
 
 class FencedStore : public ObjectStore {
 public:
-    FencedStore(ObjectStore& store, std::function<bool()> may_write) : store_(store), may_write_(std::move(may_write)) {}
+    FencedStore(ObjectStore& store, std::function<bool()> may_write)
+        : store_(store), may_write_(std::move(may_write)) {}
 
     Result<Json> get(const ResourceType& type, const ObjectKey& key) override { return store_.get(type, key); }
     Result<std::vector<Json>> list(const ResourceType& type) override { return store_.list(type); }

@@ -53,14 +53,16 @@ int main(int argc, char** argv) {
     if (!store) return refuse(std::move(store).error().with_context("--object-store"));
 
     axo::Operator the_operator(loop, **store, config, candidate_name());
-    axo::HttpServer server(loop, [&](const axo::HttpRequest& request, const std::shared_ptr<axo::HttpResponder>& responder) {
-        the_operator.handle(request, responder);
-    });
+    axo::HttpServer server(loop,
+                           [&](const axo::HttpRequest& request, const std::shared_ptr<axo::HttpResponder>& responder) {
+                               the_operator.handle(request, responder);
+                           });
     if (config.api) {
         auto address = config.api->address ? config.api->address : axo::IpAddress::parse("::").value();
         auto listening = server.listen_tcp(address, config.api->port);
         // A machine without IPv6.
-        if (!listening && !config.api->address) listening = server.listen_tcp(axo::IpAddress::parse("0.0.0.0").value(), config.api->port);
+        if (!listening && !config.api->address)
+            listening = server.listen_tcp(axo::IpAddress::parse("0.0.0.0").value(), config.api->port);
         if (!listening) return refuse(std::move(listening).error().with_context("--operator-api-serve-addr"));
     }
 

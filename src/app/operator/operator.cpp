@@ -62,28 +62,34 @@ struct Operator::Duties {
 };
 
 Operator::Operator(EventLoop& loop, ObjectStore& store, const OperatorConfig& config, const std::string& candidate)
-    : loop_(loop), store_(store), config_(config), fenced_(store, [this] { return election_ && election_->is_leader(); }) {
+    : loop_(loop),
+      store_(store),
+      config_(config),
+      fenced_(store, [this] { return election_ && election_->is_leader(); }) {
     LeaseConfig lease = config.lease;
     lease.identity = candidate;
     election_ = std::make_unique<LeaderElection>(
         loop, store, lease,
-        LeaderElection::Callbacks{
-            .started_leading =
-                [this] {
-                    log().info("leading", {{"ipam", config_.ipam}, {"store", store_.describe()}});
-                    duties_ = std::make_unique<Duties>(loop_, fenced_, registry_, config_);
-                },
-            .stopped_leading =
-                [this] {
-                    log().warn("lease lost: standing by");
-                    duties_.reset();
-                }});
+        LeaderElection::Callbacks{.started_leading =
+                                      [this] {
+                                          log().info("leading", {{"ipam", config_.ipam}, {"store", store_.describe()}});
+                                          duties_ = std::make_unique<Duties>(loop_, fenced_, registry_, config_);
+                                      },
+                                  .stopped_leading =
+                                      [this] {
+                                          log().warn("lease lost: standing by");
+                                          duties_.reset();
+                                      }});
 }
 
 // The duties end before the lease is released: a successor must not meet them.
-Operator::~Operator() { duties_.reset(); }
+Operator::~Operator() {
+    duties_.reset();
+}
 
-const PodCidrController* Operator::pod_cidrs() const { return duties_ ? duties_->pod_cidrs.get() : nullptr; }
+const PodCidrController* Operator::pod_cidrs() const {
+    return duties_ ? duties_->pod_cidrs.get() : nullptr;
+}
 
 Json Operator::status() const {
     Json json = {{"leader", is_leader()}, {"holder", election_->holder()}, {"store", store_.describe()}};

@@ -17,10 +17,16 @@ protected:
         config_.lease.retry_period = 50ms;
         config_.endpoint_gc_interval = 1h;
     }
-    std::unique_ptr<Operator> candidate(const std::string& name) { return std::make_unique<Operator>(loop_, *store_, config_, name); }
-    void node(const std::string& name) { put(resources::kCiliumNode, {{"metadata", {{"name", name}}}, {"spec", Json::object()}}); }
+    std::unique_ptr<Operator> candidate(const std::string& name) {
+        return std::make_unique<Operator>(loop_, *store_, config_, name);
+    }
+    void node(const std::string& name) {
+        put(resources::kCiliumNode, {{"metadata", {{"name", name}}}, {"spec", Json::object()}});
+    }
     std::string cidrs(const std::string& name) {
-        return get(resources::kCiliumNode, {"", name}).value(Json::json_pointer("/spec/ipam/podCIDRs"), Json::array()).dump();
+        return get(resources::kCiliumNode, {"", name})
+            .value(Json::json_pointer("/spec/ipam/podCIDRs"), Json::array())
+            .dump();
     }
 
     OperatorConfig config_;
@@ -75,8 +81,10 @@ TEST_F(OperatorTest, ASilentLeaderIsReplacedAndItsWritesAreRefused) {
     ASSERT_TRUE(wait_until([&] { return successor->is_leader(); }, 3s));
 
     FencedStore fenced(*store_, [] { return false; });
-    EXPECT_EQ(fenced.create(resources::kCiliumNode, {{"metadata", {{"name", "x"}}}}).error().code, Code::kFailedPrecondition);
-    EXPECT_EQ(fenced.remove(resources::kLease, {"kube-system", "cilium-operator-resource-lock"}).error().code, Code::kFailedPrecondition);
+    EXPECT_EQ(fenced.create(resources::kCiliumNode, {{"metadata", {{"name", "x"}}}}).error().code,
+              Code::kFailedPrecondition);
+    EXPECT_EQ(fenced.remove(resources::kLease, {"kube-system", "cilium-operator-resource-lock"}).error().code,
+              Code::kFailedPrecondition);
     EXPECT_TRUE(fenced.get(resources::kLease, {"kube-system", "cilium-operator-resource-lock"}));
 }
 

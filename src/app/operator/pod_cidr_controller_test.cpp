@@ -25,7 +25,8 @@ protected:
                              reports.push_back(node.metadata.name + " " + reason + " " + message);
                          }) {}
     };
-    ClusterPoolConfig config_{{Prefix::parse_cidr("10.0.0.0/23").value()}, 24, {Prefix::parse_cidr("fd00::/104").value()}, 120};
+    ClusterPoolConfig config_{
+        {Prefix::parse_cidr("10.0.0.0/23").value()}, 24, {Prefix::parse_cidr("fd00::/104").value()}, 120};
 
     void start() { run_ = std::make_unique<Run>(loop_, registry_, *store_, config_); }
     void restart() {
@@ -34,7 +35,8 @@ protected:
         ASSERT_TRUE(wait_until([&] { return run_->controller.started(); }));
     }
     void node(const std::string& name, const std::vector<std::string>& cidrs = {}, const std::string& created = {}) {
-        Json object = {{"metadata", {{"name", name}}}, {"spec", {{"ipam", {{"podCIDRs", cidrs}}}, {"eni", {{"vpc-id", "kept"}}}}}};
+        Json object = {{"metadata", {{"name", name}}},
+                       {"spec", {{"ipam", {{"podCIDRs", cidrs}}}, {"eni", {{"vpc-id", "kept"}}}}}};
         if (created.empty()) {
             put(resources::kCiliumNode, object);
             return;
@@ -72,7 +74,8 @@ TEST_F(PodCidrControllerTest, EveryNodeGetsItsBlocksAndKeepsForeignFields) {
     EXPECT_EQ(get(resources::kCiliumNode, {"", "a"})["spec"]["eni"]["vpc-id"], "kept");
     drop(resources::kCiliumNode, {"", "a"});
     node("c");
-    ASSERT_TRUE(wait_until([&] { return cidrs("c") == R"(["10.0.0.0/24","fd00::/120"])"; })) << "a's blocks are free again";
+    ASSERT_TRUE(wait_until([&] { return cidrs("c") == R"(["10.0.0.0/24","fd00::/120"])"; }))
+        << "a's blocks are free again";
 }
 
 TEST_F(PodCidrControllerTest, RestartWritesNothing) {
@@ -112,7 +115,8 @@ TEST_F(PodCidrControllerTest, OfTwoOverlappingNodesTheFirstKeepsWorking) {
     node("aa-new", {"10.0.0.0/25"}, "2026-01-02T00:00:00Z");
     start();
     ASSERT_TRUE(wait_until([&] { return !error("aa-new").empty(); }));
-    EXPECT_TRUE(error("aa-new").starts_with("requested CIDR (10.0.0.0/25) is already allocated: node zz-old")) << error("aa-new");
+    EXPECT_TRUE(error("aa-new").starts_with("requested CIDR (10.0.0.0/25) is already allocated: node zz-old"))
+        << error("aa-new");
     EXPECT_TRUE(error("zz-old").empty());
     EXPECT_EQ(cidrs("aa-new"), R"(["10.0.0.0/25"])") << "what somebody wrote stays";
     restart();
@@ -132,7 +136,8 @@ TEST_F(PodCidrControllerTest, OfTwoOverlappingNodesTheFirstKeepsWorking) {
     EXPECT_FALSE(error("b").empty());
 
     set_cidrs("b", {});
-    ASSERT_TRUE(wait_until([&] { return error("b").empty() && cidrs("b").find("10.0.1.0/24") != std::string::npos; })) << cidrs("b");
+    ASSERT_TRUE(wait_until([&] { return error("b").empty() && cidrs("b").find("10.0.1.0/24") != std::string::npos; }))
+        << cidrs("b");
 }
 
 TEST_F(PodCidrControllerTest, OutsideOfThePoolAndUnreadable) {
@@ -145,7 +150,8 @@ TEST_F(PodCidrControllerTest, OutsideOfThePoolAndUnreadable) {
     EXPECT_NE(error("b").find("spec.ipam.podCIDRs[0]: \"10.0.0.0/33\""), std::string::npos) << error("b");
     EXPECT_EQ(run_->reports.size(), 2U);
     set_cidrs("b", {"10.0.1.0/24"});
-    ASSERT_TRUE(wait_until([&] { return error("b").empty() && cidrs("b") == R"(["10.0.1.0/24","fd00::100/120"])"; })) << error("b");
+    ASSERT_TRUE(wait_until([&] { return error("b").empty() && cidrs("b") == R"(["10.0.1.0/24","fd00::100/120"])"; }))
+        << error("b");
 }
 
 // An agent that updates its CiliumNode all the time, from revisions it has read itself.
@@ -196,7 +202,8 @@ TEST_F(PodCidrControllerTest, ANodeThatComesBackGetsWhatItHad) {
     ASSERT_TRUE(wait_until([&] { return cidrs("b") != "[]"; }));
     EXPECT_EQ(cidrs("b"), R"(["10.0.1.0/24","fd00::100/120"])");
     node("c");
-    ASSERT_TRUE(wait_until([&] { return cidrs("c") == R"(["10.0.0.0/24","fd00::/120"])"; })) << "nothing is kept for who is gone";
+    ASSERT_TRUE(wait_until([&] { return cidrs("c") == R"(["10.0.0.0/24","fd00::/120"])"; }))
+        << "nothing is kept for who is gone";
     node("a");
     EXPECT_TRUE(wait_until([&] { return error("a").starts_with("allocator full"); }));
 }

@@ -18,7 +18,8 @@ std::string_view endpoint_state_text(EndpointState state) {
 }
 
 bool in_datapath(const EndpointRow& endpoint) {
-    if (endpoint.kind == EndpointKind::kHost || endpoint.link.value == 0 || endpoint.identity == identity::kUnknown) return false;
+    if (endpoint.kind == EndpointKind::kHost || endpoint.link.value == 0 || endpoint.identity == identity::kUnknown)
+        return false;
     switch (endpoint.state) {
         case EndpointState::kRegenerating:
         case EndpointState::kWaitingToRegenerate:
@@ -65,7 +66,8 @@ std::optional<DeviceEndpoint> device_entry(const EndpointRow& endpoint) {
                           .pass_arp = endpoint.arp_passthrough};
 }
 
-std::optional<CiliumEndpoint> published_endpoint(const EndpointRow& endpoint, const PublishedPod& pod, const IpAddress& node_ip) {
+std::optional<CiliumEndpoint> published_endpoint(const EndpointRow& endpoint, const PublishedPod& pod,
+                                                 const IpAddress& node_ip) {
     if (endpoint.kind != EndpointKind::kPod || endpoint.k8s_pod.empty()) return std::nullopt;
     if (endpoint.state == EndpointState::kDisconnecting || endpoint.state == EndpointState::kDisconnected ||
         endpoint.state == EndpointState::kInvalid || endpoint.identity == identity::kUnknown) {

@@ -16,17 +16,19 @@ namespace axo {
 bool in_datapath(const EndpointRow& endpoint);
 // cilium_lxc: one entry per address.
 std::map<IpAddress, LocalEndpoint> address_entries(const EndpointRow& endpoint);
-// cilium_lxc, flag HOST: addresses of the node itself. Loopback and IPv6 link-local addresses are not reachable for pods.
+// cilium_lxc, flag HOST: addresses of the node itself. Loopback and IPv6 link-local addresses are not reachable for
+// pods.
 std::map<IpAddress, LocalEndpoint> host_address_entries(const std::set<IpAddress>& addresses);
 // cilium_lxc_dev.
 std::optional<DeviceEndpoint> device_entry(const EndpointRow& endpoint);
 
 struct PublishedPod {
-    std::string uid;              // of the Pod object; "": unknown
+    std::string uid;  // of the Pod object; "": unknown
     std::string service_account;
     std::vector<NamedPort> ports;
 };
 // The CiliumEndpoint of a pod; nothing for endpoints that are not pods or not to be seen by others yet.
-std::optional<CiliumEndpoint> published_endpoint(const EndpointRow& endpoint, const PublishedPod& pod, const IpAddress& node_ip);
+std::optional<CiliumEndpoint> published_endpoint(const EndpointRow& endpoint, const PublishedPod& pod,
+                                                 const IpAddress& node_ip);
 
 }  // namespace axo

@@ -66,8 +66,9 @@ void EndpointManager::restore(const std::vector<Link>& links) {
             } else if (!endpoint.host_mac.is_zero() && link->second->mac != endpoint.host_mac) {
                 gone = "device " + endpoint.interface_name + " has another MAC address";
             } else if (!endpoint.container_netns.empty()) {
-                // Where the directory of namespaces is not ours to see, the device alone has to do. The recorded path is
-                // the one of an agent in a pod (a mount of the host's folder); on a plain host the folder itself counts.
+                // Where the directory of namespaces is not ours to see, the device alone has to do. The recorded path
+                // is the one of an agent in a pod (a mount of the host's folder); on a plain host the folder itself
+                // counts.
                 const std::filesystem::path path = endpoint.container_netns;
                 const std::filesystem::path on_host = std::filesystem::path("/var/run/netns") / path.filename();
                 std::error_code error;
@@ -81,13 +82,16 @@ void EndpointManager::restore(const std::vector<Link>& links) {
             }
         }
         if (!gone.empty()) {
-            log_.info("Endpoint of an earlier run is not restored", {{"endpointID", endpoint.id.value}, {"k8sPodName", endpoint.pod_name()}, {"reason", gone}});
+            log_.info("Endpoint of an earlier run is not restored",
+                      {{"endpointID", endpoint.id.value}, {"k8sPodName", endpoint.pod_name()}, {"reason", gone}});
             writer_.remove(endpoint.id);
-            if (auto detached = datapath_.detach(endpoint.id); !detached) log_.warn("Unable to detach programs", {{"endpointID", endpoint.id.value}, detached.error()});
+            if (auto detached = datapath_.detach(endpoint.id); !detached)
+                log_.warn("Unable to detach programs", {{"endpointID", endpoint.id.value}, detached.error()});
             continue;
         }
         if (!endpoint.labels.empty()) services_.identity_known(endpoint.identity, endpoint.labels);
-        if (endpoint.identity == identity::kInit && endpoint.kind == EndpointKind::kPod) unresolved_.insert(endpoint.id);
+        if (endpoint.identity == identity::kInit && endpoint.kind == EndpointKind::kPod)
+            unresolved_.insert(endpoint.id);
         table_.upsert(endpoint.id, endpoint);
         put_desired(endpoint);
         ++restored;
@@ -111,7 +115,8 @@ void EndpointManager::restore(const std::vector<Link>& links) {
         services_.row_changed(endpoint);
         change(std::move(endpoint), "Restored");
     }
-    if (auto pruned = datapath_.prune(known); !pruned) log_.warn("Unable to remove pins of endpoints that are gone", {pruned.error()});
+    if (auto pruned = datapath_.prune(known); !pruned)
+        log_.warn("Unable to remove pins of endpoints that are gone", {pruned.error()});
     if (restored != 0 || !stored.rejected.empty()) {
         log_.info("Restored endpoints", {{"restored", restored}, {"failed", stored.rejected.size()}});
     }
@@ -127,15 +132,18 @@ Status EndpointManager::check_conflicts(const EndpointRow& draft) const {
     for (const auto& [id, row] : table_.rows()) {
         if (draft.id.value != 0 && id == draft.id) return fail(Code::kAlreadyExists, name_of(row) + " already exists");
         if (!draft.container_id.empty() && row.cni_attachment_id() == draft.cni_attachment_id()) {
-            return fail(Code::kAlreadyExists, "container " + draft.container_id + " interface " + draft.container_interface + " already has " + name_of(row));
+            return fail(Code::kAlreadyExists, "container " + draft.container_id + " interface " +
+                                                  draft.container_interface + " already has " + name_of(row));
         }
         for (const IpAddress& address : {draft.ipv4, draft.ipv6}) {
             if (address && (row.ipv4 == address || row.ipv6 == address)) {
-                return fail(Code::kAlreadyExists, "address " + address.to_string() + " is already in use by " + name_of(row));
+                return fail(Code::kAlreadyExists,
+                            "address " + address.to_string() + " is already in use by " + name_of(row));
             }
         }
         if (draft.link.value != 0 && row.link == draft.link) {
-            return fail(Code::kAlreadyExists, "interface " + draft.interface_name + " (index " + draft.link.to_string() + ") already belongs to " + name_of(row));
+            return fail(Code::kAlreadyExists, "interface " + draft.interface_name + " (index " +
+                                                  draft.link.to_string() + ") already belongs to " + name_of(row));
         }
     }
     return {};
@@ -166,7 +174,8 @@ void EndpointManager::resolve_identity(EndpointRow& endpoint) {
     endpoint.info_labels = info->other;
     auto allocated = services_.identity_of(info->identity);
     if (!allocated) {
-        log_.warn("No identity yet; the endpoint stays in reserved:init", {{"endpointID", endpoint.id.value}, {"k8sPodName", endpoint.pod_name()}, allocated.error()});
+        log_.warn("No identity yet; the endpoint stays in reserved:init",
+                  {{"endpointID", endpoint.id.value}, {"k8sPodName", endpoint.pod_name()}, allocated.error()});
         unresolved_.insert(endpoint.id);
         retry_.trigger();
         return;
@@ -198,7 +207,9 @@ Status EndpointManager::apply(EndpointRow& endpoint) {
 
 void EndpointManager::withdraw(const EndpointRow& endpoint) {
     const auto report = [&](const Status& status) {
-        if (!status) log_.warn("Unable to remove an endpoint completely; it is retried", {{"endpointID", endpoint.id.value}, status.error()});
+        if (!status)
+            log_.warn("Unable to remove an endpoint completely; it is retried",
+                      {{"endpointID", endpoint.id.value}, status.error()});
     };
     if (endpoint.kind != EndpointKind::kHost) report(datapath_.detach(endpoint.id));
     for (const IpAddress& address : {endpoint.ipv4, endpoint.ipv6}) {
@@ -249,7 +260,8 @@ void EndpointManager::create(EndpointRow draft, Done done) {
     if (endpoint.kind != EndpointKind::kHost) {
         if (auto applied = apply(endpoint); !applied) {
             const Error error = applied.error();
-            log_.error("Endpoint cannot be made", {{"endpointID", endpoint.id.value}, {"k8sPodName", endpoint.pod_name()}, error});
+            log_.error("Endpoint cannot be made",
+                       {{"endpointID", endpoint.id.value}, {"k8sPodName", endpoint.pod_name()}, error});
             endpoint.state = EndpointState::kDisconnecting;
             withdraw(endpoint);
             table_.erase(endpoint.id);
@@ -352,7 +364,8 @@ void EndpointManager::change_labels(EndpointId id) {
     if (!info || (row->identity != identity::kInit && info->identity == row->labels)) return;
     auto allocated = services_.identity_of(info->identity);
     if (!allocated) {
-        log_.warn("Unable to allocate the endpoint's new identity; the old one stays in force", {{"endpointID", id.value}, allocated.error()});
+        log_.warn("Unable to allocate the endpoint's new identity; the old one stays in force",
+                  {{"endpointID", id.value}, allocated.error()});
         unresolved_.insert(id);
         retry_.trigger();
         return;
@@ -367,7 +380,10 @@ void EndpointManager::change_labels(EndpointId id) {
         log_.warn("Endpoint's new identity is not in the datapath yet", {{"endpointID", id.value}, done.error()});
     }
     persist(endpoint);
-    log_.info("Identity of endpoint changed", {{"endpointID", id.value}, {"oldIdentity", old.value}, {"identity", endpoint.identity.value}, {"identityLabels", endpoint.labels.to_string()}});
+    log_.info("Identity of endpoint changed", {{"endpointID", id.value},
+                                               {"oldIdentity", old.value},
+                                               {"identity", endpoint.identity.value},
+                                               {"identityLabels", endpoint.labels.to_string()}});
 }
 
 Status EndpointManager::retry_pending() {
@@ -445,27 +461,37 @@ Result<EndpointId> EndpointManager::resolve(const std::string& reference) const 
         if (table_.find(id) == nullptr) return fail(Code::kNotFound, "endpoint " + rest + " does not exist");
         return id;
     }
-    if (prefix == "cni-attachment-id") return search([&](const EndpointRow& row) { return !rest.empty() && row.cni_attachment_id() == rest; });
-    if (prefix == "container-id") return search([&](const EndpointRow& row) { return !rest.empty() && row.container_id == rest; });
-    if (prefix == "container-name") return search([&](const EndpointRow& row) { return !rest.empty() && row.container_name == rest; });
-    if (prefix == "docker-endpoint") return search([&](const EndpointRow& row) { return !rest.empty() && row.docker_endpoint_id == rest; });
-    if (prefix == "cep-name") return search([&](const EndpointRow& row) { return !rest.empty() && row.pod_name() == rest; });
+    if (prefix == "cni-attachment-id")
+        return search([&](const EndpointRow& row) { return !rest.empty() && row.cni_attachment_id() == rest; });
+    if (prefix == "container-id")
+        return search([&](const EndpointRow& row) { return !rest.empty() && row.container_id == rest; });
+    if (prefix == "container-name")
+        return search([&](const EndpointRow& row) { return !rest.empty() && row.container_name == rest; });
+    if (prefix == "docker-endpoint")
+        return search([&](const EndpointRow& row) { return !rest.empty() && row.docker_endpoint_id == rest; });
+    if (prefix == "cep-name")
+        return search([&](const EndpointRow& row) { return !rest.empty() && row.pod_name() == rest; });
     if (prefix == "pod-name") {
-        return search([&](const EndpointRow& row) { return !row.k8s_pod.empty() && row.k8s_namespace + ":" + row.k8s_pod == rest; });
+        return search([&](const EndpointRow& row) {
+            return !row.k8s_pod.empty() && row.k8s_namespace + ":" + row.k8s_pod == rest;
+        });
     }
     if (prefix == "ipv4" || prefix == "ipv6") {
         const auto address = IpAddress::parse(rest);
-        if (!address) return fail(Code::kInvalidArgument, "endpoint id '" + reference + "': " + address.error().message);
+        if (!address)
+            return fail(Code::kInvalidArgument, "endpoint id '" + reference + "': " + address.error().message);
         return search([&](const EndpointRow& row) { return row.ipv4 == *address || row.ipv6 == *address; });
     }
-    return fail(Code::kInvalidArgument, "endpoint id '" + reference + "': unknown prefix '" + prefix +
-                                            "'; accepted: cilium-local, cni-attachment-id, container-id, container-name, "
-                                            "docker-endpoint, cep-name, pod-name, ipv4, ipv6");
+    return fail(Code::kInvalidArgument,
+                "endpoint id '" + reference + "': unknown prefix '" + prefix +
+                    "'; accepted: cilium-local, cni-attachment-id, container-id, container-name, "
+                    "docker-endpoint, cep-name, pod-name, ipv4, ipv6");
 }
 
 std::vector<EndpointLogEntry> EndpointManager::log(EndpointId id) const {
     const auto found = logs_.find(id);
-    return found == logs_.end() ? std::vector<EndpointLogEntry>{} : std::vector<EndpointLogEntry>(found->second.begin(), found->second.end());
+    return found == logs_.end() ? std::vector<EndpointLogEntry>{}
+                                : std::vector<EndpointLogEntry>(found->second.begin(), found->second.end());
 }
 
 }  // namespace axo

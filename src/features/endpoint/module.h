@@ -43,8 +43,8 @@ public:
     using Devices = Reconciler<IfIndex, DeviceEndpoint>;
     using Done = std::function<void(Result<EndpointRow>)>;
 
-    EndpointManager(EventLoop& loop, ControllerRegistry& registry, EndpointSettings settings, EndpointDatapath& datapath,
-                    EndpointServices services);
+    EndpointManager(EventLoop& loop, ControllerRegistry& registry, EndpointSettings settings,
+                    EndpointDatapath& datapath, EndpointServices services);
 
     // Takes up what an earlier agent left. links: of this namespace, to see which endpoints' devices are still there.
     void restore(const std::vector<Link>& links);
@@ -70,8 +70,8 @@ public:
     [[nodiscard]] const EndpointRow* find(EndpointId id) const { return table_.find(id); }
     [[nodiscard]] const EndpointRow* find_kind(EndpointKind kind) const;
     [[nodiscard]] const EndpointRow* find_address(const IpAddress& address) const;
-    // "12", "cilium-local:12", "cni-attachment-id:…", "container-id:…", "cep-name:ns/name", "pod-name:ns:name", "ipv4:…".
-    // kInvalidArgument for a form that does not exist, kNotFound.
+    // "12", "cilium-local:12", "cni-attachment-id:…", "container-id:…", "cep-name:ns/name", "pod-name:ns:name",
+    // "ipv4:…". kInvalidArgument for a form that does not exist, kNotFound.
     Result<EndpointId> resolve(const std::string& reference) const;
     [[nodiscard]] std::vector<EndpointLogEntry> log(EndpointId id) const;
 
@@ -105,9 +105,9 @@ private:
     EndpointStateWriter writer_;
     std::map<EndpointId, std::deque<EndpointLogEntry>> logs_;
     std::map<EndpointId, EventLoop::Handle> grace_;  // identity changes that wait
-    std::set<EndpointId> unresolved_;   // identity could not be allocated yet
-    std::set<EndpointId> unattached_;   // maps or programs failed
-    std::set<EndpointId> reserved_ids_;  // of state files that could not be read
+    std::set<EndpointId> unresolved_;                // identity could not be allocated yet
+    std::set<EndpointId> unattached_;                // maps or programs failed
+    std::set<EndpointId> reserved_ids_;              // of state files that could not be read
     std::set<IpAddress> host_addresses_;
     std::map<std::string, std::string> rejected_state_;
     std::uint16_t next_id_;

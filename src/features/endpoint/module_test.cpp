@@ -7,7 +7,9 @@
 namespace axo {
 namespace {
 
-IpAddress ip(const char* text) { return *IpAddress::parse(text); }
+IpAddress ip(const char* text) {
+    return *IpAddress::parse(text);
+}
 
 // The kernel's maps and programs as plain containers.
 class FakeDatapath : public EndpointDatapath {
@@ -42,18 +44,16 @@ private:
     template <class Key, class Value>
     static typename Reconciler<Key, Value>::Operations operations(std::map<Key, Value>& map, int& writes) {
         return {.list = [&map]() -> Result<std::map<Key, Value>> { return map; },
-                .put =
-                    [&map, &writes](const Key& key, const Value& value) -> Status {
-                        map.insert_or_assign(key, value);
-                        ++writes;
-                        return {};
-                    },
-                .remove =
-                    [&map, &writes](const Key& key) -> Status {
-                        map.erase(key);
-                        ++writes;
-                        return {};
-                    },
+                .put = [&map, &writes](const Key& key, const Value& value) -> Status {
+                    map.insert_or_assign(key, value);
+                    ++writes;
+                    return {};
+                },
+                .remove = [&map, &writes](const Key& key) -> Status {
+                    map.erase(key);
+                    ++writes;
+                    return {};
+                },
                 .describe = [](const Key&) { return std::string("object"); },
                 .committed = {}};
     }
@@ -72,7 +72,8 @@ protected:
     }
     void start() {
         manager_ = std::make_unique<EndpointManager>(
-            loop_, registry_, EndpointSettings{.state_dir = directory_, .identity_grace = std::chrono::milliseconds(20)}, datapath_,
+            loop_, registry_,
+            EndpointSettings{.state_dir = directory_, .identity_grace = std::chrono::milliseconds(20)}, datapath_,
             EndpointServices{
                 .identity_of = [this](const LabelSet& labels) -> Result<IdentityId> {
                     if (store_down_) return fail(Code::kUnavailable, "store is away");
@@ -80,7 +81,8 @@ protected:
                 },
                 .identity_known = [this](IdentityId id, const LabelSet& labels) { known_.emplace(id, labels); },
                 .claim_addresses = [this](const EndpointRow& row) -> Status {
-                    if (refused_ && row.ipv4 == refused_) return fail(Code::kAlreadyExists, "address " + row.ipv4.to_string() + " is somebody's");
+                    if (refused_ && row.ipv4 == refused_)
+                        return fail(Code::kAlreadyExists, "address " + row.ipv4.to_string() + " is somebody's");
                     return {};
                 },
                 .release_addresses = [this](const EndpointRow& row) { released_.insert(row.ipv4); },
@@ -187,7 +189,8 @@ TEST_F(Endpoints, IdentityChangesOnlyAfterTheGracePeriod) {
     run_for(std::chrono::milliseconds(60));
     EXPECT_NE(manager_->find(made->id)->identity, made->identity);
     EXPECT_EQ(ipcache_.at(made->ipv4), manager_->find(made->id)->identity);
-    EXPECT_EQ(endpoint_from_state(*read_file(endpoint_state_path(directory_, made->id)))->identity, manager_->find(made->id)->identity);
+    EXPECT_EQ(endpoint_from_state(*read_file(endpoint_state_path(directory_, made->id)))->identity,
+              manager_->find(made->id)->identity);
 }
 
 TEST_F(Endpoints, StoreThatIsAwayLeavesTheEndpointInInitAndIsRetried) {
@@ -198,7 +201,8 @@ TEST_F(Endpoints, StoreThatIsAwayLeavesTheEndpointInInitAndIsRetried) {
     ASSERT_TRUE(made);
     EXPECT_EQ(made->identity, identity::kInit);
     store_down_ = false;
-    for (int i = 0; i < 50 && manager_->find(made->id)->identity == identity::kInit; ++i) run_for(std::chrono::milliseconds(100));
+    for (int i = 0; i < 50 && manager_->find(made->id)->identity == identity::kInit; ++i)
+        run_for(std::chrono::milliseconds(100));
     EXPECT_EQ(manager_->find(made->id)->labels, kWeb);
 }
 
@@ -212,7 +216,9 @@ TEST_F(Endpoints, ConflictsNameTheOther) {
     same_address.ipv4 = first->ipv4;
     const auto refused = create(same_address);
     ASSERT_FALSE(refused);
-    EXPECT_NE(refused.error().message.find("address 10.0.0.2 is already in use by endpoint " + first->id.to_string()), std::string::npos) << refused.error().message;
+    EXPECT_NE(refused.error().message.find("address 10.0.0.2 is already in use by endpoint " + first->id.to_string()),
+              std::string::npos)
+        << refused.error().message;
     refused_ = ip("10.0.0.4");
     EXPECT_EQ(create(draft(3)).error().code, Code::kAlreadyExists);
     EXPECT_EQ(manager_->table().size(), 1U);
@@ -319,9 +325,10 @@ TEST_F(Endpoints, References) {
     manager_->restore({});
     const auto made = create(draft());
     ASSERT_TRUE(made);
-    for (const std::string& reference : {made->id.to_string(), "cilium-local:" + made->id.to_string(), std::string("cni-attachment-id:container1:eth0"),
-                                         std::string("container-id:container1"), std::string("cep-name:default/pod1"), std::string("pod-name:default:pod1"),
-                                         std::string("ipv4:10.0.0.2")}) {
+    for (const std::string& reference :
+         {made->id.to_string(), "cilium-local:" + made->id.to_string(),
+          std::string("cni-attachment-id:container1:eth0"), std::string("container-id:container1"),
+          std::string("cep-name:default/pod1"), std::string("pod-name:default:pod1"), std::string("ipv4:10.0.0.2")}) {
         EXPECT_EQ(manager_->resolve(reference).value_or(EndpointId{}), made->id) << reference;
     }
     EXPECT_EQ(manager_->resolve("container-id:other").error().code, Code::kNotFound);

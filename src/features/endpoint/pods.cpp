@@ -4,7 +4,8 @@
 
 namespace axo {
 
-PodLabels::PodLabels(ObjectStore& store, std::string node_name, std::string cluster_name, LabelFilter filter, Rejected rejected)
+PodLabels::PodLabels(ObjectStore& store, std::string node_name, std::string cluster_name, LabelFilter filter,
+                     Rejected rejected)
     : store_(store),
       node_name_(std::move(node_name)),
       cluster_name_(std::move(cluster_name)),
@@ -13,49 +14,53 @@ PodLabels::PodLabels(ObjectStore& store, std::string node_name, std::string clus
 
 void PodLabels::start(Changed changed) {
     changed_ = std::move(changed);
-    namespace_watch_ = store_.watch(
-        resources::kNamespace, {.upserted =
-                                    [this](const ObjectKey& key, const Json& json) {
-                                        auto parsed = Namespace::parse(json);
-                                        if (!parsed) {
-                                            rejected_("Namespace " + key.to_string(), parsed.error());
-                                            return;
-                                        }
-                                        const auto known = namespaces_.find(key.name);
-                                        if (known != namespaces_.end() && known->second.metadata.labels == parsed->metadata.labels) return;
-                                        namespaces_.insert_or_assign(key.name, std::move(*parsed));
-                                        namespace_changed(key.name);
-                                    },
-                                .deleted =
-                                    [this](const ObjectKey& key) {
-                                        if (namespaces_.erase(key.name) != 0) namespace_changed(key.name);
-                                    },
-                                .synced = [] {},
-                                .rejected = rejected_});
-    pod_watch_ = store_.watch(resources::kPod, {.upserted =
-                                                    [this](const ObjectKey& key, const Json& json) {
-                                                        auto parsed = Pod::parse(json);
-                                                        if (!parsed) {
-                                                            rejected_("Pod " + key.to_string(), parsed.error());
-                                                            return;
-                                                        }
-                                                        if (!parsed->node_name.empty() && parsed->node_name != node_name_) {
-                                                            if (pods_.erase(key) != 0) changed_(key);
-                                                            return;
-                                                        }
-                                                        pods_.insert_or_assign(key, std::move(*parsed));
-                                                        changed_(key);
-                                                    },
-                                                .deleted =
-                                                    [this](const ObjectKey& key) {
-                                                        if (pods_.erase(key) != 0) changed_(key);
-                                                    },
-                                                .synced = [] {},
-                                                .rejected = rejected_});
+    namespace_watch_ =
+        store_.watch(resources::kNamespace, {.upserted =
+                                                 [this](const ObjectKey& key, const Json& json) {
+                                                     auto parsed = Namespace::parse(json);
+                                                     if (!parsed) {
+                                                         rejected_("Namespace " + key.to_string(), parsed.error());
+                                                         return;
+                                                     }
+                                                     const auto known = namespaces_.find(key.name);
+                                                     if (known != namespaces_.end() &&
+                                                         known->second.metadata.labels == parsed->metadata.labels)
+                                                         return;
+                                                     namespaces_.insert_or_assign(key.name, std::move(*parsed));
+                                                     namespace_changed(key.name);
+                                                 },
+                                             .deleted =
+                                                 [this](const ObjectKey& key) {
+                                                     if (namespaces_.erase(key.name) != 0) namespace_changed(key.name);
+                                                 },
+                                             .synced = [] {},
+                                             .rejected = rejected_});
+    pod_watch_ =
+        store_.watch(resources::kPod, {.upserted =
+                                           [this](const ObjectKey& key, const Json& json) {
+                                               auto parsed = Pod::parse(json);
+                                               if (!parsed) {
+                                                   rejected_("Pod " + key.to_string(), parsed.error());
+                                                   return;
+                                               }
+                                               if (!parsed->node_name.empty() && parsed->node_name != node_name_) {
+                                                   if (pods_.erase(key) != 0) changed_(key);
+                                                   return;
+                                               }
+                                               pods_.insert_or_assign(key, std::move(*parsed));
+                                               changed_(key);
+                                           },
+                                       .deleted =
+                                           [this](const ObjectKey& key) {
+                                               if (pods_.erase(key) != 0) changed_(key);
+                                           },
+                                       .synced = [] {},
+                                       .rejected = rejected_});
 }
 
 void PodLabels::namespace_changed(const std::string& name) {
-    for (auto pod = pods_.lower_bound({name, ""}); pod != pods_.end() && pod->first.name_space == name; ++pod) changed_(pod->first);
+    for (auto pod = pods_.lower_bound({name, ""}); pod != pods_.end() && pod->first.name_space == name; ++pod)
+        changed_(pod->first);
 }
 
 const Namespace* PodLabels::name_space(const std::string& name) {

@@ -30,7 +30,8 @@ public:
     using Changed = std::function<void(const ObjectKey& pod)>;
     using Rejected = std::function<void(const std::string& where, const Error&)>;
 
-    PodLabels(ObjectStore& store, std::string node_name, std::string cluster_name, LabelFilter filter, Rejected rejected);
+    PodLabels(ObjectStore& store, std::string node_name, std::string cluster_name, LabelFilter filter,
+              Rejected rejected);
     // changed is called for every pod whose labels may have changed, also when it went.
     void start(Changed changed);
     // Asks the store itself when the watch has not brought the pod yet: a pod's object is often milliseconds

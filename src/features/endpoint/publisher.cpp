@@ -29,7 +29,8 @@ void EndpointPublisher::table_changed(const std::set<EndpointId>& changed) {
         const bool pod = row != nullptr && row->kind == EndpointKind::kPod && !row->k8s_pod.empty();
         const ObjectKey key = pod ? ObjectKey{row->k8s_namespace, row->k8s_pod} : ObjectKey{};
         if (const auto old = pod_of_.find(id); old != pod_of_.end() && !(old->second == key)) {
-            if (const auto owner = endpoint_of_.find(old->second); owner != endpoint_of_.end() && owner->second == id) endpoint_of_.erase(owner);
+            if (const auto owner = endpoint_of_.find(old->second); owner != endpoint_of_.end() && owner->second == id)
+                endpoint_of_.erase(owner);
             touch(old->second);
             pod_of_.erase(old);
         }

@@ -20,8 +20,8 @@ namespace axo {
 class EndpointPublisher {
 public:
     using FindPod = std::function<PublishedPod(const ObjectKey& pod)>;
-    EndpointPublisher(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, Table<EndpointId, EndpointRow>& table,
-                      IpAddress node_ip, FindPod find_pod);
+    EndpointPublisher(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store,
+                      Table<EndpointId, EndpointRow>& table, IpAddress node_ip, FindPod find_pod);
 
     // An object of the store says its pod is on this node; it has gone.
     void object_seen(const ObjectKey& key) { touch(key); }

@@ -130,7 +130,8 @@ StoredEndpoints read_endpoint_states(const std::filesystem::path& state_dir) {
         }
         auto endpoint = endpoint_from_state(*text);
         if (endpoint && endpoint->id != id) {
-            endpoint = fail(Code::kDataLoss, "says id " + endpoint->id.to_string() + ", but lies in the directory of " + id.to_string());
+            endpoint = fail(Code::kDataLoss,
+                            "says id " + endpoint->id.to_string() + ", but lies in the directory of " + id.to_string());
         }
         if (!endpoint) {
             stored.rejected.push_back({path, std::move(endpoint).error()});

@@ -58,10 +58,11 @@ void EndpointStateWriter::start(EndpointId id) {
     File& file = files_[id];
     file.running = true;
     file.again = false;
-    loop_.run_blocking([path = endpoint_state_path(state_dir_, id), content = file.content] { return apply_file(path, content); },
-                       [this, id, alive = std::weak_ptr<bool>(alive_)](const Status& status) {
-                           if (!alive.expired()) finished(id, status);
-                       });
+    loop_.run_blocking(
+        [path = endpoint_state_path(state_dir_, id), content = file.content] { return apply_file(path, content); },
+        [this, id, alive = std::weak_ptr<bool>(alive_)](const Status& status) {
+            if (!alive.expired()) finished(id, status);
+        });
 }
 
 void EndpointStateWriter::finished(EndpointId id, const Status& status) {
@@ -78,8 +79,10 @@ void EndpointStateWriter::finished(EndpointId id, const Status& status) {
         const bool first = !file.error;
         file.error = status.error();
         if (first) {
-            Logger("endpoint").warn("Unable to write endpoint state; the endpoint would be lost by a restart of the agent",
-                                    {{"endpointID", id.value}, {"path", endpoint_state_path(state_dir_, id).string()}, status.error()});
+            Logger("endpoint")
+                .warn(
+                    "Unable to write endpoint state; the endpoint would be lost by a restart of the agent",
+                    {{"endpointID", id.value}, {"path", endpoint_state_path(state_dir_, id).string()}, status.error()});
         }
         retry_.trigger();
     }
@@ -93,7 +96,8 @@ Status EndpointStateWriter::apply(EndpointId id, const std::optional<std::string
 void EndpointStateWriter::write_pending_now() {
     for (auto& [id, file] : files_) {
         if (auto done = apply(id, file.content); !done) {
-            Logger("endpoint").error("Unable to write endpoint state at the end", {{"endpointID", id.value}, done.error()});
+            Logger("endpoint")
+                .error("Unable to write endpoint state at the end", {{"endpointID", id.value}, done.error()});
         }
     }
 }

@@ -36,7 +36,8 @@ NodeHealth merge_results(NodeHealth targets, const NodeHealth& old) {
 }
 
 Duration probe_interval(std::size_t nodes, Duration base) {
-    return std::chrono::duration_cast<Duration>(base * std::log1p(static_cast<double>(std::max<std::size_t>(nodes, 1))));
+    return std::chrono::duration_cast<Duration>(base *
+                                                std::log1p(static_cast<double>(std::max<std::size_t>(nodes, 1))));
 }
 
 bool reachable(const NodeHealth& node) {

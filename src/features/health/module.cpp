@@ -6,12 +6,14 @@ namespace {
 constexpr int kQuickLooks = 5;
 }  // namespace
 
-HealthChecker::HealthChecker(EventLoop& loop, HealthSettings settings, Table<std::string, NodeRow>& nodes, std::unique_ptr<Prober> prober)
+HealthChecker::HealthChecker(EventLoop& loop, HealthSettings settings, Table<std::string, NodeRow>& nodes,
+                             std::unique_ptr<Prober> prober)
     : loop_(loop),
       settings_(std::move(settings)),
       nodes_(nodes),
       prober_(std::move(prober)),
-      responder_(loop, [instance = settings_.instance_id](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
+      responder_(loop, [instance = settings_.instance_id](const HttpRequest& request,
+                                                          const std::shared_ptr<HttpResponder>& responder) {
           HttpResponse response;
           response.content_type = "text/plain";
           if (request.path == "/hello" && (request.method == "GET" || request.method == "HEAD")) {
@@ -40,7 +42,8 @@ void HealthChecker::nodes_changed() {
     bool fresh = false;
     for (const auto& [name, row] : nodes_.rows()) {
         NodeHealth health = probe_targets(row, settings_.ipv4, settings_.ipv6, settings_.endpoints);
-        if (const auto old = results_.find(name); old != results_.end()) health = merge_results(std::move(health), old->second);
+        if (const auto old = results_.find(name); old != results_.end())
+            health = merge_results(std::move(health), old->second);
         const auto undone = [](const AddressHealth& address) { return !address.done(); };
         fresh |= std::ranges::any_of(health.host, undone) || std::ranges::any_of(health.endpoint, undone);
         now.emplace(name, std::move(health));
@@ -96,11 +99,16 @@ void HealthChecker::probe_nodes(const std::vector<std::string>& names, Duration 
             for (AddressHealth& address : endpoint ? node->second.endpoint : node->second.host) {
                 if (address.ip != ip) continue;
                 ProbeResult& result = http ? address.http : address.icmp;
-                result = {.done = true, .failure = failure, .latency = latency, .last_probed = std::chrono::system_clock::now()};
+                result = {.done = true,
+                          .failure = failure,
+                          .latency = latency,
+                          .last_probed = std::chrono::system_clock::now()};
             }
         };
-        prober_->icmp(ip, timeout, [store](const std::string& failure, Duration latency) { store(false, failure, latency); });
-        prober_->http(ip, settings_.port, "/hello", timeout, [store](const std::string& failure, Duration latency) { store(true, failure, latency); });
+        prober_->icmp(ip, timeout,
+                      [store](const std::string& failure, Duration latency) { store(false, failure, latency); });
+        prober_->http(ip, settings_.port, "/hello", timeout,
+                      [store](const std::string& failure, Duration latency) { store(true, failure, latency); });
     };
     for (const std::string& name : names) {
         const auto node = results_.find(name);
@@ -112,13 +120,15 @@ void HealthChecker::probe_nodes(const std::vector<std::string>& names, Duration 
 }
 
 std::size_t HealthChecker::reachable_nodes() const {
-    return static_cast<std::size_t>(std::ranges::count_if(results_, [](const auto& entry) { return reachable(entry.second); }));
+    return static_cast<std::size_t>(
+        std::ranges::count_if(results_, [](const auto& entry) { return reachable(entry.second); }));
 }
 
 bool other_agent_answers(const std::vector<IpAddress>& addresses, std::uint16_t port, const std::string& own_instance) {
     for (const IpAddress& address : addresses) {
         const std::string host = address.is_v6() ? "[" + address.to_string() + "]" : address.to_string();
-        auto client = HttpClient::connect("http://" + host + ":" + std::to_string(port), std::chrono::milliseconds(700));
+        auto client =
+            HttpClient::connect("http://" + host + ":" + std::to_string(port), std::chrono::milliseconds(700));
         if (!client) continue;
         auto answer = client->request("GET", "/hello");
         if (!answer || answer->status != 200) continue;

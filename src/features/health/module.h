@@ -27,7 +27,8 @@ struct HealthSettings {
 
 class HealthChecker {
 public:
-    HealthChecker(EventLoop& loop, HealthSettings settings, Table<std::string, NodeRow>& nodes, std::unique_ptr<Prober> prober);
+    HealthChecker(EventLoop& loop, HealthSettings settings, Table<std::string, NodeRow>& nodes,
+                  std::unique_ptr<Prober> prober);
 
     // Answers GET /hello on the node. Inside the health endpoint too, once it exists: ownership of the socket passes.
     Status listen();
@@ -64,7 +65,8 @@ private:
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
-// Whether an agent with another instance id than ours answers /hello at one of the addresses. Blocking: for a pool thread.
+// Whether an agent with another instance id than ours answers /hello at one of the addresses. Blocking: for a pool
+// thread.
 bool other_agent_answers(const std::vector<IpAddress>& addresses, std::uint16_t port, const std::string& own_instance);
 
 }  // namespace axo

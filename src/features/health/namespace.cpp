@@ -10,10 +10,13 @@ namespace axo {
 
 namespace {
 
-Status ensure_address(Netlink& inside, const std::vector<InterfaceAddress>& present, IfIndex link, const IpAddress& wanted, Family family) {
+Status ensure_address(Netlink& inside, const std::vector<InterfaceAddress>& present, IfIndex link,
+                      const IpAddress& wanted, Family family) {
     bool found = false;
     for (const InterfaceAddress& address : present) {
-        if (address.link != link || address.address.family() != family || (family == Family::kIpv6 && address.address.is_link_local())) continue;
+        if (address.link != link || address.address.family() != family ||
+            (family == Family::kIpv6 && address.address.is_link_local()))
+            continue;
         if (address.address == wanted) {
             found = true;
         } else {
@@ -24,20 +27,24 @@ Status ensure_address(Netlink& inside, const std::vector<InterfaceAddress>& pres
     return inside.add_address(link, Prefix::host(wanted), wanted, true);
 }
 
-Status ensure_routes(Netlink& inside, const std::vector<Route>& present, IfIndex link, const IpAddress& router, std::uint32_t mtu) {
+Status ensure_routes(Netlink& inside, const std::vector<Route>& present, IfIndex link, const IpAddress& router,
+                     std::uint32_t mtu) {
     if (!router) return {};
-    Route gateway{.destination = Prefix::host(router), .gateway = {}, .link = link, .source = {}, .protocol = 3, .scope = 253};
+    Route gateway{
+        .destination = Prefix::host(router), .gateway = {}, .link = link, .source = {}, .protocol = 3, .scope = 253};
     // IPv6 knows no scopes.
     if (router.is_v6()) gateway.scope = 0;
-    Route fallback{.destination = Prefix(router.is_v4() ? IpAddress::v4(0U) : IpAddress::v6(std::array<std::uint8_t, 16>{}), 0),
-                   .gateway = router,
-                   .link = link,
-                   .source = {},
-                   .mtu = mtu,
-                   .protocol = 3};
+    Route fallback{
+        .destination = Prefix(router.is_v4() ? IpAddress::v4(0U) : IpAddress::v6(std::array<std::uint8_t, 16>{}), 0),
+        .gateway = router,
+        .link = link,
+        .source = {},
+        .mtu = mtu,
+        .protocol = 3};
     for (const Route& wanted : {gateway, fallback}) {
         const bool there = std::ranges::any_of(present, [&](const Route& route) {
-            return route.destination == wanted.destination && route.link == link && route.gateway == wanted.gateway && route.mtu == wanted.mtu;
+            return route.destination == wanted.destination && route.link == link && route.gateway == wanted.gateway &&
+                   route.mtu == wanted.mtu;
         });
         if (!there) TRY(inside.put_route(wanted));
     }
@@ -107,7 +114,8 @@ Result<Fd> listen_in_namespace(const std::string& path, Family family, std::uint
     TRY_ASSIGN(const Fd netns, open_netns(path));
     Fd listener;
     TRY(run_in_netns(netns.get(), [&]() -> Status {
-        const IpAddress any = family == Family::kIpv4 ? IpAddress::v4(0U) : IpAddress::v6(std::array<std::uint8_t, 16>{});
+        const IpAddress any =
+            family == Family::kIpv4 ? IpAddress::v4(0U) : IpAddress::v6(std::array<std::uint8_t, 16>{});
         TRY_ASSIGN(listener, open_tcp_listener(any, port));
         return {};
     }));

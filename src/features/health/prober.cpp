@@ -93,7 +93,8 @@ public:
         }
         const std::uint16_t sequence = ++sequence_;
         Echo echo;
-        echo.type = address.is_v4() ? static_cast<std::uint8_t>(ICMP_ECHO) : static_cast<std::uint8_t>(ICMP6_ECHO_REQUEST);
+        echo.type =
+            address.is_v4() ? static_cast<std::uint8_t>(ICMP_ECHO) : static_cast<std::uint8_t>(ICMP6_ECHO_REQUEST);
         echo.id = htons(id_);
         echo.sequence = htons(sequence);
         if (address.is_v4()) echo.checksum = checksum(&echo, sizeof(echo));
@@ -105,10 +106,12 @@ public:
             loop_.post([done = std::move(done), why] { done(why, Duration{0}); });
             return;
         }
-        pings_[sequence] = {address, start, std::move(done), loop_.after(timeout, [this, sequence] { ping_done(sequence, "Connection timed out"); })};
+        pings_[sequence] = {address, start, std::move(done),
+                            loop_.after(timeout, [this, sequence] { ping_done(sequence, "Connection timed out"); })};
     }
 
-    void http(const IpAddress& address, std::uint16_t port, const std::string& path, Duration timeout, Done done) override {
+    void http(const IpAddress& address, std::uint16_t port, const std::string& path, Duration timeout,
+              Done done) override {
         Fd fd(::socket(address.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
         if (!fd) {
             const std::string why = std::strerror(errno);
@@ -127,7 +130,11 @@ public:
         epoll_event event{.events = EPOLLOUT, .data = {.u64 = key}};
         ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event);
         const std::string host = address.is_v6() ? "[" + address.to_string() + "]" : address.to_string();
-        requests_[key] = {std::move(fd), start, "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n", {}, std::move(done),
+        requests_[key] = {std::move(fd),
+                          start,
+                          "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n",
+                          {},
+                          std::move(done),
                           loop_.after(timeout, [this, key] { http_done(key, "Connection timed out"); })};
     }
 
@@ -157,7 +164,8 @@ private:
         sockaddr_storage from{};
         socklen_t length = sizeof(from);
         ssize_t size = 0;
-        while ((size = ::recvfrom(socket, packet, sizeof(packet), 0, reinterpret_cast<sockaddr*>(&from), &length)) >= 0) {
+        while ((size = ::recvfrom(socket, packet, sizeof(packet), 0, reinterpret_cast<sockaddr*>(&from), &length)) >=
+               0) {
             length = sizeof(from);
             std::size_t offset = 0;
             IpAddress source;
@@ -217,7 +225,9 @@ private:
         const auto line = request.received.find("\r\n");
         if (line != std::string::npos) {
             const std::string status = request.received.substr(0, line);
-            http_done(key, status.starts_with("HTTP/1.") && status.size() > 9 && status[9] == '2' ? "" : "answered " + status);
+            http_done(key, status.starts_with("HTTP/1.") && status.size() > 9 && status[9] == '2'
+                               ? ""
+                               : "answered " + status);
         } else if (size <= 0 || request.received.size() > 8192) {
             http_done(key, size < 0 ? std::strerror(errno) : "closed without an answer");
         }

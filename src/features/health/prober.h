@@ -23,7 +23,8 @@ public:
     virtual ~Prober() = default;  // outstanding probes end without a call
     virtual void icmp(const IpAddress& address, Duration timeout, Done done) = 0;
     // GET path; any 2xx is an answer.
-    virtual void http(const IpAddress& address, std::uint16_t port, const std::string& path, Duration timeout, Done done) = 0;
+    virtual void http(const IpAddress& address, std::uint16_t port, const std::string& path, Duration timeout,
+                      Done done) = 0;
 };
 
 }  // namespace axo

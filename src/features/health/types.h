@@ -12,8 +12,8 @@
 namespace axo {
 
 struct ProbeResult {
-    bool done = false;     // false: never probed
-    std::string failure;   // "": it answered
+    bool done = false;    // false: never probed
+    std::string failure;  // "": it answered
     Duration latency{0};
     WallTime last_probed{};
     [[nodiscard]] bool ok() const { return done && failure.empty(); }

@@ -55,7 +55,8 @@ LabelSet reserved_labels(IdentityId id) {
     return labels;
 }
 
-Result<IdentityId> choose_identity(const KnownIdentities& known, const std::set<IdentityId>& excluded, const RandomSource& random) {
+Result<IdentityId> choose_identity(const KnownIdentities& known, const std::set<IdentityId>& excluded,
+                                   const RandomSource& random) {
     constexpr std::uint32_t kCount = identity::kClusterMax - identity::kClusterMin + 1;
     const auto free = [&](IdentityId id) { return !excluded.contains(id) && !known.is_used(id); };
     // Nearly empty range: a few throws find a free number without bias; nearly full: walk from a random start.
@@ -74,7 +75,8 @@ Result<IdentityId> choose_identity(const KnownIdentities& known, const std::set<
                     " are in use; exclude labels that differ from pod to pod with the labels setting");
 }
 
-Result<IdentityAllocation::Step> IdentityAllocation::next(const KnownIdentities& known, const RandomSource& random) const {
+Result<IdentityAllocation::Step> IdentityAllocation::next(const KnownIdentities& known,
+                                                          const RandomSource& random) const {
     if (labels_.empty()) return fail(Code::kInvalidArgument, "no identity for an empty set of labels");
     if (const auto reserved = reserved_identity(labels_)) return Step{Step::Kind::kUse, *reserved};
     if (const auto existing = known.find(key_)) return Step{Step::Kind::kUse, *existing};

@@ -45,7 +45,8 @@ struct KnownIdentities {
 };
 
 // A random free number; kResourceExhausted when all are used or excluded.
-Result<IdentityId> choose_identity(const KnownIdentities& known, const std::set<IdentityId>& excluded, const RandomSource& random);
+Result<IdentityId> choose_identity(const KnownIdentities& known, const std::set<IdentityId>& excluded,
+                                   const RandomSource& random);
 
 class IdentityAllocation {
 public:

@@ -8,7 +8,9 @@
 namespace axo {
 namespace {
 
-LabelSet labels(const std::vector<std::string>& texts) { return LabelSet::from_strings(texts); }
+LabelSet labels(const std::vector<std::string>& texts) {
+    return LabelSet::from_strings(texts);
+}
 
 // A cluster's CiliumIdentity objects, as agents see them.
 struct Cluster {
@@ -36,17 +38,20 @@ TEST(ReservedIdentity, FollowsFromLabels) {
     EXPECT_EQ(reserved_identity(labels({"reserved:remote-node", "reserved:kube-apiserver"})), identity::kKubeApiServer);
     EXPECT_EQ(reserved_identity(labels({"reserved:remote-node"})), identity::kRemoteNode);
     EXPECT_FALSE(reserved_identity(labels({"k8s:app=web"})));
-    EXPECT_FALSE(reserved_identity(labels({"reserved:init", "k8s:app=web"}))) << "a pod in init with labels has its own";
+    EXPECT_FALSE(reserved_identity(labels({"reserved:init", "k8s:app=web"})))
+        << "a pod in init with labels has its own";
     EXPECT_FALSE(reserved_identity(labels({"reserved:unknown"})));
     EXPECT_FALSE(reserved_identity(labels({"reserved:nonsense"})));
     EXPECT_FALSE(reserved_identity(labels({"k8s:host=x"})));
-    for (std::uint32_t id = 1; id <= 10; ++id) EXPECT_EQ(reserved_identity(reserved_labels(IdentityId{id})), IdentityId{id});
+    for (std::uint32_t id = 1; id <= 10; ++id)
+        EXPECT_EQ(reserved_identity(reserved_labels(IdentityId{id})), IdentityId{id});
     EXPECT_EQ(reserved_identity_name(identity::kWorldIpv6), "world-ipv6");
 }
 
 TEST(IdentityAllocation, SharesByLabelKeyAndPrefersTheLowest) {
     Cluster cluster;
-    cluster.objects = {{IdentityId{900}, "k8s:app=web;"}, {IdentityId{300}, "k8s:app=web;"}, {IdentityId{256}, "k8s:app=db;"}};
+    cluster.objects = {
+        {IdentityId{900}, "k8s:app=web;"}, {IdentityId{300}, "k8s:app=web;"}, {IdentityId{256}, "k8s:app=db;"}};
     const IdentityAllocation allocation(labels({"k8s:app=web"}));
     const auto step = allocation.next(cluster.view(), random(1));
     ASSERT_TRUE(step);

@@ -15,28 +15,30 @@ IdentityManager::IdentityManager(EventLoop& loop, ControllerRegistry& registry, 
       restore_missing_(loop, registry, "restore-identities", [this] { return restore_missing(); }) {}
 
 void IdentityManager::start(std::function<void()> synced) {
-    watch_ = store_.watch(resources::kCiliumIdentity, {.upserted =
-                                                           [this](const ObjectKey& key, const Json& json) {
-                                                               auto parsed = CiliumIdentity::parse(json);
-                                                               if (!parsed) {
-                                                                   rejected_("CiliumIdentity " + key.to_string(), parsed.error());
-                                                                   return;
-                                                               }
-                                                               learn(parsed->id(), parsed->security_labels, true);
-                                                           },
-                                                       .deleted =
-                                                           [this](const ObjectKey& key) {
-                                                               const IdentityId id(static_cast<std::uint32_t>(std::strtoul(key.name.c_str(), nullptr, 10)));
-                                                               forget(id);
-                                                           },
-                                                       .synced =
-                                                           [this, synced = std::move(synced)] {
-                                                               loaded_ = true;
-                                                               table_.mark_initialized();
-                                                               restore_missing_.trigger();
-                                                               synced();
-                                                           },
-                                                       .rejected = rejected_});
+    watch_ = store_.watch(
+        resources::kCiliumIdentity,
+        {.upserted =
+             [this](const ObjectKey& key, const Json& json) {
+                 auto parsed = CiliumIdentity::parse(json);
+                 if (!parsed) {
+                     rejected_("CiliumIdentity " + key.to_string(), parsed.error());
+                     return;
+                 }
+                 learn(parsed->id(), parsed->security_labels, true);
+             },
+         .deleted =
+             [this](const ObjectKey& key) {
+                 const IdentityId id(static_cast<std::uint32_t>(std::strtoul(key.name.c_str(), nullptr, 10)));
+                 forget(id);
+             },
+         .synced =
+             [this, synced = std::move(synced)] {
+                 loaded_ = true;
+                 table_.mark_initialized();
+                 restore_missing_.trigger();
+                 synced();
+             },
+         .rejected = rejected_});
 }
 
 void IdentityManager::learn(IdentityId id, const LabelSet& labels, bool stored) {
@@ -44,9 +46,12 @@ void IdentityManager::learn(IdentityId id, const LabelSet& labels, bool stored) 
     if (const IdentityRow* row = table_.find(id); row != nullptr && row->labels.key() != key) {
         // Labels of an identity never change; another meaning for a number in use would mix up pods.
         if (in_use_(id)) {
-            rejected_("CiliumIdentity " + id.to_string(),
-                      Error{Code::kFailedPrecondition, "its labels are " + labels.to_string() + ", but an endpoint of this node uses the number for " +
-                                                           row->labels.to_string() + "; remove the object", 0});
+            rejected_(
+                "CiliumIdentity " + id.to_string(),
+                Error{Code::kFailedPrecondition,
+                      "its labels are " + labels.to_string() + ", but an endpoint of this node uses the number for " +
+                          row->labels.to_string() + "; remove the object",
+                      0});
             return;
         }
         forget(id);
@@ -126,7 +131,9 @@ Status IdentityManager::restore_missing() {
     for (const IdentityRow& row : missing) {
         auto created = store_.create(resources::kCiliumIdentity, CiliumIdentity::make(row.id, row.labels).to_json());
         if (!created && created.error().code != Code::kAlreadyExists) return forward_error(std::move(created).error());
-        if (created) log_.info("Restored identity object", {{"identity", row.id.value}, {"identityLabels", row.labels.to_string()}});
+        if (created)
+            log_.info("Restored identity object",
+                      {{"identity", row.id.value}, {"identityLabels", row.labels.to_string()}});
         learn(row.id, row.labels, true);
     }
     return {};

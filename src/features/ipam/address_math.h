@@ -19,7 +19,8 @@ inline Uint128 address_number(const IpAddress& ip) {
 inline IpAddress address_from_number(Family family, Uint128 number) {
     if (family == Family::kIpv4) {
         std::array<std::uint8_t, 4> bytes{};
-        for (int i = 3; i >= 0; --i, number >>= 8) bytes[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(number);
+        for (int i = 3; i >= 0; --i, number >>= 8)
+            bytes[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(number);
         return IpAddress::v4(bytes);
     }
     std::array<std::uint8_t, 16> bytes{};

@@ -10,7 +10,9 @@ namespace {
 // Block numbers must fit 64 bits with room to count them.
 constexpr int kMaxBlockBits = 62;
 
-std::string_view family_name(Family family) { return family == Family::kIpv4 ? "IPv4" : "IPv6"; }
+std::string_view family_name(Family family) {
+    return family == Family::kIpv4 ? "IPv4" : "IPv6";
+}
 std::string_view cidr_flag(Family family) {
     return family == Family::kIpv4 ? "cluster-pool-ipv4-cidr" : "cluster-pool-ipv6-cidr";
 }
@@ -30,7 +32,9 @@ std::unexpected<Error> bad_flag(std::string_view flag, std::string value, std::s
     return fail(Code::kInvalidArgument, std::move(text));
 }
 
-int block_shift(const Prefix& pool, int mask_size) { return pool.address().bits() - mask_size; }
+int block_shift(const Prefix& pool, int mask_size) {
+    return pool.address().bits() - mask_size;
+}
 
 // First and last block of the pool that the CIDR touches.
 std::pair<std::uint64_t, std::uint64_t> block_span(const Prefix& pool, int mask_size, const Prefix& cidr) {
@@ -48,21 +52,25 @@ Result<ClusterPool> ClusterPool::create(const ClusterPoolConfig& config) {
     const auto add = [&made](Family family, const std::vector<Prefix>& cidrs, int mask_size) -> Status {
         for (const Prefix& cidr : cidrs) {
             if (cidr.family() != family) {
-                return bad_flag(cidr_flag(family), cidr.to_string(), "CIDRs of family " + std::string(family_name(family)));
+                return bad_flag(cidr_flag(family), cidr.to_string(),
+                                "CIDRs of family " + std::string(family_name(family)));
             }
             const int bits = cidr.address().bits();
             if (mask_size < cidr.length() || mask_size > bits) {
                 return bad_flag(mask_flag(family), std::to_string(mask_size),
-                                std::to_string(cidr.length()) + " (the length of " + cidr.to_string() + ") to " + std::to_string(bits));
+                                std::to_string(cidr.length()) + " (the length of " + cidr.to_string() + ") to " +
+                                    std::to_string(bits));
             }
             const int block_bits = mask_size - cidr.length();
             if (block_bits > kMaxBlockBits) {
-                return bad_flag(mask_flag(family), std::to_string(mask_size),
-                                "at most " + std::to_string(cidr.length() + kMaxBlockBits) + " for " + cidr.to_string());
+                return bad_flag(
+                    mask_flag(family), std::to_string(mask_size),
+                    "at most " + std::to_string(cidr.length() + kMaxBlockBits) + " for " + cidr.to_string());
             }
             for (const Pool& other : made.pools_) {
                 if (other.cidr.overlaps(cidr)) {
-                    return bad_flag(cidr_flag(family), "requested CIDR " + cidr.to_string() + " collides with " + other.cidr.to_string(),
+                    return bad_flag(cidr_flag(family),
+                                    "requested CIDR " + cidr.to_string() + " collides with " + other.cidr.to_string(),
                                     "CIDRs that do not overlap");
                 }
             }
@@ -118,7 +126,8 @@ void ClusterPool::vacate(const Prefix& cidr) {
     --pool.used;
     const auto [first, last] = block_span(pool.cidr, pool.mask_size, cidr);
     // Several claims smaller than a block may share it.
-    const bool shared = cidr.length() > pool.mask_size && overlapping(Prefix(cidr.address(), pool.mask_size), {}) != nullptr;
+    const bool shared =
+        cidr.length() > pool.mask_size && overlapping(Prefix(cidr.address(), pool.mask_size), {}) != nullptr;
     if (!shared) pool.free.give_range(first, last);
 }
 
@@ -127,13 +136,14 @@ Status ClusterPool::claim(const std::string& node, const std::vector<Prefix>& ci
         if (!has_family(cidr.family())) {
             return fail(Code::kFailedPrecondition,
                         "unable to allocate CIDR [" + joined(cidrs) + "] since allocator for " +
-                            std::string(family_name(cidr.family())) + " addresses does not exist; enable the family and set " +
+                            std::string(family_name(cidr.family())) +
+                            " addresses does not exist; enable the family and set " +
                             std::string(cidr_flag(cidr.family())) + ", or remove the CIDR from spec.ipam.podCIDRs");
         }
         if (pool_of(cidr) == nullptr) {
             return fail(Code::kOutOfRange, "allocator not configured for the requested CIDR " + cidr.to_string() +
-                                               "; accepted: CIDRs inside " + std::string(cidr_flag(cidr.family())) + " " +
-                                               pool_list(cidr.family()));
+                                               "; accepted: CIDRs inside " + std::string(cidr_flag(cidr.family())) +
+                                               " " + pool_list(cidr.family()));
         }
         if (const Claim* other = overlapping(cidr, node)) {
             return fail(Code::kAlreadyExists, "requested CIDR (" + cidr.to_string() + ") is already allocated: node " +
@@ -181,8 +191,9 @@ Result<Prefix> ClusterPool::next_block(Family family) {
                 " node CIDRs)";
     }
     return fail(Code::kResourceExhausted, "allocator full: no free " + std::string(family_name(family)) + " /" +
-                                              std::to_string(mask_size) + " in " + std::string(cidr_flag(family)) + " " + full +
-                                              "; add a CIDR to " + std::string(cidr_flag(family)) + " or remove unused nodes");
+                                              std::to_string(mask_size) + " in " + std::string(cidr_flag(family)) +
+                                              " " + full + "; add a CIDR to " + std::string(cidr_flag(family)) +
+                                              " or remove unused nodes");
 }
 
 Result<std::vector<Prefix>> ClusterPool::assign(const std::string& node) {

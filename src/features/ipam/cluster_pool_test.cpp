@@ -7,7 +7,9 @@
 namespace axo {
 namespace {
 
-Prefix cidr(const char* text) { return Prefix::parse_cidr(text).value(); }
+Prefix cidr(const char* text) {
+    return Prefix::parse_cidr(text).value();
+}
 
 std::vector<Prefix> cidrs(std::initializer_list<const char*> texts) {
     std::vector<Prefix> all;
@@ -66,7 +68,8 @@ TEST(ClusterPool, ConflictsHaveCiliumsTexts) {
     ClusterPool v4_only = ClusterPool::create({cidrs({"10.0.0.0/8"}), 24, {}, 120}).value();
     EXPECT_TRUE(v4_only.claim("a", cidrs({"fd00::/120"}))
                     .error()
-                    .message.starts_with("unable to allocate CIDR [fd00::/120] since allocator for IPv6 addresses does not exist"));
+                    .message.starts_with(
+                        "unable to allocate CIDR [fd00::/120] since allocator for IPv6 addresses does not exist"));
 }
 
 TEST(ClusterPool, OtherSizesThanTheMask) {
@@ -93,13 +96,15 @@ TEST(ClusterPool, BadConfigurationNamesTheFlag) {
         const auto made = ClusterPool::create(config);
         return made ? std::string("accepted") : made.error().message;
     };
-    EXPECT_TRUE(message({cidrs({"10.0.0.0/8"}), 7, {}, 120}).starts_with("cluster-pool-ipv4-mask-size: 7; accepted: 8"));
+    EXPECT_TRUE(
+        message({cidrs({"10.0.0.0/8"}), 7, {}, 120}).starts_with("cluster-pool-ipv4-mask-size: 7; accepted: 8"));
     EXPECT_TRUE(message({cidrs({"10.0.0.0/8"}), 33, {}, 120}).starts_with("cluster-pool-ipv4-mask-size: 33"));
     EXPECT_TRUE(message({cidrs({"fd00::/8"}), 24, {}, 120}).starts_with("cluster-pool-ipv4-cidr: fd00::/8"));
     EXPECT_TRUE(message({{}, 24, cidrs({"fd00::/8", "fd00:1::/32"}), 64})
                     .starts_with("cluster-pool-ipv6-cidr: requested CIDR fd00:1::/32 collides with fd00::/8"));
     EXPECT_EQ(message({cidrs({"10.0.0.0/24"}), 24, cidrs({"fd00::/104"}), 120}), "accepted");
-    EXPECT_TRUE(message({{}, 24, cidrs({"fd00::/8"}), 128}).starts_with("cluster-pool-ipv6-mask-size: 128; accepted: at most"));
+    EXPECT_TRUE(
+        message({{}, 24, cidrs({"fd00::/8"}), 128}).starts_with("cluster-pool-ipv6-mask-size: 128; accepted: at most"));
 }
 
 // Random sequences: blocks never overlap, never leave the pools, and all come back.
@@ -107,7 +112,8 @@ TEST(ClusterPool, RandomSequences) {
     for (std::uint64_t seed = 1; seed <= 20; ++seed) {
         std::mt19937_64 engine(seed);
         ClusterPool pool =
-            ClusterPool::create({cidrs({"10.0.0.0/20", "10.9.0.0/22"}), 24, cidrs({"fd00::/114", "fd11::/118"}), 120}).value();
+            ClusterPool::create({cidrs({"10.0.0.0/20", "10.9.0.0/22"}), 24, cidrs({"fd00::/114", "fd11::/118"}), 120})
+                .value();
         for (int i = 0; i < 1500; ++i) {
             const std::string node = "n" + std::to_string(engine() % 25);
             switch (engine() % 3) {
@@ -115,9 +121,12 @@ TEST(ClusterPool, RandomSequences) {
                 case 1: pool.release(node); break;
                 default: {
                     const int length = 22 + static_cast<int>(engine() % 6);
-                    const Prefix wanted(IpAddress::parse("10.0.0.0")->plus((engine() % 32) << 8 | (engine() % 256)), length);
+                    const Prefix wanted(IpAddress::parse("10.0.0.0")->plus((engine() % 32) << 8 | (engine() % 256)),
+                                        length);
                     const auto before = pool.cidrs_of(node);
-                    if (!pool.claim(node, {wanted})) { ASSERT_EQ(pool.cidrs_of(node), before); }
+                    if (!pool.claim(node, {wanted})) {
+                        ASSERT_EQ(pool.cidrs_of(node), before);
+                    }
                 }
             }
             std::vector<Prefix> all;

@@ -8,9 +8,13 @@
 namespace axo {
 namespace {
 
-std::string_view family_name(Family family) { return family == Family::kIpv4 ? "IPv4" : "IPv6"; }
+std::string_view family_name(Family family) {
+    return family == Family::kIpv4 ? "IPv4" : "IPv6";
+}
 
-std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
+std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) {
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
 
 }  // namespace
 
@@ -24,7 +28,8 @@ std::string make_uuid(std::uint64_t high, std::uint64_t low) {
     return text;
 }
 
-Result<HostScopeAllocator> HostScopeAllocator::create(std::vector<Prefix> cidrs, RandomSource random, Strategy strategy) {
+Result<HostScopeAllocator> HostScopeAllocator::create(std::vector<Prefix> cidrs, RandomSource random,
+                                                      Strategy strategy) {
     HostScopeAllocator allocator(std::move(random), strategy);
     TRY(allocator.set_cidrs(std::move(cidrs)));
     return allocator;
@@ -32,7 +37,8 @@ Result<HostScopeAllocator> HostScopeAllocator::create(std::vector<Prefix> cidrs,
 
 Status HostScopeAllocator::set_cidrs(std::vector<Prefix> cidrs) {
     for (std::size_t i = 0; i < cidrs.size(); ++i) {
-        if (!cidrs[i]) return fail(Code::kInvalidArgument, "pod CIDRs: an empty CIDR; accepted: CIDRs such as 10.0.1.0/24");
+        if (!cidrs[i])
+            return fail(Code::kInvalidArgument, "pod CIDRs: an empty CIDR; accepted: CIDRs such as 10.0.1.0/24");
         for (std::size_t j = 0; j < i; ++j) {
             if (cidrs[i].overlaps(cidrs[j])) {
                 return fail(Code::kInvalidArgument, "pod CIDRs: " + cidrs[i].to_string() + " overlaps " +
@@ -55,7 +61,8 @@ Status HostScopeAllocator::set_cidrs(std::vector<Prefix> cidrs) {
     cidrs_ = std::move(cidrs);
     ranges_ = std::move(ranges);
     for (const auto& [ip, allocation] : allocations_) {
-        if (Range* range = range_of(ip); range != nullptr && range->free.take(offset_in(range->cidr, ip))) ++range->used;
+        if (Range* range = range_of(ip); range != nullptr && range->free.take(offset_in(range->cidr, ip)))
+            ++range->used;
     }
     return {};
 }
@@ -82,9 +89,8 @@ Result<IpAddress> HostScopeAllocator::allocate(Family family, std::string owner)
     for (Range& range : ranges_) {
         if (range.cidr.family() != family) continue;
         any = true;
-        const std::uint64_t start = strategy_ == Strategy::kRandom
-                                        ? range.first + bounded(random_(), range.last - range.first)
-                                        : range.cursor;
+        const std::uint64_t start =
+            strategy_ == Strategy::kRandom ? range.first + bounded(random_(), range.last - range.first) : range.cursor;
         const auto offset = range.free.next_free(start);
         if (!offset) continue;
         range.free.take(*offset);
@@ -95,22 +101,26 @@ Result<IpAddress> HostScopeAllocator::allocate(Family family, std::string owner)
         return ip;
     }
     if (!any) {
-        return fail(Code::kResourceExhausted, "no " + std::string(family_name(family)) + " address for " + owner +
-                                                  ": the node has no pod CIDR of this family (CiliumNode spec.ipam.podCIDRs)");
+        return fail(Code::kResourceExhausted,
+                    "no " + std::string(family_name(family)) + " address for " + owner +
+                        ": the node has no pod CIDR of this family (CiliumNode spec.ipam.podCIDRs)");
     }
     return fail(Code::kResourceExhausted, "no " + std::string(family_name(family)) + " address for " + owner +
-                                              ": range is full: " + describe(family) + "; delete pods or give the node a further pod CIDR");
+                                              ": range is full: " + describe(family) +
+                                              "; delete pods or give the node a further pod CIDR");
 }
 
 Status HostScopeAllocator::allocate_specific(const IpAddress& ip, std::string owner) {
     if (const auto held = allocations_.find(ip); held != allocations_.end()) {
-        return fail(Code::kAlreadyExists, "address " + ip.to_string() + " for " + owner + ": already allocated to " + held->second.owner);
+        return fail(Code::kAlreadyExists,
+                    "address " + ip.to_string() + " for " + owner + ": already allocated to " + held->second.owner);
     }
     Range* range = range_of(ip);
     if (range == nullptr) {
         const std::string list = cidr_list(ip.family());
-        return fail(Code::kOutOfRange, "address " + ip.to_string() + " for " + owner + ": not in the node's pod CIDRs" +
-                                           (list.empty() ? " (none of this family)" : "; accepted: addresses of " + list));
+        return fail(Code::kOutOfRange,
+                    "address " + ip.to_string() + " for " + owner + ": not in the node's pod CIDRs" +
+                        (list.empty() ? " (none of this family)" : "; accepted: addresses of " + list));
     }
     if (!range->free.take(offset_in(range->cidr, ip))) {
         return fail(Code::kOutOfRange, "address " + ip.to_string() + " for " + owner + ": first or last of " +
@@ -134,7 +144,8 @@ Result<std::string> HostScopeAllocator::expire_after(const IpAddress& ip, TimePo
     const auto held = allocations_.find(ip);
     if (held == allocations_.end()) return fail(Code::kNotFound, "address " + ip.to_string() + " is not allocated");
     if (held->second.expires) {
-        return fail(Code::kAlreadyExists, "address " + ip.to_string() + " of " + held->second.owner + " expires already");
+        return fail(Code::kAlreadyExists,
+                    "address " + ip.to_string() + " of " + held->second.owner + " expires already");
     }
     const std::uint64_t high = random_();
     held->second.expiration_uuid = make_uuid(high, random_());
@@ -145,14 +156,17 @@ Result<std::string> HostScopeAllocator::expire_after(const IpAddress& ip, TimePo
 Status HostScopeAllocator::confirm(const IpAddress& ip, const std::string& uuid) {
     const auto held = allocations_.find(ip);
     if (held == allocations_.end()) {
-        return fail(Code::kNotFound, "address " + ip.to_string() + " is not allocated: its allocation has expired or was released");
+        return fail(Code::kNotFound,
+                    "address " + ip.to_string() + " is not allocated: its allocation has expired or was released");
     }
     if (!held->second.expires) {
-        return fail(Code::kFailedPrecondition, "address " + ip.to_string() + " of " + held->second.owner + " does not expire");
+        return fail(Code::kFailedPrecondition,
+                    "address " + ip.to_string() + " of " + held->second.owner + " does not expire");
     }
     if (held->second.expiration_uuid != uuid) {
         return fail(Code::kFailedPrecondition, "address " + ip.to_string() + ": expiration uuid \"" + uuid +
-                                                   "\" is not the one of its present allocation to " + held->second.owner);
+                                                   "\" is not the one of its present allocation to " +
+                                                   held->second.owner);
     }
     held->second.expires.reset();
     held->second.expiration_uuid.clear();

@@ -10,14 +10,19 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Prefix cidr(const char* text) { return Prefix::parse_cidr(text).value(); }
-IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
+Prefix cidr(const char* text) {
+    return Prefix::parse_cidr(text).value();
+}
+IpAddress ip(const char* text) {
+    return IpAddress::parse(text).value();
+}
 
 RandomSource random(std::uint64_t seed = 1) {
     return [engine = std::mt19937_64(seed)]() mutable { return engine(); };
 }
 
-HostScopeAllocator make(std::vector<Prefix> cidrs, HostScopeAllocator::Strategy strategy = HostScopeAllocator::Strategy::kRandom,
+HostScopeAllocator make(std::vector<Prefix> cidrs,
+                        HostScopeAllocator::Strategy strategy = HostScopeAllocator::Strategy::kRandom,
                         std::uint64_t seed = 1) {
     return HostScopeAllocator::create(std::move(cidrs), random(seed), strategy).value();
 }
@@ -55,7 +60,8 @@ TEST(HostScope, ExhaustionNamesCidrsAndCounts) {
     ASSERT_FALSE(full);
     EXPECT_NE(full.error().message.find("4/4 allocated from 10.0.0.0/30, 10.0.1.0/30"), std::string::npos);
     EXPECT_NE(full.error().message.find("default/web"), std::string::npos);
-    EXPECT_NE(allocator.allocate(Family::kIpv6, "a").error().message.find("no pod CIDR of this family"), std::string::npos);
+    EXPECT_NE(allocator.allocate(Family::kIpv6, "a").error().message.find("no pod CIDR of this family"),
+              std::string::npos);
 }
 
 TEST(HostScope, HugeRangesCostNothing) {
@@ -142,7 +148,8 @@ TEST(HostScope, OverlappingCidrsAreRefused) {
 TEST(HostScope, RandomSequences) {
     for (std::uint64_t seed = 1; seed <= 20; ++seed) {
         std::mt19937_64 engine(seed);
-        const auto strategy = seed % 2 == 0 ? HostScopeAllocator::Strategy::kRandom : HostScopeAllocator::Strategy::kNext;
+        const auto strategy =
+            seed % 2 == 0 ? HostScopeAllocator::Strategy::kRandom : HostScopeAllocator::Strategy::kNext;
         auto allocator = make({cidr("10.0.0.0/27"), cidr("10.1.0.0/28"), cidr("fd00::/123")}, strategy, seed);
         std::set<IpAddress> held;
         for (int i = 0; i < 3000; ++i) {
@@ -157,9 +164,12 @@ TEST(HostScope, RandomSequences) {
                     }
                     break;
                 case 2: {
-                    const IpAddress wanted = (family == Family::kIpv4 ? ip("10.0.0.0") : ip("fd00::")).plus(engine() % 40);
+                    const IpAddress wanted =
+                        (family == Family::kIpv4 ? ip("10.0.0.0") : ip("fd00::")).plus(engine() % 40);
                     const bool got = allocator.allocate_specific(wanted, "o").has_value();
-                    if (got) { ASSERT_TRUE(held.insert(wanted).second); }
+                    if (got) {
+                        ASSERT_TRUE(held.insert(wanted).second);
+                    }
                     break;
                 }
                 default:

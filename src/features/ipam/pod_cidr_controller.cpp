@@ -36,7 +36,8 @@ PodCidrController::PodCidrController(EventLoop& loop, ControllerRegistry& regist
           for (const ObjectKey& key : changed) {
               if (nodes_.find(key) != nullptr) continue;
               if (const auto held = pool_.cidrs_of(key.name); !held.empty()) {
-                  log().info("node is gone, its pod CIDRs are free", {{"node-name", key.name}, {"cidrs", joined(held)}});
+                  log().info("node is gone, its pod CIDRs are free",
+                             {{"node-name", key.name}, {"cidrs", joined(held)}});
                   if (former_.size() >= kFormerLimit) former_.clear();
                   former_[key.name] = held;
               }
@@ -81,7 +82,8 @@ Status PodCidrController::reconcile() {
         std::vector<Prefix> cidrs;
         std::string error = item.row->parse_error;
         std::string reason = "CIDRAssignmentFailed";
-        if (const auto refusal = refused.find(*item.key); error.empty() && refusal != refused.end()) error = refusal->second;
+        if (const auto refusal = refused.find(*item.key); error.empty() && refusal != refused.end())
+            error = refusal->second;
         if (error.empty()) {
             if (const auto former = former_.find(item.key->name); former != former_.end()) {
                 // Its pods may still have these addresses.
@@ -108,7 +110,8 @@ Status PodCidrController::reconcile() {
         auto wrote = write(*item.key, *item.row, error.empty() ? &cidrs : nullptr, error);
         if (!wrote) {
             ++counters_.failed;
-            log().warn("CiliumNode could not be updated; it will be tried again", {{"node-name", item.key->name}, wrote.error()});
+            log().warn("CiliumNode could not be updated; it will be tried again",
+                       {{"node-name", item.key->name}, wrote.error()});
             if (outcome) outcome = std::unexpected(std::move(wrote).error());
             continue;
         }
@@ -126,14 +129,15 @@ Status PodCidrController::reconcile() {
     if (!started_) {
         started_ = true;
         counters_.unchanged_at_start = unchanged;
-        log().info("first reconciliation: " + std::to_string(unchanged) + " unchanged, " + std::to_string(written) + " written",
+        log().info("first reconciliation: " + std::to_string(unchanged) + " unchanged, " + std::to_string(written) +
+                       " written",
                    {{"nodes", order.size()}});
     }
     return outcome;
 }
 
-Result<bool> PodCidrController::write(const ObjectKey& key, const OperatorNodeRow& row, const std::vector<Prefix>* cidrs,
-                                      const std::string& error) {
+Result<bool> PodCidrController::write(const ObjectKey& key, const OperatorNodeRow& row,
+                                      const std::vector<Prefix>* cidrs, const std::string& error) {
     // A node that starts writes its own object at the same time: no reason to make it wait for a retry.
     for (int attempt = 1;; ++attempt) {
         auto wrote = write_once(key, row, cidrs, error);
@@ -141,8 +145,8 @@ Result<bool> PodCidrController::write(const ObjectKey& key, const OperatorNodeRo
     }
 }
 
-Result<bool> PodCidrController::write_once(const ObjectKey& key, const OperatorNodeRow& row, const std::vector<Prefix>* cidrs,
-                                           const std::string& error) {
+Result<bool> PodCidrController::write_once(const ObjectKey& key, const OperatorNodeRow& row,
+                                           const std::vector<Prefix>* cidrs, const std::string& error) {
     auto current = store_.get(resources::kCiliumNode, key);
     if (!current) {
         if (current.error().code == Code::kNotFound) return false;  // the watch will say so
@@ -163,8 +167,10 @@ Result<bool> PodCidrController::write_once(const ObjectKey& key, const OperatorN
     // Written by hand into the document: it may be one that does not parse.
     Json before = {{"status", {{"ipam", {{"operator-status", {{"error", "x"}}}}}}}};
     Json after = before;
-    if (error.empty()) after = Json::object();
-    else after["status"]["ipam"]["operator-status"]["error"] = error;
+    if (error.empty())
+        after = Json::object();
+    else
+        after["status"]["ipam"]["operator-status"]["error"] = error;
     if (!error.empty()) before = Json::object();
     TRY_ASSIGN([[maybe_unused]] const Json stored,
                store_.update_status(resources::kCiliumNode, merge_difference(std::move(*current), before, after)));

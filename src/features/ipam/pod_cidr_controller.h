@@ -39,14 +39,16 @@ public:
 private:
     Status reconcile();
     // Returns whether anything was written.
-    Result<bool> write(const ObjectKey& key, const OperatorNodeRow& row, const std::vector<Prefix>* cidrs, const std::string& error);
-    Result<bool> write_once(const ObjectKey& key, const OperatorNodeRow& row, const std::vector<Prefix>* cidrs, const std::string& error);
+    Result<bool> write(const ObjectKey& key, const OperatorNodeRow& row, const std::vector<Prefix>* cidrs,
+                       const std::string& error);
+    Result<bool> write_once(const ObjectKey& key, const OperatorNodeRow& row, const std::vector<Prefix>* cidrs,
+                            const std::string& error);
 
     ObjectStore& store_;
     OperatorNodeTable& nodes_;
     ClusterPool pool_;
     Report report_;
-    std::map<std::string, std::string> reported_;  // node -> error last reported
+    std::map<std::string, std::string> reported_;        // node -> error last reported
     std::map<std::string, std::vector<Prefix>> former_;  // what nodes had that are gone
     Counters counters_;
     bool started_ = false;

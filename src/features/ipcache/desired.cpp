@@ -13,7 +13,8 @@ void add(IpcacheRows& rows, const IpcacheSettings& settings, const Prefix& prefi
 }
 
 void add_host(IpcacheRows& rows, const IpcacheSettings& settings, const IpAddress& address, IpcacheRow row) {
-    if (address && !address.is_loopback() && !address.is_unspecified()) add(rows, settings, Prefix::host(address), std::move(row));
+    if (address && !address.is_loopback() && !address.is_unspecified())
+        add(rows, settings, Prefix::host(address), std::move(row));
 }
 
 }  // namespace
@@ -29,7 +30,8 @@ IpcacheRows world_rows(const IpcacheSettings& settings) {
 IpcacheRows node_rows(const IpcacheSettings& settings, const NodeRow& node) {
     IpcacheRows rows;
     const IpAddress underlay = node.node_ip(settings.underlay);
-    const IpAddress host_ip = underlay ? underlay : node.node_ip(settings.underlay == Family::kIpv4 ? Family::kIpv6 : Family::kIpv4);
+    const IpAddress host_ip =
+        underlay ? underlay : node.node_ip(settings.underlay == Family::kIpv4 ? Family::kIpv6 : Family::kIpv4);
     const bool tunnel = settings.tunnel && !node.local && underlay;
     const IpcacheSource source = node.local ? IpcacheSource::kLocal : IpcacheSource::kCustomResource;
     const IpcacheRow node_row{.identity = node.local ? identity::kHost : identity::kRemoteNode,
@@ -47,7 +49,12 @@ IpcacheRows node_rows(const IpcacheSettings& settings, const NodeRow& node) {
         add_host(rows, settings, node.health_ipv4, health);
         add_host(rows, settings, node.health_ipv6, health);
         if (tunnel) {
-            const IpcacheRow pods{.identity = identity::kWorld, .host_ip = host_ip, .tunnel = true, .source = IpcacheSource::kGenerated, .k8s_namespace = {}, .name = node.name};
+            const IpcacheRow pods{.identity = identity::kWorld,
+                                  .host_ip = host_ip,
+                                  .tunnel = true,
+                                  .source = IpcacheSource::kGenerated,
+                                  .k8s_namespace = {},
+                                  .name = node.name};
             for (const Prefix& cidr : node.pod_cidrs) add(rows, settings, cidr, pods);
         }
     }

@@ -5,13 +5,18 @@
 namespace axo {
 namespace {
 
-IpAddress ip(const char* text) { return *IpAddress::parse(text); }
-Prefix prefix(const char* text) { return *Prefix::parse(text); }
+IpAddress ip(const char* text) {
+    return *IpAddress::parse(text);
+}
+Prefix prefix(const char* text) {
+    return *Prefix::parse(text);
+}
 
 NodeRow remote_node() {
     NodeRow node;
     node.name = "n2";
-    node.addresses = {{"InternalIP", ip("192.168.1.2")}, {"InternalIP", ip("fd01::2")}, {"CiliumInternalIP", ip("10.0.2.7")}};
+    node.addresses = {
+        {"InternalIP", ip("192.168.1.2")}, {"InternalIP", ip("fd01::2")}, {"CiliumInternalIP", ip("10.0.2.7")}};
     node.pod_cidrs = {prefix("10.0.2.0/24"), prefix("fd00::200/120")};
     node.health_ipv4 = ip("10.0.2.9");
     return node;
@@ -60,7 +65,8 @@ TEST(IpcacheNode, NodeWithoutUnderlayAddressGetsNoTunnel) {
 }
 
 TEST(IpcacheHost, LoopbackAndLinkLocalAddressesAreNobodys) {
-    const IpcacheRows rows = host_rows({.ipv4 = true, .ipv6 = true}, {ip("127.0.0.1"), ip("::1"), ip("fe80::1"), ip("10.1.1.1")});
+    const IpcacheRows rows =
+        host_rows({.ipv4 = true, .ipv6 = true}, {ip("127.0.0.1"), ip("::1"), ip("fe80::1"), ip("10.1.1.1")});
     ASSERT_EQ(rows.size(), 1U);
     EXPECT_EQ(rows.begin()->first, prefix("10.1.1.1"));
 }

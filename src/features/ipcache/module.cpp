@@ -2,7 +2,8 @@
 
 namespace axo {
 
-Ipcache::Ipcache(EventLoop& loop, ControllerRegistry& registry, IpcacheSettings settings, Entries::Operations operations)
+Ipcache::Ipcache(EventLoop& loop, ControllerRegistry& registry, IpcacheSettings settings,
+                 Entries::Operations operations)
     : settings_(settings), table_(loop, "ipcache"), entries_(loop, registry, "ipcache", std::move(operations)) {
     claim("world", world_rows(settings_));
 }

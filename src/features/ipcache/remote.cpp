@@ -5,11 +5,13 @@
 
 namespace axo {
 
-RemoteEndpoints::RemoteEndpoints(ObjectStore& store, Ipcache& ipcache, Callbacks callbacks) : ipcache_(ipcache), callbacks_(std::move(callbacks)) {
-    watch_ = store.watch(resources::kCiliumEndpoint, {.upserted = [this](const ObjectKey& key, const nlohmann::json& json) { upserted(key, json); },
-                                                      .deleted = [this](const ObjectKey& key) { deleted(key); },
-                                                      .synced = callbacks_.synced,
-                                                      .rejected = callbacks_.rejected});
+RemoteEndpoints::RemoteEndpoints(ObjectStore& store, Ipcache& ipcache, Callbacks callbacks)
+    : ipcache_(ipcache), callbacks_(std::move(callbacks)) {
+    watch_ = store.watch(resources::kCiliumEndpoint,
+                         {.upserted = [this](const ObjectKey& key, const nlohmann::json& json) { upserted(key, json); },
+                          .deleted = [this](const ObjectKey& key) { deleted(key); },
+                          .synced = callbacks_.synced,
+                          .rejected = callbacks_.rejected});
 }
 
 void RemoteEndpoints::upserted(const ObjectKey& key, const nlohmann::json& json) {
@@ -29,11 +31,11 @@ void RemoteEndpoints::upserted(const ObjectKey& key, const nlohmann::json& json)
     IpcacheRows rows;
     for (const EndpointAddressPair& pair : endpoint->addressing) {
         rows.merge(remote_endpoint_rows(ipcache_.settings(), {.k8s_namespace = key.name_space,
-                                                             .name = key.name,
-                                                             .identity = endpoint->identity,
-                                                             .node_ip = endpoint->node_ip,
-                                                             .ipv4 = pair.ipv4,
-                                                             .ipv6 = pair.ipv6}));
+                                                              .name = key.name,
+                                                              .identity = endpoint->identity,
+                                                              .node_ip = endpoint->node_ip,
+                                                              .ipv4 = pair.ipv4,
+                                                              .ipv6 = pair.ipv6}));
     }
     ipcache_.claim(claimant, std::move(rows));
 }

@@ -9,8 +9,9 @@ namespace axo {
 
 namespace {
 
-constexpr std::string_view kPoints[] = {"to-endpoint", "to-proxy",   "to-host",    "to-stack",     "to-overlay",   "from-endpoint",
-                                        "from-proxy",  "from-host",  "from-stack", "from-overlay", "from-network", "to-network"};
+constexpr std::string_view kPoints[] = {"to-endpoint", "to-proxy",      "to-host",      "to-stack",
+                                        "to-overlay",  "from-endpoint", "from-proxy",   "from-host",
+                                        "from-stack",  "from-overlay",  "from-network", "to-network"};
 constexpr std::string_view kReasons[] = {"new", "established", "reply", "related", "reopened", "unknown"};
 
 std::string protocol_text(const flow_event& event) {
@@ -46,14 +47,19 @@ std::string_view event_type_text(std::uint8_t type) {
     }
 }
 
-std::string_view trace_point_text(std::uint8_t point) { return point < std::size(kPoints) ? kPoints[point] : "unknown"; }
+std::string_view trace_point_text(std::uint8_t point) {
+    return point < std::size(kPoints) ? kPoints[point] : "unknown";
+}
 
-std::string_view trace_reason_text(std::uint8_t reason) { return reason < std::size(kReasons) ? kReasons[reason] : "unknown"; }
+std::string_view trace_reason_text(std::uint8_t reason) {
+    return reason < std::size(kReasons) ? kReasons[reason] : "unknown";
+}
 
 std::string tcp_flags_text(std::uint8_t flags) {
     // Cilium's order.
-    static constexpr std::pair<std::uint8_t, std::string_view> kFlags[] = {{0x02, "SYN"}, {0x10, "ACK"}, {0x04, "RST"}, {0x01, "FIN"},
-                                                                          {0x08, "PSH"}, {0x20, "URG"}, {0x40, "ECE"}, {0x80, "CWR"}};
+    static constexpr std::pair<std::uint8_t, std::string_view> kFlags[] = {{0x02, "SYN"}, {0x10, "ACK"}, {0x04, "RST"},
+                                                                           {0x01, "FIN"}, {0x08, "PSH"}, {0x20, "URG"},
+                                                                           {0x40, "ECE"}, {0x80, "CWR"}};
     std::string text;
     for (const auto& [bit, name] : kFlags) {
         if ((flags & bit) == 0) continue;

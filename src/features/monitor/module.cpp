@@ -15,7 +15,9 @@ std::int64_t wall_offset() {
 
 }  // namespace
 
-MonitorHub::MonitorHub(EventLoop& loop, EventNames names) : loop_(loop), names_(std::move(names)) { queue_->hub = this; }
+MonitorHub::MonitorHub(EventLoop& loop, EventNames names) : loop_(loop), names_(std::move(names)) {
+    queue_->hub = this;
+}
 
 MonitorHub::~MonitorHub() {
     queue_->hub = nullptr;

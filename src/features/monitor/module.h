@@ -28,8 +28,8 @@ public:
     [[nodiscard]] std::size_t clients() const { return clients_.size(); }
 
 private:
-    static constexpr std::size_t kQueue = 16384;              // events between two loop turns
-    static constexpr std::size_t kClientBytes = 4U << 20;     // unsent, per client
+    static constexpr std::size_t kQueue = 16384;           // events between two loop turns
+    static constexpr std::size_t kClientBytes = 4U << 20;  // unsent, per client
     struct Client {
         MonitorFilter filter;
         std::shared_ptr<HttpResponder> responder;

@@ -26,8 +26,14 @@ flow_event tcp_event() {
 
 EventNames names() {
     return {.interface = [](std::uint32_t index) { return "if" + std::to_string(index); },
-            .labels = [](std::uint32_t id) { return id == 300 ? std::vector<std::string>{"k8s:app=a"} : std::vector<std::string>{}; },
-            .pod = [](const IpAddress& ip) { return ip.to_string() == "10.0.0.2" ? std::string("default/b") : std::string(); }};
+            .labels =
+                [](std::uint32_t id) {
+                    return id == 300 ? std::vector<std::string>{"k8s:app=a"} : std::vector<std::string>{};
+                },
+            .pod =
+                [](const IpAddress& ip) {
+                    return ip.to_string() == "10.0.0.2" ? std::string("default/b") : std::string();
+                }};
 }
 
 TEST(EventJson, Trace) {

@@ -12,7 +12,7 @@ namespace axo {
 
 // What a client asked for; empty sets ask for everything.
 struct MonitorFilter {
-    std::set<std::string> types;  // "drop", "trace", "policy-verdict"
+    std::set<std::string> types;                // "drop", "trace", "policy-verdict"
     std::set<std::uint16_t> from, to, related;  // endpoint ids
 
     [[nodiscard]] bool matches(const flow_event& event) const;

@@ -36,19 +36,22 @@ std::optional<std::string> NodeSet::conflict(const NodeRow& row) const {
         if (next != cidrs_.begin()) {
             const auto previous = std::prev(next);
             if (previous->first.overlaps(cidr) && previous->second != row.name) {
-                return "pod CIDR " + cidr.to_string() + " overlaps " + previous->first.to_string() + " of node " + previous->second;
+                return "pod CIDR " + cidr.to_string() + " overlaps " + previous->first.to_string() + " of node " +
+                       previous->second;
             }
         }
         for (; next != cidrs_.end() && next->first.overlaps(cidr); ++next) {
             if (next->second != row.name) {
-                return "pod CIDR " + cidr.to_string() + " overlaps " + next->first.to_string() + " of node " + next->second;
+                return "pod CIDR " + cidr.to_string() + " overlaps " + next->first.to_string() + " of node " +
+                       next->second;
             }
         }
     }
     for (const NodeAddress& address : row.addresses) {
         const auto owner = addresses_.find(address.ip);
         if (owner != addresses_.end() && owner->second != row.name) {
-            return "address " + address.ip.to_string() + " (" + address.type + ") is already that of node " + owner->second;
+            return "address " + address.ip.to_string() + " (" + address.type + ") is already that of node " +
+                   owner->second;
         }
     }
     return std::nullopt;
@@ -67,7 +70,8 @@ void NodeSet::drop(const std::string& name) {
         if (const auto owner = cidrs_.find(cidr); owner != cidrs_.end() && owner->second == name) cidrs_.erase(owner);
     }
     for (const NodeAddress& address : row->second.addresses) {
-        if (const auto owner = addresses_.find(address.ip); owner != addresses_.end() && owner->second == name) addresses_.erase(owner);
+        if (const auto owner = addresses_.find(address.ip); owner != addresses_.end() && owner->second == name)
+            addresses_.erase(owner);
     }
     accepted_.erase(row);
 }

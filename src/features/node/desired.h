@@ -35,7 +35,7 @@ NodeRow node_row(const CiliumNode& node, const std::string& cluster, bool local)
 class NodeSet {
 public:
     struct Outcome {
-        std::set<std::string> changed;             // accepted rows that are new, different or gone
+        std::set<std::string> changed;               // accepted rows that are new, different or gone
         std::map<std::string, std::string> refused;  // node -> why, all that are refused now
     };
     Outcome upsert(NodeRow row);

@@ -7,8 +7,8 @@
 
 namespace axo {
 
-NodeManager::NodeManager(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, std::string name, std::string cluster,
-                         Callbacks callbacks)
+NodeManager::NodeManager(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, std::string name,
+                         std::string cluster, Callbacks callbacks)
     : store_(store),
       name_(std::move(name)),
       cluster_(std::move(cluster)),
@@ -17,23 +17,24 @@ NodeManager::NodeManager(EventLoop& loop, ControllerRegistry& registry, ObjectSt
       sync_(loop, registry, "sync-ciliumnode", [this] { return sync(); }) {}
 
 void NodeManager::start() {
-    watch_ = store_.watch(resources::kCiliumNode, {.upserted = [this](const ObjectKey& key, const Json& json) { upserted(key, json); },
-                                                   .deleted =
-                                                       [this](const ObjectKey& key) {
-                                                           if (key.name == name_) {
-                                                               // Somebody removed our object; we are still here.
-                                                               own_.reset();
-                                                               sync_.trigger();
-                                                               return;
-                                                           }
-                                                           apply(set_.erase(key.name));
-                                                       },
-                                                   .synced =
-                                                       [this] {
-                                                           table_.mark_initialized();
-                                                           callbacks_.synced();
-                                                       },
-                                                   .rejected = callbacks_.rejected});
+    watch_ = store_.watch(resources::kCiliumNode,
+                          {.upserted = [this](const ObjectKey& key, const Json& json) { upserted(key, json); },
+                           .deleted =
+                               [this](const ObjectKey& key) {
+                                   if (key.name == name_) {
+                                       // Somebody removed our object; we are still here.
+                                       own_.reset();
+                                       sync_.trigger();
+                                       return;
+                                   }
+                                   apply(set_.erase(key.name));
+                               },
+                           .synced =
+                               [this] {
+                                   table_.mark_initialized();
+                                   callbacks_.synced();
+                               },
+                           .rejected = callbacks_.rejected});
 }
 
 void NodeManager::upserted(const ObjectKey& key, const Json& json) {
@@ -67,7 +68,9 @@ void NodeManager::apply(const NodeSet::Outcome& outcome) {
     }
     for (const auto& [name, reason] : outcome.refused) {
         reported_.insert(name);
-        callbacks_.rejected("CiliumNode " + name, Error{Code::kFailedPrecondition, reason + "; the node is refused until one of the two changes", 0});
+        callbacks_.rejected(
+            "CiliumNode " + name,
+            Error{Code::kFailedPrecondition, reason + "; the node is refused until one of the two changes", 0});
     }
     for (auto name = reported_.begin(); name != reported_.end();) {
         if (outcome.refused.contains(*name)) {
@@ -96,22 +99,24 @@ Status NodeManager::sync() {
     }
     if (own_ && !own_->instance_id.empty() && own_->instance_id != local_->instance_id) {
         if (established_) {
-            log_.error("Another agent wrote the CiliumNode of this node; writing it back. Give that agent another --k8s-node-name",
-                       {{"nodeName", name_}, {"instance", own_->instance_id}});
+            log_.error(
+                "Another agent wrote the CiliumNode of this node; writing it back. Give that agent another --k8s-node-name",
+                {{"nodeName", name_}, {"instance", own_->instance_id}});
         } else if (own_->instance_id != checked_instance_) {
             if (asking_) return {};
             asking_ = true;
-            callbacks_.ask_owner(*own_, [this, instance = own_->instance_id, alive = std::weak_ptr<bool>(alive_)](bool answers) {
-                if (alive.expired()) return;
-                asking_ = false;
-                if (answers) {
-                    callbacks_.refused("another agent runs as node " + name_ + " (instance " + instance +
-                                       "): give this one another name with --k8s-node-name, or stop the other");
-                    return;
-                }
-                checked_instance_ = instance;
-                sync_.trigger();
-            });
+            callbacks_.ask_owner(
+                *own_, [this, instance = own_->instance_id, alive = std::weak_ptr<bool>(alive_)](bool answers) {
+                    if (alive.expired()) return;
+                    asking_ = false;
+                    if (answers) {
+                        callbacks_.refused("another agent runs as node " + name_ + " (instance " + instance +
+                                           "): give this one another name with --k8s-node-name, or stop the other");
+                        return;
+                    }
+                    checked_instance_ = instance;
+                    sync_.trigger();
+                });
             return {};
         }
     }

@@ -33,7 +33,8 @@ public:
         // It does: this agent has to stop.
         std::function<void(const std::string& why)> refused;
     };
-    NodeManager(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, std::string name, std::string cluster, Callbacks callbacks);
+    NodeManager(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, std::string name,
+                std::string cluster, Callbacks callbacks);
 
     void start();
     // What the object of this node should say; written when it differs, retried until it stands.

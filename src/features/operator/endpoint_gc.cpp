@@ -53,7 +53,8 @@ EndpointGc::EndpointGc(EventLoop& loop, ControllerRegistry& registry, ObjectStor
 }
 
 Status EndpointGc::collect() {
-    if (!tables_.endpoints.initialized() || !tables_.pods.initialized() || !tables_.cilium_nodes.initialized()) return {};
+    if (!tables_.endpoints.initialized() || !tables_.pods.initialized() || !tables_.cilium_nodes.initialized())
+        return {};
     const auto now = std::chrono::steady_clock::now();
     std::map<ObjectKey, Candidate> still;
     std::set<ObjectKey> sound;
@@ -66,15 +67,19 @@ Status EndpointGc::collect() {
             sound.insert(key);
             continue;
         }
-        if (sound_.contains(key)) sound.insert(key);
-        else if (tables_.unreadable_objects()) continue;  // what it lacks may be what could not be read
+        if (sound_.contains(key))
+            sound.insert(key);
+        else if (tables_.unreadable_objects())
+            continue;  // what it lacks may be what could not be read
         const auto known = candidates_.find(key);
         const bool same = known != candidates_.end() && known->second.uid == endpoint.uid;
         const Candidate candidate = same ? known->second : Candidate{endpoint.uid, now};
         still.emplace(key, candidate);
         const Duration left = config_.grace - (now - candidate.since);
-        if (left <= Duration{0}) orphans.emplace_back(key, *reason);
-        else if (!next || left < *next) next = left;
+        if (left <= Duration{0})
+            orphans.emplace_back(key, *reason);
+        else if (!next || left < *next)
+            next = left;
     }
     candidates_ = std::move(still);
     sound_ = std::move(sound);
@@ -87,8 +92,10 @@ Status EndpointGc::collect() {
         candidates_.erase(key);
         log().info("orphaned CiliumEndpoint removed", {{"k8s-pod-name", key.to_string()}, {"reason", reason}});
     }
-    if (next) recheck_ = loop_.after(*next, [this] { controller_.trigger(); });
-    else recheck_.cancel();
+    if (next)
+        recheck_ = loop_.after(*next, [this] { controller_.trigger(); });
+    else
+        recheck_.cancel();
     return outcome;
 }
 

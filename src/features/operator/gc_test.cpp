@@ -35,12 +35,14 @@ protected:
         Json object = {{"metadata", {{"name", name}, {"namespace", "default"}}},
                        {"status", {{"identity", {{"id", identity}}}, {"networking", {{"node", node_ip}}}}}};
         if (owned) {
-            object["metadata"]["ownerReferences"] = {{{"apiVersion", "v1"}, {"kind", "Pod"}, {"name", name}, {"uid", "u"}}};
+            object["metadata"]["ownerReferences"] = {
+                {{"apiVersion", "v1"}, {"kind", "Pod"}, {"name", name}, {"uid", "u"}}};
         }
         put(resources::kCiliumEndpoint, object);
     }
     void pod(const std::string& name, const std::string& phase = "Running") {
-        put(resources::kPod, {{"metadata", {{"name", name}, {"namespace", "default"}}}, {"status", {{"phase", phase}}}});
+        put(resources::kPod,
+            {{"metadata", {{"name", name}, {"namespace", "default"}}}, {"status", {{"phase", phase}}}});
     }
     bool has_endpoint(const std::string& name) { return exists(resources::kCiliumEndpoint, {"default", name}); }
     bool has_cilium_node(const std::string& name) { return exists(resources::kCiliumNode, {"", name}); }
@@ -57,7 +59,8 @@ TEST_F(GcTest, CiliumNodesFollowTheirNodes) {
     put(resources::kNode, {{"metadata", {{"name", "with"}}}});
     nodes_ = std::make_unique<NodeGc>(loop_, registry_, *store_, *tables_, NodeGcConfig{.interval = 1h, .grace = 60ms});
     const auto owner = [&] {
-        return get(resources::kCiliumNode, {"", "with"}).value(Json::json_pointer("/metadata/ownerReferences/0/kind"), std::string());
+        return get(resources::kCiliumNode, {"", "with"})
+            .value(Json::json_pointer("/metadata/ownerReferences/0/kind"), std::string());
     };
     ASSERT_TRUE(wait_until([&] { return owner() == "Node"; }));
     drop(resources::kNode, {"", "with"});
@@ -77,7 +80,8 @@ TEST_F(GcTest, ReplacedProtectedAndUnreadableNodesKeepTheirCiliumNodes) {
     const auto broken = directory_ / "broken.yaml";
     ASSERT_TRUE(write_atomic(broken, "apiVersion: v1\nkind: Node\nmetadata: {name: [unreadable\n"));
     run_for(30ms);
-    nodes_ = std::make_unique<NodeGc>(loop_, registry_, *store_, *tables_, NodeGcConfig{.interval = 100ms, .grace = 200ms});
+    nodes_ =
+        std::make_unique<NodeGc>(loop_, registry_, *store_, *tables_, NodeGcConfig{.interval = 100ms, .grace = 200ms});
     ASSERT_TRUE(wait_until([&] { return registry_.all().front().success_count > 0; }));
     drop(resources::kNode, {"", "replaced"});
     run_for(60ms);
@@ -97,16 +101,19 @@ TEST_F(GcTest, OrphanedEndpointsGo) {
     for (const char* name : {"stays", "deleted", "finished"}) endpoint(name, 300, "192.168.0.1", true);
     endpoint("podless", 5, "192.168.0.1", false);
     endpoint("on-n2", 5, "192.168.0.2", false);
-    endpoints_ = std::make_unique<EndpointGc>(loop_, registry_, *store_, *tables_, EndpointGcConfig{.interval = 1h, .grace = 60ms});
+    endpoints_ = std::make_unique<EndpointGc>(loop_, registry_, *store_, *tables_,
+                                              EndpointGcConfig{.interval = 1h, .grace = 60ms});
     run_for(150ms);
-    for (const char* name : {"stays", "deleted", "finished", "podless", "on-n2"}) EXPECT_TRUE(has_endpoint(name)) << name;
+    for (const char* name : {"stays", "deleted", "finished", "podless", "on-n2"})
+        EXPECT_TRUE(has_endpoint(name)) << name;
 
     drop(resources::kPod, {"default", "deleted"});
     Json finished = get(resources::kPod, {"default", "finished"});
     finished["status"]["phase"] = "Succeeded";
     ASSERT_TRUE(store_->update_status(resources::kPod, finished));
     drop(resources::kCiliumNode, {"", "n2"});
-    ASSERT_TRUE(wait_until([&] { return !has_endpoint("deleted") && !has_endpoint("finished") && !has_endpoint("on-n2"); }));
+    ASSERT_TRUE(
+        wait_until([&] { return !has_endpoint("deleted") && !has_endpoint("finished") && !has_endpoint("on-n2"); }));
     run_for(100ms);
     EXPECT_TRUE(has_endpoint("stays"));
     EXPECT_TRUE(has_endpoint("podless")) << "no Pod object ever owned it and its node is there";
@@ -116,7 +123,8 @@ TEST_F(GcTest, OrphansAreFoundAfterARestartToo) {
     cilium_node("n1", "192.168.0.1");
     endpoint("late", 300, "192.168.0.1", true);
     endpoint("lost", 300, "192.168.0.9", false);
-    endpoints_ = std::make_unique<EndpointGc>(loop_, registry_, *store_, *tables_, EndpointGcConfig{.interval = 1h, .grace = 60ms});
+    endpoints_ = std::make_unique<EndpointGc>(loop_, registry_, *store_, *tables_,
+                                              EndpointGcConfig{.interval = 1h, .grace = 60ms});
     EXPECT_TRUE(wait_until([&] { return !has_endpoint("late") && !has_endpoint("lost"); }));
 }
 
@@ -161,7 +169,10 @@ protected:
     void start(std::size_t limit = 2500) {
         identities_ = std::make_unique<IdentityGc>(
             loop_, registry_, *store_, *tables_,
-            IdentityGcConfig{.interval = 0s, .heartbeat_timeout = 30min, .rate_interval = 50ms, .rate_limit = limit, .now = [this] { return now_; }});
+            IdentityGcConfig{
+                .interval = 0s, .heartbeat_timeout = 30min, .rate_interval = 50ms, .rate_limit = limit, .now = [this] {
+                    return now_;
+                }});
         ASSERT_TRUE(synced());
     }
 

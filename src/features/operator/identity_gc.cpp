@@ -25,8 +25,8 @@ IdentityFate identity_fate(bool used, const std::string& heartbeat, WallTime now
     return now - *marked >= timeout ? IdentityFate::kDelete : IdentityFate::kKeep;
 }
 
-IdentityGc::IdentityGc(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store,
-                       const OperatorTables& tables, IdentityGcConfig config)
+IdentityGc::IdentityGc(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, const OperatorTables& tables,
+                       IdentityGcConfig config)
     : loop_(loop),
       store_(store),
       tables_(tables),
@@ -50,7 +50,8 @@ Status IdentityGc::collect() {
     }
     for (const auto& [key, fate] : todo) {
         if (fate == IdentityFate::kDelete && deleted++ >= config_.rate_limit) {
-            log().info("deletion limit reached; the pass goes on later", {{"deleted", config_.rate_limit}, {"limit", config_.rate_limit}});
+            log().info("deletion limit reached; the pass goes on later",
+                       {{"deleted", config_.rate_limit}, {"limit", config_.rate_limit}});
             continuation_ = loop_.after(config_.rate_interval, [this] { controller_.trigger(); });
             break;
         }
@@ -69,10 +70,12 @@ Status IdentityGc::apply(const ObjectKey& key, IdentityFate fate, WallTime now) 
 
     if (fate == IdentityFate::kDelete) {
         // Decided by the table; the object itself may have moved on since.
-        if (!marked || identity_fate(false, mark->second, now, config_.heartbeat_timeout) != IdentityFate::kDelete) return {};
+        if (!marked || identity_fate(false, mark->second, now, config_.heartbeat_timeout) != IdentityFate::kDelete)
+            return {};
         TRY(store_.remove(resources::kCiliumIdentity, key));
-        log().info("unused identity removed", {{"identity", key.name}, {"unused-since", mark->second},
-                                               {"labels", object.security_labels.to_string()}});
+        log().info(
+            "unused identity removed",
+            {{"identity", key.name}, {"unused-since", mark->second}, {"labels", object.security_labels.to_string()}});
         return {};
     }
     if (fate == IdentityFate::kMark) {

@@ -18,7 +18,8 @@ bool protected_from_gc(const CiliumNode& node) {
 
 }  // namespace
 
-NodeGc::NodeGc(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, OperatorTables& tables, NodeGcConfig config)
+NodeGc::NodeGc(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, OperatorTables& tables,
+               NodeGcConfig config)
     : loop_(loop),
       store_(store),
       tables_(tables),
@@ -45,13 +46,16 @@ Status NodeGc::collect() {
             continue;
         }
         if (!owned || config_.interval <= Duration{0} || protected_from_gc(row.node)) continue;
-        if (tables_.unreadable_objects() && !had_node_.contains(key)) continue;  // its Node may be what could not be read
+        if (tables_.unreadable_objects() && !had_node_.contains(key))
+            continue;  // its Node may be what could not be read
         const auto known = candidates_.find(key);
         const auto since = known != candidates_.end() ? known->second : now;
         still.emplace(key, since);
         const Duration left = config_.grace - (now - since);
-        if (left <= Duration{0}) gone.push_back(key);
-        else if (!next || left < *next) next = left;
+        if (left <= Duration{0})
+            gone.push_back(key);
+        else if (!next || left < *next)
+            next = left;
     }
     candidates_ = std::move(still);
     for (const ObjectKey& key : gone) {
@@ -63,8 +67,10 @@ Status NodeGc::collect() {
         had_node_.erase(key);
         log().info("CiliumNode removed: its Node is gone", {{"node-name", key.name}});
     }
-    if (next) recheck_ = loop_.after(*next, [this] { controller_.trigger(); });
-    else recheck_.cancel();
+    if (next)
+        recheck_ = loop_.after(*next, [this] { controller_.trigger(); });
+    else
+        recheck_.cancel();
     return outcome;
 }
 

@@ -20,7 +20,8 @@ struct NodeGcConfig {
 
 class NodeGc {
 public:
-    NodeGc(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, OperatorTables& tables, NodeGcConfig config);
+    NodeGc(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, OperatorTables& tables,
+           NodeGcConfig config);
 
     Status collect();
 

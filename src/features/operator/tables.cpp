@@ -13,7 +13,8 @@ const Logger& log() {
 }
 
 template <class Row>
-ObjectStore::WatchHandler handler(Table<ObjectKey, Row>& table, std::function<void(const ObjectKey&, const Json&)> upserted) {
+ObjectStore::WatchHandler handler(Table<ObjectKey, Row>& table,
+                                  std::function<void(const ObjectKey&, const Json&)> upserted) {
     return {.upserted = std::move(upserted),
             .deleted = [&table](const ObjectKey& key) { table.erase(key); },
             .synced = [&table] { table.mark_initialized(); },

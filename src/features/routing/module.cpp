@@ -118,8 +118,8 @@ RoutingModule::RoutingModule(EventLoop& loop, ControllerRegistry& registry, Tabl
             .remove = [this](const Prefix& destination) { return remove(destination); },
             .describe = [](const Prefix& destination) { return "route " + destination.to_string(); },
             .committed = {}});
-    planner_ = std::make_unique<Controller>(
-        loop, registry, "route-planner", [this] { return recompute(); }, kPlanInterval);
+    planner_ =
+        std::make_unique<Controller>(loop, registry, "route-planner", [this] { return recompute(); }, kPlanInterval);
     watch_ = nodes_.watch([this](const std::set<std::string>&) { planner_->trigger(); });
     readable_ = loop_.on_readable(monitor_.fd(), [this] {
         const auto changes = monitor_.drain();

@@ -46,15 +46,23 @@ void AgentApi::Call::answer(int status) const {
     responder->send(std::move(response));
 }
 
-void AgentApi::Call::fail(int status, const std::string& message) const { answer(status, Json(message)); }
+void AgentApi::Call::fail(int status, const std::string& message) const {
+    answer(status, Json(message));
+}
 
-void AgentApi::Call::fail(const Error& error) const { fail(http_status(error.code), error.message); }
+void AgentApi::Call::fail(const Error& error) const {
+    fail(http_status(error.code), error.message);
+}
 
 AgentApi::AgentApi(ControlPlane& plane)
     : plane_(plane),
-      server_(plane.loop_, [this](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) { dispatch(request, responder); }),
-      loopback_(plane.loop_, [this](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) { healthz(request, responder); }),
-      health_(plane.loop_, [this](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) { dispatch(request, responder); }) {
+      server_(plane.loop_, [this](const HttpRequest& request,
+                                  const std::shared_ptr<HttpResponder>& responder) { dispatch(request, responder); }),
+      loopback_(plane.loop_, [this](const HttpRequest& request,
+                                    const std::shared_ptr<HttpResponder>& responder) { healthz(request, responder); }),
+      health_(plane.loop_, [this](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
+          dispatch(request, responder);
+      }) {
     add_status_routes();
     add_endpoint_routes();
     add_ipam_routes();
@@ -66,13 +74,15 @@ Status AgentApi::listen() {
     const std::string socket = plane_.config_.socket_path;
     TRY(server_.listen_unix(socket, 0660));
     // Members of the group may use the CLI without being root.
-    if (const group* cilium = ::getgrnam("cilium"); cilium != nullptr && ::chown(socket.c_str(), static_cast<uid_t>(-1), cilium->gr_gid) != 0) {
+    if (const group* cilium = ::getgrnam("cilium");
+        cilium != nullptr && ::chown(socket.c_str(), static_cast<uid_t>(-1), cilium->gr_gid) != 0) {
         plane_.log_.warn("Group cilium cannot use the API socket", {{"path", socket}});
     }
     const std::uint16_t port = plane_.config_.agent_health_port;
     TRY(loopback_.listen_tcp(IpAddress::v4({127, 0, 0, 1}), port));
     // A machine without IPv6 has no ::1.
-    if (auto v6 = loopback_.listen_tcp(IpAddress::parse("::1").value(), port); !v6) plane_.log_.debug("No /healthz on ::1", {v6.error()});
+    if (auto v6 = loopback_.listen_tcp(IpAddress::parse("::1").value(), port); !v6)
+        plane_.log_.debug("No /healthz on ::1", {v6.error()});
     TRY(health_.listen_unix((plane_.config_.state_dir / "health.sock").string(), 0660));
     return {};
 }
@@ -106,7 +116,8 @@ void AgentApi::dispatch(const HttpRequest& request, const std::shared_ptr<HttpRe
         return;
     }
     const Call call{request, responder, {}};
-    call.fail(path_known ? 405 : 404, path_known ? request.method + " is not supported on " + request.path : "path " + request.path + " was not found");
+    call.fail(path_known ? 405 : 404, path_known ? request.method + " is not supported on " + request.path
+                                                 : "path " + request.path + " was not found");
 }
 
 void AgentApi::healthz(const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {

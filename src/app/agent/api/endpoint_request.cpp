@@ -18,7 +18,8 @@ MacAddress read_mac(const JsonReader& reader, const char* key) {
 
 IpAddress read_address(const JsonReader& reader, const char* key, Family family) {
     const IpAddress ip = reader.address(key);
-    if (ip && ip.family() != family) reader.reject(key, family == Family::kIpv4 ? "an IPv4 address" : "an IPv6 address");
+    if (ip && ip.family() != family)
+        reader.reject(key, family == Family::kIpv4 ? "an IPv4 address" : "an IPv6 address");
     return ip;
 }
 
@@ -26,7 +27,8 @@ IpAddress read_address(const JsonReader& reader, const char* key, Family family)
 
 Result<EndpointRequest> parse_endpoint_request(const std::string& body) {
     const Json json = Json::parse(body, nullptr, false);
-    if (json.is_discarded() || !json.is_object()) return fail(Code::kInvalidArgument, "EndpointChangeRequest: the body is not a JSON object");
+    if (json.is_discarded() || !json.is_object())
+        return fail(Code::kInvalidArgument, "EndpointChangeRequest: the body is not a JSON object");
     const JsonReader reader(json, "EndpointChangeRequest");
     EndpointRequest request;
     EndpointRow& endpoint = request.endpoint;
@@ -70,7 +72,8 @@ Result<EndpointRequest> parse_endpoint_request(const std::string& body) {
     const std::string state = reader.string("state");
     if (!state.empty()) {
         bool known = false;
-        for (int i = 0; i <= static_cast<int>(EndpointState::kInvalid); ++i) known |= state == endpoint_state_text(static_cast<EndpointState>(i));
+        for (int i = 0; i <= static_cast<int>(EndpointState::kInvalid); ++i)
+            known |= state == endpoint_state_text(static_cast<EndpointState>(i));
         if (!known) reader.reject("state", "waiting-for-identity, ready or another state of an endpoint");
     }
     TRY(reader.status());

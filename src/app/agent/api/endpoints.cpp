@@ -21,11 +21,15 @@ Json log_json(const std::vector<EndpointLogEntry>& log) {
 }
 
 Json health_json(const EndpointRow& endpoint) {
-    const char* word = endpoint.state == EndpointState::kReady ? "OK"
-                       : endpoint.state == EndpointState::kNotReady || endpoint.state == EndpointState::kInvalid ? "Failure"
-                       : endpoint.state == EndpointState::kDisconnecting || endpoint.state == EndpointState::kDisconnected ? "Disabled"
-                                                                                                                        : "Pending";
-    return {{"overallHealth", word}, {"bpf", word}, {"policy", "Disabled"}, {"connected", endpoint.state == EndpointState::kReady}};
+    const char* word =
+        endpoint.state == EndpointState::kReady                                                             ? "OK"
+        : endpoint.state == EndpointState::kNotReady || endpoint.state == EndpointState::kInvalid           ? "Failure"
+        : endpoint.state == EndpointState::kDisconnecting || endpoint.state == EndpointState::kDisconnected ? "Disabled"
+                                                                                                            : "Pending";
+    return {{"overallHealth", word},
+            {"bpf", word},
+            {"policy", "Disabled"},
+            {"connected", endpoint.state == EndpointState::kReady}};
 }
 
 Json label_configuration(const EndpointRow& endpoint) {
@@ -35,7 +39,9 @@ Json label_configuration(const EndpointRow& endpoint) {
             {"disabled", Json::array()}};
 }
 
-Json spec_json() { return {{"label-configuration", {{"user", Json::array()}}}, {"options", Json::object()}}; }
+Json spec_json() {
+    return {{"label-configuration", {{"user", Json::array()}}}, {"options", Json::object()}};
+}
 
 }  // namespace
 
@@ -79,17 +85,19 @@ Json AgentApi::endpoint_json(const EndpointRow& endpoint) const {
     const auto log = plane_.endpoints_->log(endpoint.id);
     Json latest = Json::array();
     if (!log.empty()) latest = log_json({log.back()});
-    Json status{{"external-identifiers", std::move(identifiers)},
-                {"identity", identity_json(endpoint.identity, endpoint.labels)},
-                {"labels", label_configuration(endpoint)},
-                {"realized", spec_json()},
-                {"networking", std::move(networking)},
-                {"policy", {{"spec", policy}, {"realized", policy}, {"proxy-policy-revision", 0}, {"proxy-statistics", Json::array()}}},
-                {"log", std::move(latest)},
-                {"controllers", Json::array()},
-                {"state", endpoint_state_text(endpoint.state)},
-                {"health", health_json(endpoint)},
-                {"namedPorts", Json::array()}};
+    Json status{
+        {"external-identifiers", std::move(identifiers)},
+        {"identity", identity_json(endpoint.identity, endpoint.labels)},
+        {"labels", label_configuration(endpoint)},
+        {"realized", spec_json()},
+        {"networking", std::move(networking)},
+        {"policy",
+         {{"spec", policy}, {"realized", policy}, {"proxy-policy-revision", 0}, {"proxy-statistics", Json::array()}}},
+        {"log", std::move(latest)},
+        {"controllers", Json::array()},
+        {"state", endpoint_state_text(endpoint.state)},
+        {"health", health_json(endpoint)},
+        {"namedPorts", Json::array()}};
     return {{"id", endpoint.id.value}, {"spec", spec_json()}, {"status", std::move(status)}};
 }
 
@@ -101,23 +109,34 @@ void AgentApi::create_endpoint(const Call& call) {
     std::string reference = call.parameters[0];
     if (reference.starts_with("cilium-local:")) reference = reference.substr(std::string("cilium-local:").size());
     if (reference != "0") {
-        const bool digits = !reference.empty() && reference.size() <= 5 && std::ranges::all_of(reference, [](char c) { return c >= '0' && c <= '9'; });
+        const bool digits = !reference.empty() && reference.size() <= 5 &&
+                            std::ranges::all_of(reference, [](char c) { return c >= '0' && c <= '9'; });
         const unsigned long number = digits ? std::stoul(reference) : 0;
-        if (number == 0 || number > 65535) return call.fail(400, "endpoint id '" + call.parameters[0] + "': accepted: cilium-local:0 to cilium-local:65535");
+        if (number == 0 || number > 65535)
+            return call.fail(
+                400, "endpoint id '" + call.parameters[0] + "': accepted: cilium-local:0 to cilium-local:65535");
         endpoint.id = EndpointId(static_cast<std::uint16_t>(number));
     }
     if (endpoint.interface_name.empty() || endpoint.link.value == 0) {
-        return call.fail(400, "EndpointChangeRequest: interface-name and interface-index: both are needed: the host-side device of the endpoint");
+        return call.fail(
+            400,
+            "EndpointChangeRequest: interface-name and interface-index: both are needed: the host-side device of the endpoint");
     }
-    if (endpoint.mac.is_zero()) return call.fail(400, "EndpointChangeRequest: mac: needed: the address of the interface inside the endpoint");
-    if (!endpoint.ipv4 && !endpoint.ipv6) return call.fail(400, "EndpointChangeRequest: addressing: an ipv4 or an ipv6 address is needed");
-    if (endpoint.ipv4 && !plane_.config_.ipv4) return call.fail(400, "EndpointChangeRequest: addressing.ipv4: IPv4 is off (enable-ipv4=false)");
-    if (endpoint.ipv6 && !plane_.config_.ipv6) return call.fail(400, "EndpointChangeRequest: addressing.ipv6: IPv6 is off (enable-ipv6=false)");
-    for (const auto& [ip, uuid] : {std::pair{endpoint.ipv4, parsed->expiration4}, std::pair{endpoint.ipv6, parsed->expiration6}}) {
+    if (endpoint.mac.is_zero())
+        return call.fail(400, "EndpointChangeRequest: mac: needed: the address of the interface inside the endpoint");
+    if (!endpoint.ipv4 && !endpoint.ipv6)
+        return call.fail(400, "EndpointChangeRequest: addressing: an ipv4 or an ipv6 address is needed");
+    if (endpoint.ipv4 && !plane_.config_.ipv4)
+        return call.fail(400, "EndpointChangeRequest: addressing.ipv4: IPv4 is off (enable-ipv4=false)");
+    if (endpoint.ipv6 && !plane_.config_.ipv6)
+        return call.fail(400, "EndpointChangeRequest: addressing.ipv6: IPv6 is off (enable-ipv6=false)");
+    for (const auto& [ip, uuid] :
+         {std::pair{endpoint.ipv4, parsed->expiration4}, std::pair{endpoint.ipv6, parsed->expiration6}}) {
         if (!ip || uuid.empty()) continue;
         if (auto confirmed = plane_.pool_.confirm(ip, uuid); !confirmed) {
             // After a restart of the agent the lease is not known any more; claiming the address decides.
-            if (confirmed.error().code != Code::kNotFound) return call.fail(400, "unable to confirm the address: " + confirmed.error().message);
+            if (confirmed.error().code != Code::kNotFound)
+                return call.fail(400, "unable to confirm the address: " + confirmed.error().message);
         }
     }
     plane_.endpoints_->create(std::move(endpoint), [this, responder = call.responder](const Result<EndpointRow>& made) {
@@ -165,7 +184,8 @@ void AgentApi::add_endpoint_routes() {
         for (const auto& [id, row] : plane_.endpoints_->table().rows()) {
             bool match = true;
             if (wanted.is_array()) {
-                for (const Json& label : wanted) match &= label.is_string() && row.labels.contains(Label::parse(label.get<std::string>()));
+                for (const Json& label : wanted)
+                    match &= label.is_string() && row.labels.contains(Label::parse(label.get<std::string>()));
             }
             if (match) all.push_back(endpoint_json(row));
         }
@@ -173,18 +193,23 @@ void AgentApi::add_endpoint_routes() {
     });
     add("DELETE", "/v1/endpoint", [this](const Call& call) {
         const Json body = Json::parse(call.request.body, nullptr, false);
-        if (!body.is_object() || !body.contains("container-id") || !body["container-id"].is_string() || body["container-id"].get<std::string>().empty()) {
-            return call.fail(400, "EndpointBatchDeleteRequest: container-id: needed: the id of the container whose endpoints go");
+        if (!body.is_object() || !body.contains("container-id") || !body["container-id"].is_string() ||
+            body["container-id"].get<std::string>().empty()) {
+            return call.fail(
+                400, "EndpointBatchDeleteRequest: container-id: needed: the id of the container whose endpoints go");
         }
         const std::string container = body["container-id"];
-        if (plane_.endpoints_->remove_container(container) == 0) return call.fail(404, "no endpoint of container " + container + " exists");
+        if (plane_.endpoints_->remove_container(container) == 0)
+            return call.fail(404, "no endpoint of container " + container + " exists");
         call.answer(200);
     });
-    add("GET", "/v1/endpoint/{}", with_endpoint([this](const Call& call, const EndpointRow& row) { call.answer(200, endpoint_json(row)); }));
+    add("GET", "/v1/endpoint/{}",
+        with_endpoint([this](const Call& call, const EndpointRow& row) { call.answer(200, endpoint_json(row)); }));
     add("PUT", "/v1/endpoint/{}", [this](const Call& call) { create_endpoint(call); });
     add("PATCH", "/v1/endpoint/{}", [this](const Call& call) { patch_endpoint(call); });
     add("DELETE", "/v1/endpoint/{}", with_endpoint([this](const Call& call, const EndpointRow& row) {
-            if (row.kind != EndpointKind::kPod) return call.fail(403, "endpoint " + row.id.to_string() + " is the node's own and cannot be deleted");
+            if (row.kind != EndpointKind::kPod)
+                return call.fail(403, "endpoint " + row.id.to_string() + " is the node's own and cannot be deleted");
             if (auto done = plane_.endpoints_->remove(row.id); !done) return call.fail(done.error());
             call.answer(200);
         }));
@@ -194,8 +219,11 @@ void AgentApi::add_endpoint_routes() {
     add("GET", "/v1/endpoint/{}/labels", with_endpoint([](const Call& call, const EndpointRow& row) {
             call.answer(200, {{"spec", {{"user", Json::array()}}}, {"status", label_configuration(row)}});
         }));
-    add("GET", "/v1/endpoint/{}/log", with_endpoint([this](const Call& call, const EndpointRow& row) { call.answer(200, log_json(plane_.endpoints_->log(row.id))); }));
-    add("GET", "/v1/endpoint/{}/healthz", with_endpoint([](const Call& call, const EndpointRow& row) { call.answer(200, health_json(row)); }));
+    add("GET", "/v1/endpoint/{}/log", with_endpoint([this](const Call& call, const EndpointRow& row) {
+            call.answer(200, log_json(plane_.endpoints_->log(row.id)));
+        }));
+    add("GET", "/v1/endpoint/{}/healthz",
+        with_endpoint([](const Call& call, const EndpointRow& row) { call.answer(200, health_json(row)); }));
 }
 
 }  // namespace axo

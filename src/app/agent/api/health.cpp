@@ -33,22 +33,29 @@ Json AgentApi::health_status() const {
     Json nodes = Json::array();
     const std::string cluster = plane_.config_.cluster_name + "/";
     for (const auto& [name, health] : plane_.health_->results()) {
-        Json node{{"name", cluster + name}, {"host", addresses(health.host)}, {"health-endpoint", addresses(health.endpoint)}};
+        Json node{{"name", cluster + name},
+                  {"host", addresses(health.host)},
+                  {"health-endpoint", addresses(health.endpoint)}};
         if (!health.endpoint.empty()) node["endpoint"] = path(health.endpoint.front());
         nodes.push_back(std::move(node));
     }
     return {{"local", {{"name", cluster + plane_.config_.node_name}}},
             {"nodes", std::move(nodes)},
             {"timestamp", format_time_nano(plane_.health_->last_probe())},
-            {"probeInterval", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(plane_.health_->interval()).count()) + "ms"}};
+            {"probeInterval",
+             std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(plane_.health_->interval()).count()) +
+                 "ms"}};
 }
 
 void AgentApi::add_health_routes() {
-    add("GET", "/v1beta/healthz",
+    add(
+        "GET", "/v1beta/healthz",
         [this](const Call& call) {
-            struct sysinfo info {};
+            struct sysinfo info{};
             ::sysinfo(&info);
-            const auto load = [&](int i) { return std::to_string(static_cast<double>(info.loads[i]) / 65536.0).substr(0, 4); };
+            const auto load = [&](int i) {
+                return std::to_string(static_cast<double>(info.loads[i]) / 65536.0).substr(0, 4);
+            };
             call.answer(200, {{"cilium", brief_status()},
                               {"system-load", {{"last1min", load(0)}, {"last5min", load(1)}, {"last15min", load(2)}}},
                               {"uptime", std::to_string(info.uptime) + "s"}});

@@ -7,7 +7,8 @@ void AgentApi::add_ipam_routes() {
     const auto pool_ok = [](const Call& call) {
         const std::string pool = call.request.query_value("pool");
         if (pool.empty() || pool == "default") return true;
-        call.fail(502, "pool '" + pool + "': accepted: default (ipam modes with several pools are not available in this version)");
+        call.fail(502, "pool '" + pool +
+                           "': accepted: default (ipam modes with several pools are not available in this version)");
         return false;
     };
     add("POST", "/v1/ipam", [this, pool_ok](const Call& call) {
@@ -21,11 +22,13 @@ void AgentApi::add_ipam_routes() {
         } else if (!wanted.empty()) {
             return call.fail(502, "family '" + wanted + "': accepted: ipv4, ipv6 or none for both");
         }
-        const auto lease = plane_.pool_.allocate(family, call.request.query_value("owner"), call.request.header("expiration") == "true");
+        const auto lease = plane_.pool_.allocate(family, call.request.query_value("owner"),
+                                                 call.request.header("expiration") == "true");
         if (!lease) return call.fail(502, lease.error().message);
         Json address = Json::object();
         Json answer{{"host-addressing", node_addressing()}};
-        const auto add_family = [&](const char* key, const IpAddress& ip, const std::string& uuid, const IpAddress& gateway) {
+        const auto add_family = [&](const char* key, const IpAddress& ip, const std::string& uuid,
+                                    const IpAddress& gateway) {
             if (!ip) return;
             const std::string prefix(key);
             address[prefix] = ip.to_string();
@@ -55,7 +58,8 @@ void AgentApi::add_ipam_routes() {
         if (!pool_ok(call)) return;
         const auto ip = parse(call);
         if (!ip) return;
-        if (auto done = plane_.pool_.allocate_address(*ip, call.request.query_value("owner")); !done) return call.fail(done.error());
+        if (auto done = plane_.pool_.allocate_address(*ip, call.request.query_value("owner")); !done)
+            return call.fail(done.error());
         call.answer(200);
     });
     add("DELETE", "/v1/ipam/{}", [this, pool_ok, parse](const Call& call) {

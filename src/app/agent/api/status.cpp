@@ -21,10 +21,11 @@ template <class Key, class Value>
 Json reconciler_json(const Reconciler<Key, Value>& reconciler, const std::function<std::string(const Key&)>& describe) {
     const ReconcileCounters& counters = reconciler.counters();
     Json errors = Json::array();
-    for (const auto& [key, error] : reconciler.errors()) errors.push_back({{"object", describe(key)}, {"message", error.message}});
-    return {{"name", reconciler.name()},       {"unchanged-at-start", counters.unchanged_at_start},
-            {"added", counters.added},         {"updated", counters.updated},
-            {"removed", counters.removed},     {"failed", counters.failed},
+    for (const auto& [key, error] : reconciler.errors())
+        errors.push_back({{"object", describe(key)}, {"message", error.message}});
+    return {{"name", reconciler.name()},   {"unchanged-at-start", counters.unchanged_at_start},
+            {"added", counters.added},     {"updated", counters.updated},
+            {"removed", counters.removed}, {"failed", counters.failed},
             {"errors", std::move(errors)}};
 }
 
@@ -46,16 +47,18 @@ Json AgentApi::brief_status() const {
 Json AgentApi::controllers_json() const {
     Json all = Json::array();
     for (const ControllerStatus& controller : plane_.controllers_.all()) {
-        all.push_back({{"name", controller.name},
-                       {"uuid", controller.name},
-                       {"configuration", {{"error-retry", true}, {"interval", std::to_string(controller.interval.count() / 1'000'000'000) + "s"}}},
-                       {"status",
-                        {{"success-count", controller.success_count},
-                         {"failure-count", controller.failure_count},
-                         {"consecutive-failure-count", controller.consecutive_failures},
-                         {"last-success-timestamp", timestamp(controller.last_success)},
-                         {"last-failure-timestamp", timestamp(controller.last_failure)},
-                         {"last-failure-msg", controller.last_error}}}});
+        all.push_back(
+            {{"name", controller.name},
+             {"uuid", controller.name},
+             {"configuration",
+              {{"error-retry", true}, {"interval", std::to_string(controller.interval.count() / 1'000'000'000) + "s"}}},
+             {"status",
+              {{"success-count", controller.success_count},
+               {"failure-count", controller.failure_count},
+               {"consecutive-failure-count", controller.consecutive_failures},
+               {"last-success-timestamp", timestamp(controller.last_success)},
+               {"last-failure-timestamp", timestamp(controller.last_failure)},
+               {"last-failure-msg", controller.last_error}}}});
     }
     return all;
 }
@@ -111,20 +114,27 @@ Json AgentApi::cluster_status() const {
     if (plane_.nodes_) {
         for (const auto& [name, row] : plane_.nodes_->table().rows()) nodes.push_back(node_element(row));
     }
-    return {{"ciliumHealth", std::move(health)}, {"self", plane_.config_.cluster_name + "/" + plane_.config_.node_name}, {"nodes", std::move(nodes)}};
+    return {{"ciliumHealth", std::move(health)},
+            {"self", plane_.config_.cluster_name + "/" + plane_.config_.node_name},
+            {"nodes", std::move(nodes)}};
 }
 
 Json AgentApi::axoneme_status() {
-    Json json{{"start-ms", plane_.start_ms_}, {"datapath-ready-ms", plane_.datapath_ready_ms_}, {"store", plane_.store_ ? plane_.store_->describe() : plane_.config_.object_store}};
+    Json json{{"start-ms", plane_.start_ms_},
+              {"datapath-ready-ms", plane_.datapath_ready_ms_},
+              {"store", plane_.store_ ? plane_.store_->describe() : plane_.config_.object_store}};
     Json rejected = Json::array();
-    for (const auto& [where, message] : plane_.rejections_.all()) rejected.push_back({{"where", where}, {"message", message}});
+    for (const auto& [where, message] : plane_.rejections_.all())
+        rejected.push_back({{"where", where}, {"message", message}});
     if (plane_.store_) {
-        for (const auto& entry : plane_.store_->rejected()) rejected.push_back({{"where", entry.where}, {"message", entry.message}});
+        for (const auto& entry : plane_.store_->rejected())
+            rejected.push_back({{"where", entry.where}, {"message", entry.message}});
     }
     json["rejected-objects"] = std::move(rejected);
     Json missing = Json::array();
     for (const auto& feature : plane_.features_.missing()) {
-        missing.push_back({{"feature", feature.feature}, {"needed-for", feature.needed_for}, {"kernel", feature.kernel}});
+        missing.push_back(
+            {{"feature", feature.feature}, {"needed-for", feature.needed_for}, {"kernel", feature.kernel}});
     }
     json["missing-kernel-features"] = std::move(missing);
     Json state = Json::array();
@@ -132,8 +142,10 @@ Json AgentApi::axoneme_status() {
         json["rejected-state"] = std::move(state);
         return json;
     }
-    for (const auto& [path, message] : plane_.endpoints_->rejected_state()) state.push_back({{"path", path}, {"message", message}});
-    for (const auto& [path, error] : plane_.endpoints_->state_errors()) state.push_back({{"path", path}, {"message", error.message}});
+    for (const auto& [path, message] : plane_.endpoints_->rejected_state())
+        state.push_back({{"path", path}, {"message", message}});
+    for (const auto& [path, error] : plane_.endpoints_->state_errors())
+        state.push_back({{"path", path}, {"message", error.message}});
     json["rejected-state"] = std::move(state);
 
     const DatapathStartReport& report = plane_.datapath_->start_report();
@@ -150,19 +162,25 @@ Json AgentApi::axoneme_status() {
                         {"devices-created", report.devices_created},
                         {"reasons", std::move(reasons)}};
     Json reconcilers = Json::array();
-    reconcilers.push_back(reconciler_json<IpAddress, LocalEndpoint>(plane_.endpoints_->addresses(), [](const IpAddress& ip) { return ip.to_string(); }));
-    reconcilers.push_back(reconciler_json<IfIndex, DeviceEndpoint>(plane_.endpoints_->devices(), [](const IfIndex& link) { return link.to_string(); }));
-    reconcilers.push_back(reconciler_json<Prefix, IpcacheEntry>(plane_.ipcache_->entries(), [](const Prefix& prefix) { return prefix.to_string(); }));
+    reconcilers.push_back(reconciler_json<IpAddress, LocalEndpoint>(
+        plane_.endpoints_->addresses(), [](const IpAddress& ip) { return ip.to_string(); }));
+    reconcilers.push_back(reconciler_json<IfIndex, DeviceEndpoint>(
+        plane_.endpoints_->devices(), [](const IfIndex& link) { return link.to_string(); }));
+    reconcilers.push_back(reconciler_json<Prefix, IpcacheEntry>(
+        plane_.ipcache_->entries(), [](const Prefix& prefix) { return prefix.to_string(); }));
     if (plane_.routing_) {
-        reconcilers.push_back(reconciler_json<Prefix, WantedRoute>(plane_.routing_->reconciler(), [](const Prefix& prefix) { return prefix.to_string(); }));
+        reconcilers.push_back(reconciler_json<Prefix, WantedRoute>(
+            plane_.routing_->reconciler(), [](const Prefix& prefix) { return prefix.to_string(); }));
         Json routing = Json::array();
-        for (const auto& [name, message] : plane_.routing_->node_errors()) routing.push_back({{"node", name}, {"message", message}});
+        for (const auto& [name, message] : plane_.routing_->node_errors())
+            routing.push_back({{"node", name}, {"message", message}});
         json["unrouted-nodes"] = std::move(routing);
     }
     json["reconcilers"] = std::move(reconcilers);
     Json maps = Json::array();
     for (const auto& map : map_usage_) {
-        maps.push_back({{"name", map.name}, {"bytes", map.bytes}, {"entries", map.entries}, {"max-entries", map.max_entries}});
+        maps.push_back(
+            {{"name", map.name}, {"bytes", map.bytes}, {"entries", map.entries}, {"max-entries", map.max_entries}});
     }
     json["maps"] = std::move(maps);
     json["events"] = {{"seen", plane_.datapath_->events_seen()}, {"lost", plane_.datapath_->events_lost()}};
@@ -207,7 +225,8 @@ Json AgentApi::status() {
         json["cni-file"] = {{"state", "Warning"}, {"msg", "not written before the agent is ready"}};
     }
     json["identity-range"] = {{"min-identity", identity::kClusterMin}, {"max-identity", identity::kClusterMax}};
-    for (const char* feature : {"ipv4-big-tcp", "ipv6-big-tcp", "bandwidth-manager", "srv6"}) json[feature] = {{"enabled", false}};
+    for (const char* feature : {"ipv4-big-tcp", "ipv6-big-tcp", "bandwidth-manager", "srv6"})
+        json[feature] = {{"enabled", false}};
     json["masquerading"] = {{"enabled", false}, {"enabledProtocols", {{"ipv4", false}, {"ipv6", false}}}};
     json["encryption"] = {{"mode", "Disabled"}};
     json["controllers"] = controllers_json();
@@ -215,7 +234,8 @@ Json AgentApi::status() {
     json["cluster-mesh"] = {{"clusters", Json::array()}};
     const DatapathDecisions& decisions = plane_.datapath_ ? plane_.datapath_->decisions() : plane_.early_;
     const bool tunnel = config.datapath.routing == RoutingMode::kTunnel;
-    json["routing"] = {{"inter-host-routing-mode", tunnel ? "Tunnel" : "Native"}, {"intra-host-routing-mode", decisions.legacy_host_routing ? "Legacy" : "BPF"}};
+    json["routing"] = {{"inter-host-routing-mode", tunnel ? "Tunnel" : "Native"},
+                       {"intra-host-routing-mode", decisions.legacy_host_routing ? "Legacy" : "BPF"}};
     if (tunnel) json["routing"]["tunnel-protocol"] = "vxlan";
     json["attach-mode"] = decisions.attach_mode == AttachMode::kTcx ? "tcx" : "tc";
     json["clock-source"] = {{"mode", "ktime"}};
@@ -251,7 +271,8 @@ Json AgentApi::status() {
                 map_usage_at_ = std::chrono::steady_clock::now();
             }
         }
-        for (const auto& map : map_usage_) json["bpf-maps"]["maps"].push_back({{"name", map.name}, {"size", map.max_entries}});
+        for (const auto& map : map_usage_)
+            json["bpf-maps"]["maps"].push_back({{"name", map.name}, {"size", map.max_entries}});
     }
     json["stale"] = Json::object();
     json["axoneme"] = axoneme_status();
@@ -291,9 +312,15 @@ Json AgentApi::configuration() const {
 }
 
 void AgentApi::add_status_routes() {
-    add("GET", "/v1/healthz", [this](const Call& call) { call.answer(200, call.request.header("brief") == "true" ? brief_status() : status()); }, false);
+    add(
+        "GET", "/v1/healthz",
+        [this](const Call& call) {
+            call.answer(200, call.request.header("brief") == "true" ? brief_status() : status());
+        },
+        false);
     add("GET", "/v1/config", [this](const Call& call) { call.answer(200, configuration()); });
-    add("GET", "/v1/debuginfo",
+    add(
+        "GET", "/v1/debuginfo",
         [this](const Call& call) {
             utsname kernel{};
             ::uname(&kernel);

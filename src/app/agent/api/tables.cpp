@@ -12,7 +12,8 @@ namespace axo {
 namespace {
 
 template <class Key, class Value>
-Json cache_json(const Reconciler<Key, Value>& reconciler, const std::function<std::string(const Key&)>& key, const std::function<std::string(const Value&)>& value) {
+Json cache_json(const Reconciler<Key, Value>& reconciler, const std::function<std::string(const Key&)>& key,
+                const std::function<std::string(const Value&)>& value) {
     Json cache = Json::array();
     for (const auto& [k, v] : reconciler.desired()) {
         Json entry{{"key", key(k)}, {"value", value(v)}, {"desired-action", "ok"}};
@@ -30,8 +31,9 @@ Json cache_json(const Reconciler<Key, Value>& reconciler, const std::function<st
 }
 
 std::string device_text(const DeviceEndpoint& endpoint) {
-    return "id=" + endpoint.id.to_string() + " sec_id=" + endpoint.identity.to_string() + " ipv4=" + endpoint.ipv4.to_string() + " ipv6=" +
-           endpoint.ipv6.to_string() + " mac=" + endpoint.mac.to_upper_string() + " nodemac=" + endpoint.node_mac.to_upper_string();
+    return "id=" + endpoint.id.to_string() + " sec_id=" + endpoint.identity.to_string() +
+           " ipv4=" + endpoint.ipv4.to_string() + " ipv6=" + endpoint.ipv6.to_string() +
+           " mac=" + endpoint.mac.to_upper_string() + " nodemac=" + endpoint.node_mac.to_upper_string();
 }
 
 // Query values can be given several times or comma-separated; the server keeps one string.
@@ -51,16 +53,20 @@ std::set<std::string> words(const std::string& text) {
 Result<Json> AgentApi::map_json(const std::string& name) {
     Json map{{"path", plane_.config_.datapath.paths.map(name)}};
     if (name == map_name::kEndpoints) {
-        map["cache"] = cache_json<IpAddress, LocalEndpoint>(plane_.endpoints_->addresses(), EndpointMap::print_key, EndpointMap::print);
+        map["cache"] = cache_json<IpAddress, LocalEndpoint>(plane_.endpoints_->addresses(), EndpointMap::print_key,
+                                                            EndpointMap::print);
     } else if (name == map_name::kEndpointDevices) {
-        map["cache"] = cache_json<IfIndex, DeviceEndpoint>(plane_.endpoints_->devices(), [](const IfIndex& link) { return link.to_string(); }, device_text);
+        map["cache"] = cache_json<IfIndex, DeviceEndpoint>(
+            plane_.endpoints_->devices(), [](const IfIndex& link) { return link.to_string(); }, device_text);
     } else if (name == map_name::kIpcache || name == "cilium_ipcache") {
         map["path"] = plane_.config_.datapath.paths.map(map_name::kIpcache);
-        map["cache"] = cache_json<Prefix, IpcacheEntry>(plane_.ipcache_->entries(), [](const Prefix& prefix) { return prefix.to_string(); }, IpcacheMap::print);
+        map["cache"] = cache_json<Prefix, IpcacheEntry>(
+            plane_.ipcache_->entries(), [](const Prefix& prefix) { return prefix.to_string(); }, IpcacheMap::print);
     } else {
         auto usage = plane_.datapath_->map_usage();
         if (!usage) return forward_error(std::move(usage).error());
-        const bool known = std::ranges::any_of(*usage, [&](const Datapath::MapUsage& entry) { return entry.name == name; });
+        const bool known =
+            std::ranges::any_of(*usage, [&](const Datapath::MapUsage& entry) { return entry.name == name; });
         if (!known) return fail(Code::kNotFound, "map " + name + " does not exist");
     }
     return map;
@@ -70,17 +76,22 @@ void AgentApi::monitor(const Call& call) {
     MonitorFilter filter;
     filter.types = words(call.request.query_value("type"));
     for (const std::string& type : filter.types) {
-        if (type != "drop" && type != "trace" && type != "policy-verdict") return call.fail(400, "type '" + type + "': accepted: drop, trace, policy-verdict");
+        if (type != "drop" && type != "trace" && type != "policy-verdict")
+            return call.fail(400, "type '" + type + "': accepted: drop, trace, policy-verdict");
     }
-    for (const auto& [key, ids] : {std::pair{"from", &filter.from}, std::pair{"to", &filter.to}, std::pair{"related-to", &filter.related}}) {
+    for (const auto& [key, ids] :
+         {std::pair{"from", &filter.from}, std::pair{"to", &filter.to}, std::pair{"related-to", &filter.related}}) {
         for (const std::string& word : words(call.request.query_value(key))) {
             std::uint16_t id = 0;
             const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id);
-            if (error != std::errc{} || end != word.data() + word.size()) return call.fail(400, std::string(key) + " '" + word + "': accepted: endpoint ids");
+            if (error != std::errc{} || end != word.data() + word.size())
+                return call.fail(400, std::string(key) + " '" + word + "': accepted: endpoint ids");
             ids->insert(id);
         }
     }
-    const Json start{{"type", "start"}, {"cpus", ::sysconf(_SC_NPROCESSORS_CONF)}, {"ring-bytes", plane_.config_.datapath.event_ring_bytes}};
+    const Json start{{"type", "start"},
+                     {"cpus", ::sysconf(_SC_NPROCESSORS_CONF)},
+                     {"ring-bytes", plane_.config_.datapath.event_ring_bytes}};
     plane_.monitor_->subscribe(std::move(filter), start, call.responder);
 }
 
@@ -107,14 +118,16 @@ void AgentApi::add_table_routes() {
         std::map<IdentityId, std::size_t> users;
         for (const auto& [id, row] : plane_.endpoints_->table().rows()) ++users[row.identity];
         Json all = Json::array();
-        for (const auto& [id, count] : users) all.push_back({{"identity", identity_json(id, plane_.identities_->labels_of(id))}, {"refCount", count}});
+        for (const auto& [id, count] : users)
+            all.push_back({{"identity", identity_json(id, plane_.identities_->labels_of(id))}, {"refCount", count}});
         call.answer(200, all);
     });
     add("GET", "/v1/identity/{}", [this](const Call& call) {
         std::uint32_t id = 0;
         const std::string& text = call.parameters[0];
         const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-        if (error != std::errc{} || end != text.data() + text.size()) return call.fail(400, "identity '" + text + "': accepted: a number");
+        if (error != std::errc{} || end != text.data() + text.size())
+            return call.fail(400, "identity '" + text + "': accepted: a number");
         const LabelSet labels = plane_.identities_->labels_of(IdentityId(id));
         if (labels.empty()) return call.fail(404, "identity " + text + " does not exist");
         call.answer(200, identity_json(IdentityId(id), labels));
@@ -144,7 +157,10 @@ void AgentApi::add_table_routes() {
     add("GET", "/v1/cluster/nodes", [this](const Call& call) {
         Json nodes = Json::array();
         for (const auto& [name, row] : plane_.nodes_->table().rows()) nodes.push_back(node_element(row));
-        call.answer(200, {{"self", plane_.config_.cluster_name + "/" + plane_.config_.node_name}, {"nodes-added", std::move(nodes)}, {"nodes-removed", Json::array()}, {"client-id", 0}});
+        call.answer(200, {{"self", plane_.config_.cluster_name + "/" + plane_.config_.node_name},
+                          {"nodes-added", std::move(nodes)},
+                          {"nodes-removed", Json::array()},
+                          {"client-id", 0}});
     });
     // Node ids serve encryption and node routing in Cilium; here nodes are numbered by name for display.
     add("GET", "/v1/node/ids", [this](const Call& call) {

@@ -20,7 +20,8 @@ Result<OutputFormat> OutputFormat::parse(const std::string& option) {
         if (!path.empty() && path.find('{') == std::string::npos) path = "{" + path + "}";
         return OutputFormat{Kind::kJsonPath, std::move(path)};
     }
-    return fail(Code::kInvalidArgument, "output \"" + option + "\" is not known; accepted are json, yaml and jsonpath='{.path}'");
+    return fail(Code::kInvalidArgument,
+                "output \"" + option + "\" is not known; accepted are json, yaml and jsonpath='{.path}'");
 }
 
 Result<std::string> OutputFormat::print(const Json& value) const {
@@ -63,7 +64,9 @@ std::int64_t number(const Json& object, std::string_view path) {
     return 0;
 }
 
-bool flag(const Json& object, std::string_view path) { return field(object, path) == true; }
+bool flag(const Json& object, std::string_view path) {
+    return field(object, path) == true;
+}
 
 std::vector<std::string> texts(const Json& object, std::string_view path) {
     std::vector<std::string> list;
@@ -132,7 +135,9 @@ std::string time_since(const std::string& rfc3339, std::int64_t now) {
 }
 
 std::string reserved_identity_name(std::int64_t identity) {
-    static constexpr const char* kNames[] = {"unknown", "host", "world", "unmanaged", "health", "init", "remote-node", "kube-apiserver", "ingress", "world-ipv4", "world-ipv6"};
+    static constexpr const char* kNames[] = {"unknown", "host",       "world",       "unmanaged",
+                                             "health",  "init",       "remote-node", "kube-apiserver",
+                                             "ingress", "world-ipv4", "world-ipv6"};
     return identity >= 0 && identity < static_cast<std::int64_t>(std::size(kNames)) ? kNames[identity] : "";
 }
 

@@ -118,8 +118,10 @@ private:
 
     Result<Nodes> subscript(const Nodes& nodes, std::string_view inside) {
         if (inside == "*") return children(nodes);
-        if (inside.starts_with("?(") && inside.ends_with(")")) return filter(nodes, inside.substr(2, inside.size() - 3));
-        if (inside.size() >= 2 && (inside.front() == '\'' || inside.front() == '"') && inside.back() == inside.front()) {
+        if (inside.starts_with("?(") && inside.ends_with(")"))
+            return filter(nodes, inside.substr(2, inside.size() - 3));
+        if (inside.size() >= 2 && (inside.front() == '\'' || inside.front() == '"') &&
+            inside.back() == inside.front()) {
             return member(nodes, std::string(inside.substr(1, inside.size() - 2)));
         }
         return slice(nodes, inside);
@@ -155,7 +157,8 @@ private:
             const long from = first < 0 ? first + size : first;
             long to = from + 1;
             if (colon != std::string_view::npos) to = last ? (*last < 0 ? *last + size : *last) : size;
-            for (long i = std::max(from, 0L); i < std::min(to, size); ++i) found.push_back(&(*node)[static_cast<std::size_t>(i)]);
+            for (long i = std::max(from, 0L); i < std::min(to, size); ++i)
+                found.push_back(&(*node)[static_cast<std::size_t>(i)]);
         }
         return found;
     }
@@ -180,7 +183,8 @@ private:
                 literal = text.substr(1, text.size() - 2);
             } else {
                 literal = Json::parse(text, nullptr, false);
-                if (literal.is_discarded()) return bad(whole_, "\"" + text + "\" is neither a number nor a quoted text");
+                if (literal.is_discarded())
+                    return bad(whole_, "\"" + text + "\" is neither a number nor a quoted text");
             }
         }
         Nodes found;
@@ -188,13 +192,13 @@ private:
             TRY_ASSIGN(const Nodes values, Path(left).walk({child}));
             if (values.empty()) continue;
             const Json& value = *values.front();
-            const bool holds = op.empty()    ? true
-                               : op == "=="  ? value == literal
-                               : op == "!="  ? value != literal
-                               : op == "<="  ? value <= literal
-                               : op == ">="  ? value >= literal
-                               : op == "<"   ? value < literal
-                                             : value > literal;
+            const bool holds = op.empty()   ? true
+                               : op == "==" ? value == literal
+                               : op == "!=" ? value != literal
+                               : op == "<=" ? value <= literal
+                               : op == ">=" ? value >= literal
+                               : op == "<"  ? value < literal
+                                            : value > literal;
             if (holds) found.push_back(child);
         }
         return found;
@@ -235,7 +239,8 @@ private:
             }
             if (inside.starts_with("range ")) {
                 TRY(range(at, trimmed(inside.substr(6)), current, out));
-            } else if (inside.size() >= 2 && (inside.front() == '"' || inside.front() == '\'') && inside.back() == inside.front()) {
+            } else if (inside.size() >= 2 && (inside.front() == '"' || inside.front() == '\'') &&
+                       inside.back() == inside.front()) {
                 TRY_ASSIGN(const std::string literal, unescape(inside));
                 out += literal;
             } else {
@@ -271,8 +276,10 @@ private:
         for (std::size_t i = open + 1; i < expression_.size(); ++i) {
             const char c = expression_[i];
             if (quote != 0) {
-                if (c == '\\') ++i;
-                else if (c == quote) quote = 0;
+                if (c == '\\')
+                    ++i;
+                else if (c == quote)
+                    quote = 0;
             } else if (c == '"' || c == '\'') {
                 quote = c;
             } else if (c == '}') {

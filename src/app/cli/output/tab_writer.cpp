@@ -57,7 +57,8 @@ private:
             const Line& line = lines_[i];
             for (std::size_t cell = 0; cell < line.size(); ++cell) {
                 out_ += line[cell];
-                if (cell < widths_.size() && cell + 1 < line.size()) out_.append(widths_[cell] - display_width(line[cell]), ' ');
+                if (cell < widths_.size() && cell + 1 < line.size())
+                    out_.append(widths_[cell] - display_width(line[cell]), ' ');
             }
             out_ += '\n';
         }
@@ -73,7 +74,8 @@ private:
 }  // namespace
 
 std::size_t display_width(std::string_view utf8) {
-    return static_cast<std::size_t>(std::count_if(utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+    return static_cast<std::size_t>(
+        std::count_if(utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 void TabWriter::row(const std::vector<std::string>& cells) {

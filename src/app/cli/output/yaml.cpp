@@ -9,12 +9,14 @@ using Json = nlohmann::ordered_json;
 
 // Whether a plain scalar would be read back as this very text: everything else is quoted.
 bool is_plain(const std::string& text) {
-    if (text.empty() || std::isspace(static_cast<unsigned char>(text.front())) != 0 || std::isspace(static_cast<unsigned char>(text.back())) != 0) {
+    if (text.empty() || std::isspace(static_cast<unsigned char>(text.front())) != 0 ||
+        std::isspace(static_cast<unsigned char>(text.back())) != 0) {
         return false;
     }
     static constexpr std::string_view kLeading = "-?:,[]{}#&*!|>'\"%@`=~<";
     if (kLeading.find(text.front()) != std::string_view::npos) return false;
-    if (std::isdigit(static_cast<unsigned char>(text.front())) != 0 || text.front() == '+' || text.front() == '.') return false;
+    if (std::isdigit(static_cast<unsigned char>(text.front())) != 0 || text.front() == '+' || text.front() == '.')
+        return false;
     for (std::size_t i = 0; i < text.size(); ++i) {
         const auto c = static_cast<unsigned char>(text[i]);
         if (c < 0x20 || c == 0x7f) return false;
@@ -22,7 +24,8 @@ bool is_plain(const std::string& text) {
         if (c == '#' && text[i - 1] == ' ') return false;
     }
     std::string lower(text);
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     for (const char* word : {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}) {
         if (lower == word) return false;
     }
@@ -38,7 +41,9 @@ std::string scalar(const Json& value) {
     return is_plain(text) ? text : value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-bool is_block(const Json& value) { return value.is_structured() && !value.empty(); }
+bool is_block(const Json& value) {
+    return value.is_structured() && !value.empty();
+}
 
 void write(const Json& value, std::size_t indent, std::string& out);
 
