@@ -138,6 +138,24 @@ static __always_inline bool parse_quoted(struct __sk_buff *skb, struct packet *p
 }
 
 // The ports of a datagram's first fragment, remembered for those that follow. 0 or -DROP_*.
+static __always_inline int track_fragment(void *map, const void *id, struct packet *p)
+{
+	struct frag_l4ports *known, ports;
+
+	if (p->flags & PACKET_LATER_FRAG) {
+		known = bpf_map_lookup_elem(map, id);
+		if (!known)
+			return -DROP_FRAG_NOT_FOUND;
+		p->sport = known->sport;
+		p->dport = known->dport;
+		return 0;
+	}
+	ports.sport = p->sport;
+	ports.dport = p->dport;
+	bpf_map_update_elem(map, id, &ports, BPF_ANY);
+	return 0;
+}
+
 static __always_inline int track_fragment4(const struct iphdr *ip, struct packet *p)
 {
 	struct ipv4_frag_id id = {
@@ -146,22 +164,10 @@ static __always_inline int track_fragment4(const struct iphdr *ip, struct packet
 		.id = ip->id,
 		.proto = ip->protocol,
 	};
-	struct frag_l4ports *known, ports;
 
 	if (!ct_cfg.fragments_v4)
 		return -DROP_FRAG_NOSUPPORT;
-	if (p->flags & PACKET_LATER_FRAG) {
-		known = bpf_map_lookup_elem(&cilium_ipv4_frag_datagrams, &id);
-		if (!known)
-			return -DROP_FRAG_NOT_FOUND;
-		p->sport = known->sport;
-		p->dport = known->dport;
-		return 0;
-	}
-	ports.sport = p->sport;
-	ports.dport = p->dport;
-	bpf_map_update_elem(&cilium_ipv4_frag_datagrams, &id, &ports, BPF_ANY);
-	return 0;
+	return track_fragment(&cilium_ipv4_frag_datagrams, &id, p);
 }
 
 static __always_inline int track_fragment6(struct packet *p, __be32 ident)
@@ -170,24 +176,12 @@ static __always_inline int track_fragment6(struct packet *p, __be32 ident)
 		.id = ident,
 		.proto = p->proto,
 	};
-	struct frag_l4ports *known, ports;
 
 	if (!ct_cfg.fragments_v6)
 		return -DROP_FRAG_NOSUPPORT;
 	__builtin_memcpy(id.saddr, p->saddr.ip6, 16);
 	__builtin_memcpy(id.daddr, p->daddr.ip6, 16);
-	if (p->flags & PACKET_LATER_FRAG) {
-		known = bpf_map_lookup_elem(&cilium_ipv6_frag_datagrams, &id);
-		if (!known)
-			return -DROP_FRAG_NOT_FOUND;
-		p->sport = known->sport;
-		p->dport = known->dport;
-		return 0;
-	}
-	ports.sport = p->sport;
-	ports.dport = p->dport;
-	bpf_map_update_elem(&cilium_ipv6_frag_datagrams, &id, &ports, BPF_ANY);
-	return 0;
+	return track_fragment(&cilium_ipv6_frag_datagrams, &id, p);
 }
 
 // Past IPv6 extension headers (RFC 8200); at most 4, as many as real packets carry. Offset of the

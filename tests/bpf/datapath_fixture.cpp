@@ -37,10 +37,6 @@ void must(Status status) {
     }
 }
 
-const std::byte* data_of(std::span<const std::byte> blob) {
-    return blob.data();
-}
-
 std::span<const std::byte> blob(const std::string& name) {
     if (name == "pod") return bpf_blob_pod();
     if (name == "netdev") return bpf_blob_netdev();
@@ -183,7 +179,6 @@ BpfObject load(const std::string& name, const Options& options) {
     spec.object = blob(name);
     spec.config = {BpfConfigBlob::of("node_cfg", node), BpfConfigBlob::of("tunnel_cfg", tunnel),
                    BpfConfigBlob::of("trace_cfg", trace)};
-    (void)data_of(spec.object);
     return must(BpfObject::load(spec));
 }
 
