@@ -96,6 +96,14 @@ Status attach_all(const std::vector<WantedAttachment>& wanted, const ProgramSet&
     return {};
 }
 
+Status link_programs(const std::vector<WantedAttachment>& wanted, const ProgramFds& programs) {
+    for (const WantedAttachment& one : wanted) {
+        auto linked = attach_patiently(to_tc(one, programs.at(one.program).get()), AttachMode::kTcx);
+        if (!linked) return forward_error(std::move(linked).error());
+    }
+    return {};
+}
+
 Status remove_link_directory(const std::string& directory) {
     std::error_code error;
     std::filesystem::remove_all(directory, error);

@@ -1,9 +1,11 @@
 // Attaching the program set to devices, with pinned links where the kernel has them. Idempotent.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
+#include "base/fd.h"
 #include "datapath/devices.h"
 #include "datapath/programs.h"
 #include "kernel/bpf_link.h"
@@ -31,6 +33,10 @@ std::vector<WantedAttachment> endpoint_attachments(const BpfPaths& paths, Endpoi
 
 Status attach_all(const std::vector<WantedAttachment>& wanted, const ProgramSet& programs, AttachMode mode,
                   AttachCounts& counts);
+// Programs by name, held apart from their set: for a thread of its own.
+using ProgramFds = std::map<std::string, Fd>;
+// Pinned tcx links, beside whatever else is attached. Blocks for a grace period per link. Thread: any.
+Status link_programs(const std::vector<WantedAttachment>& wanted, const ProgramFds& programs);
 // Link directories below <state>/devices that nothing in `wanted` uses; and, in legacy mode, filters on other devices.
 Status remove_other_devices(const BpfPaths& paths, const std::vector<WantedAttachment>& wanted,
                             const std::vector<Link>& links, AttachMode mode);

@@ -121,8 +121,8 @@ public:
     // removed cilium_host.
     virtual void set_change_callback(std::function<void()> callback) = 0;
 
-    // Attaches cil_from_container and cil_to_container to a pod's host-side device; idempotent. With tcx the second of
-    // a new device follows within a second.
+    // Attaches cil_from_container and cil_to_container to a pod's host-side device; idempotent. Where the kernel has
+    // tcx, a new device starts with clsact filters and gets its links within seconds.
     virtual Status attach_endpoint(EndpointId id, const std::string& device, IfIndex link) = 0;
     virtual Status detach_endpoint(EndpointId id) = 0;
     // Pinned link directories of endpoints that are not in `known` are removed.

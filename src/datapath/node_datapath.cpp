@@ -1,6 +1,7 @@
 #include "datapath/node_datapath.h"
 
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 
 #include <algorithm>
 #include <cstring>
@@ -131,7 +132,7 @@ Status NodeDatapath::attach_node() {
     for (const auto& [id, pod] : pods_) {
         // A pod's device may go at any moment, before its endpoint does; the others go on.
         const auto wanted = endpoint_attachments(settings_.paths, id, pod.device, pod.link);
-        if (auto done = attach_all(wanted, *programs_, decisions_.attach_mode, counts); !done) {
+        if (auto done = attach_all(wanted, *programs_, mode_of(pod), counts); !done) {
             log().warn("Endpoint's programs are not attached",
                        {{"endpoint", id.to_string()}, {"device", pod.device}, done.error()});
         }
@@ -219,57 +220,97 @@ Result<std::string> NodeDatapath::network_fingerprint() {
     return sha256_hex(all);
 }
 
+AttachMode NodeDatapath::mode_of(const PodDevice& pod) const {
+    return pod.promoted ? decisions_.attach_mode : AttachMode::kLegacyTc;
+}
+
 Status NodeDatapath::attach_endpoint(EndpointId id, const std::string& device, IfIndex link) {
-    AttachCounts counts;
-    std::vector<WantedAttachment> wanted = endpoint_attachments(settings_.paths, id, device, link);
-    const auto known = pods_.find(id);
-    const bool repeated = known != pods_.end() && known->second.link == link && known->second.complete;
-    bool complete = true;
-    if (decisions_.attach_mode == AttachMode::kTcx && !repeated) {
-        TRY_ASSIGN(const auto second, linked_program_id(wanted.back().pin_directory + "/" + wanted.back().program));
-        complete = second.has_value();
+    const auto wanted = endpoint_attachments(settings_.paths, id, device, link);
+    PodDevice pod{.device = device, .link = link, .promoted = decisions_.attach_mode == AttachMode::kLegacyTc};
+    if (!pod.promoted) {
+        // Promoted by an earlier run, or in this one. A link of a device that is gone, or of another one, does not
+        // count.
+        pod.promoted = true;
+        for (const WantedAttachment& one : wanted) {
+            TRY_ASSIGN(const auto linked, linked_device(one.pin_directory + "/" + one.program));
+            pod.promoted = pod.promoted && linked == link;
+        }
     }
-    if (!complete) wanted.pop_back();
-    if (auto done = attach_all(wanted, *programs_, decisions_.attach_mode, counts); !done) {
+    AttachCounts counts;
+    if (auto done = attach_all(wanted, *programs_, mode_of(pod), counts); !done) {
         return std::unexpected(std::move(done).error().with_context("endpoint " + id.to_string() + " on " + device));
     }
-    pods_[id] = {device, link, complete};
-    report_.links_attached += counts.attached;
-    report_.links_updated += counts.updated;
-    report_.links_adopted += counts.adopted;
-    if (!complete) complete_later();
+    add_to_report(counts);
+    if (!pod.promoted) promote_later();
+    pods_[id] = std::move(pod);
     return {};
 }
 
-void NodeDatapath::complete_later() {
-    complete_ = loop_.after(kAfterAdds, [this] { complete_next(); });
-}
-
-// One per turn of the loop: each blocks for a grace period.
-void NodeDatapath::complete_next() {
-    const auto next = std::ranges::find_if(pods_, [](const auto& pod) { return !pod.second.complete; });
-    if (next == pods_.end()) return;
-    auto& [id, pod] = *next;
-    pod.complete = true;  // also when it fails: the periodic check tries again
-    AttachCounts counts;
-    const auto wanted = endpoint_attachments(settings_.paths, id, pod.device, pod.link);
-    if (auto done = attach_all({wanted.back()}, *programs_, decisions_.attach_mode, counts); !done) {
-        // A pod that was gone again before this is nothing to worry about.
-        if (netlink_.link(pod.link)) {
-            log().warn("Endpoint's programs are not attached",
-                       {{"endpoint", id.to_string()}, {"device", pod.device}, done.error()});
-        }
-    }
+void NodeDatapath::add_to_report(const AttachCounts& counts) {
     report_.links_attached += counts.attached;
     report_.links_updated += counts.updated;
     report_.links_adopted += counts.adopted;
-    complete_ = loop_.after(Duration{0}, [this] { complete_next(); });
+}
+
+void NodeDatapath::promote_later() {
+    promote_ = loop_.after(kAfterAdds, [this] { promote_next(); });
+}
+
+void NodeDatapath::promote_next() {
+    const auto next =
+        std::ranges::find_if(pods_, [](const auto& pod) { return !pod.second.promoted && !pod.second.refused; });
+    if (next == pods_.end() || promoting_) return;
+    promoting_ = true;
+    const auto& [id, pod] = *next;
+    auto programs = std::make_shared<ProgramFds>();
+    const auto wanted = endpoint_attachments(settings_.paths, id, pod.device, pod.link);
+    for (const WantedAttachment& one : wanted)
+        programs->emplace(one.program, Fd(::fcntl(programs_->at(one.program).fd.get(), F_DUPFD_CLOEXEC, 3)));
+    loop_.run_blocking([wanted, programs] { return link_programs(wanted, *programs); },
+                       [this, alive = std::weak_ptr<bool>(alive_), id, link = pod.link](const Status& outcome) {
+                           if (alive.expired()) return;
+                           promoting_ = false;
+                           promoted(id, link, outcome);
+                           if (!promote_) promote_ = loop_.after(Duration{0}, [this] { promote_next(); });
+                       });
+    promote_ = {};
+}
+
+void NodeDatapath::promoted(EndpointId id, IfIndex link, const Status& outcome) {
+    const auto found = pods_.find(id);
+    if (found == pods_.end() || found->second.link != link) {
+        // It went while the links were made; what they pinned is nobody's.
+        if (auto removed = remove_link_directory(endpoint_directory(id)); !removed)
+            log().warn("Links of a deleted endpoint remain", {{"endpoint", id.to_string()}, removed.error()});
+        if (found != pods_.end()) promote_later();
+        return;
+    }
+    PodDevice& pod = found->second;
+    Status done = outcome;
+    if (done) {
+        pod.promoted = true;
+        // The programs may have been replaced while the links were made.
+        AttachCounts ignored;
+        done = attach_all(endpoint_attachments(settings_.paths, id, pod.device, pod.link), *programs_,
+                          decisions_.attach_mode, ignored);
+        if (done) done = remove_filters({.index = pod.link, .name = pod.device});
+    }
+    if (done) return;
+    pod.refused = !pod.promoted;  // it works as it is; the next start tries again
+    if (netlink_.link(link)) {
+        log().warn("Endpoint's programs stay attached by clsact",
+                   {{"endpoint", id.to_string()}, {"device", pod.device}, done.error()});
+    }
+}
+
+std::string NodeDatapath::endpoint_directory(EndpointId id) const {
+    return std::filesystem::path(settings_.paths.endpoint_links(id)).parent_path().string();
 }
 
 Status NodeDatapath::detach_endpoint(EndpointId id) {
     const auto pod = pods_.extract(id);
-    TRY(remove_link_directory(std::filesystem::path(settings_.paths.endpoint_links(id)).parent_path().string()));
-    if (decisions_.attach_mode != AttachMode::kLegacyTc || !pod) return {};
+    TRY(remove_link_directory(endpoint_directory(id)));
+    if (!pod || pod.mapped().promoted != (decisions_.attach_mode == AttachMode::kLegacyTc)) return {};
     // The device is usually gone already, or another one has its index.
     const auto link = netlink_.link(pod.mapped().link);
     if (link && link->name == pod.mapped().device) return remove_filters(*link);

@@ -47,15 +47,19 @@ private:
     struct PodDevice {
         std::string device;
         IfIndex link;
-        bool complete = true;  // false: cil_to_container is still to come
+        bool promoted = true;  // attached as decisions_.attach_mode says
+        bool refused = false;  // promotion failed
     };
 
-    // Attaching one program to a device costs a grace period of the kernel's RCU (8 to 15 ms, under the lock that all
-    // network configuration takes). A pod works with the first alone: whatever this node's programs deliver has been
-    // through them, and nothing routes to a pod's device past them. So the second follows once the ADDs have calmed
-    // down.
-    void complete_later();
-    void complete_next();
+    // A tcx link costs a grace period of the kernel's RCU (8 to 15 ms, under the lock that all network configuration
+    // takes), a clsact filter 0.1 ms. So a new pod starts with filters and is promoted to links once the ADDs have
+    // calmed down, one pod at a time, off the loop.
+    void promote_later();
+    void promote_next();
+    void promoted(EndpointId id, IfIndex link, const Status& outcome);
+    [[nodiscard]] AttachMode mode_of(const PodDevice& pod) const;
+    [[nodiscard]] std::string endpoint_directory(EndpointId id) const;
+    void add_to_report(const AttachCounts& counts);
 
     Status use_programs(ProgramSet programs);
     Status open_maps();
@@ -90,7 +94,9 @@ private:
     std::unique_ptr<FlowCollector> collector_;
     EventLoop::Handle readable_;
     EventLoop::Handle settle_;
-    EventLoop::Handle complete_;
+    EventLoop::Handle promote_;
+    bool promoting_ = false;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
     std::unique_ptr<RingBufferReader> events_;  // last: its thread calls into what stands above
 };
 

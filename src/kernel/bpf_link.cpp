@@ -106,6 +106,16 @@ Result<std::optional<std::uint32_t>> linked_program_id(const std::string& pin_pa
     return link.program;
 }
 
+Result<std::optional<IfIndex>> linked_device(const std::string& pin_path) {
+    auto pinned = open_pin(pin_path);
+    if (!pinned) {
+        if (pinned.error().code == Code::kNotFound) return std::nullopt;
+        return forward_error(std::move(pinned).error());
+    }
+    TRY_ASSIGN(const TcxLink link, tcx_link_info(pinned->get(), pin_path));
+    return IfIndex(link.tcx ? link.device : 0);
+}
+
 Result<AttachOutcome> attach_tc(const TcAttachment& attachment, AttachMode mode) {
     auto program = program_id(attachment.program_fd);
     if (!program) {

@@ -40,6 +40,8 @@ Result<AttachOutcome> attach_tc(const TcAttachment& attachment, AttachMode mode)
 Status detach_tc(const TcAttachment& attachment, AttachMode mode);
 // Id of the program the pinned link runs (also when its device is gone), or nothing when there is no such pin.
 Result<std::optional<std::uint32_t>> linked_program_id(const std::string& pin_path);
+// The device of the pinned tcx link; nothing when there is no such pin, 0 when its device is gone.
+Result<std::optional<IfIndex>> linked_device(const std::string& pin_path);
 Result<std::uint32_t> program_id(int program_fd);
 
 }  // namespace axo

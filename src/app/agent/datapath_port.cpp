@@ -3,6 +3,7 @@
 #include <unordered_set>
 
 #include "base/log.h"
+#include "kernel/netlink.h"
 
 namespace axo {
 
@@ -10,6 +11,34 @@ DatapathPort::DatapathPort(EventLoop& loop, Datapath& datapath) : loop_(loop), d
 
 Status DatapathPort::attach(const EndpointRow& endpoint) {
     return datapath_.attach_endpoint(endpoint.id, endpoint.interface_name, endpoint.link);
+}
+
+void DatapathPort::remove_device(const EndpointRow& endpoint, std::function<void(Status)> done) {
+    removals_.push_back({endpoint.interface_name, endpoint.link, std::move(done)});
+    if (!removing_) remove_next();
+}
+
+// One at a time: the kernel does no two at once, and the pool has other work.
+void DatapathPort::remove_next() {
+    removing_ = !removals_.empty();
+    if (!removing_) return;
+    auto removal = std::make_shared<Removal>(std::move(removals_.front()));
+    removals_.pop_front();
+    loop_.run_blocking(
+        [removal]() -> Status {
+            TRY_ASSIGN(Netlink netlink, Netlink::open());
+            const auto present = netlink.link(removal->link);
+            if (!present || present->name != removal->name) return {};
+            Status removed = netlink.remove_link(removal->name);
+            // The runtime may have taken the pod's namespace away meanwhile, and the pair with it.
+            if (!removed && !netlink.link(removal->link)) return {};
+            return removed;
+        },
+        [this, alive = std::weak_ptr<bool>(alive_), removal](Status status) {
+            if (alive.expired()) return;
+            removal->done(std::move(status));
+            remove_next();
+        });
 }
 
 Reconciler<IpAddress, LocalEndpoint>::Operations DatapathPort::addresses() {

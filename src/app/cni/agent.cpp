@@ -134,6 +134,7 @@ std::expected<bool, CallError> Agent::removal(std::expected<HttpResponse, CallEr
         if (answer->status == 206) {
             Logger("cilium-cni")
                 .warn("Errors encountered while deleting the endpoint; it is gone", {{"errors", answer->body}});
+            return false;
         }
         return true;
     }

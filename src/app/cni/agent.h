@@ -74,7 +74,8 @@ public:
     void release(const FamilyLease& lease, const std::string& owner);
     // The MAC the pod's interface has to have when the agent wants another than given; else unset.
     std::expected<MacAddress, CallError> create_endpoint(const PodEndpoint& endpoint);
-    // True: an endpoint was there and is gone. False: there was none.
+    // True: an endpoint was there and is gone, its interface follows. False: there was none, or the agent could not do
+    // all of it: what may be left is the caller's to remove.
     std::expected<bool, CallError> remove_endpoint(const Attachment& attachment);
     std::expected<bool, CallError> remove_container(const std::string& container_id);
     Outcome<std::string> endpoint_health(const Attachment& attachment);

@@ -22,7 +22,8 @@ class CniCommands : public testing::Test {
 protected:
     CniCommands() : directory_(std::filesystem::temp_directory_path() / ("axo-cni-" + std::to_string(::getpid()))) {
         std::filesystem::create_directories(directory_);
-        agent_ = std::make_unique<FakeAgent>(socket());
+        agent_ = std::make_unique<FakeAgent>(
+            socket(), [this](const std::string& device) { EXPECT_TRUE(node_.netlink().remove_link(device)); });
     }
     ~CniCommands() override {
         agent_.reset();

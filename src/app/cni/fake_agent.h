@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <set>
@@ -28,7 +29,11 @@ public:
         bool after = false;  // acts on it first
     };
 
-    explicit FakeAgent(std::string socket_path) : socket_path_(std::move(socket_path)) { start(); }
+    // remove_device: what the agent does to the host-side device of an endpoint that it deletes. Thread: the agent's.
+    FakeAgent(std::string socket_path, std::function<void(const std::string&)> remove_device)
+        : socket_path_(std::move(socket_path)), remove_device_(std::move(remove_device)) {
+        start();
+    }
     ~FakeAgent() { stop(); }
     FakeAgent(const FakeAgent&) = delete;
     FakeAgent& operator=(const FakeAgent&) = delete;
@@ -156,7 +161,9 @@ private:
         const auto it = endpoints_.find(key);
         if (it == endpoints_.end()) return false;
         for (const auto& family : {"ipv4", "ipv6"}) addresses_.erase(it->second["addressing"].value(family, ""));
+        const std::string interface = it->second["interface-name"];
         endpoints_.erase(it);
+        remove_device_(interface);
         return true;
     }
 
@@ -183,6 +190,7 @@ private:
     }
 
     std::string socket_path_;
+    std::function<void(const std::string&)> remove_device_;
     std::unique_ptr<EventLoop> loop_;
     std::unique_ptr<HttpServer> server_;
     std::thread thread_;

@@ -25,10 +25,13 @@ Outcome<std::string> run_gc(const Session& session) {
                   {"ifName", endpoint.attachment.ifname},
                   {"endpointID", endpoint.id}});
         // The specification wants all to be tried, and the failures told.
-        if (auto removed = agent.remove_endpoint(endpoint.attachment); !removed) {
-            failed += (failures++ == 0 ? "" : "; ") + endpoint.attachment.key() + ": " + removed.error().error.message;
+        auto known_to_agent = agent.remove_endpoint(endpoint.attachment);
+        if (!known_to_agent) {
+            failed +=
+                (failures++ == 0 ? "" : "; ") + endpoint.attachment.key() + ": " + known_to_agent.error().error.message;
             continue;
         }
+        if (*known_to_agent) continue;  // the agent removes the interface
         const std::string interface = endpoint.attachment.host_interface();
         if (auto removed = host->remove_link(interface); !removed) {
             failed += (failures++ == 0 ? "" : "; ") + interface + ": " + removed.error().message;

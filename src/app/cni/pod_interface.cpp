@@ -5,6 +5,8 @@
 #include <sys/vfs.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "base/log.h"
 #include "kernel/netns.h"
@@ -13,6 +15,7 @@ namespace axo::cni {
 namespace {
 
 constexpr std::uint8_t kScopeLink = 253;
+constexpr auto kRemovalPatience = std::chrono::seconds(1);
 
 Status apply_pod_sysctls(const PodInterfaceSpec& spec) {
     if (spec.lease.v6.address) {
@@ -91,7 +94,14 @@ Outcome<PodInterface> PodInterface::prepare(const PodNamespace& pod, const std::
     if (!host) return refuse(ErrorCode::kIo, "netlink on the node", host.error());
     auto inside = Netlink::open_in(pod.path());
     if (!inside) return refuse(ErrorCode::kIo, "netlink in " + pod.path(), inside.error());
-    const auto existing = inside->link(ifname);
+    auto existing = inside->link(ifname);
+    // After a DEL the agent removes the pair in the background.
+    const auto patience = std::chrono::steady_clock::now() + kRemovalPatience;
+    while (existing && existing->alternative_name == alternative_name(ifname) &&
+           std::chrono::steady_clock::now() < patience) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        existing = inside->link(ifname);
+    }
     if (existing) {
         return refuse(ErrorCode::kInternal, "the container has an interface \"" + ifname + "\" already",
                       existing->alternative_name == alternative_name(ifname)

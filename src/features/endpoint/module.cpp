@@ -297,6 +297,14 @@ Status EndpointManager::remove(EndpointId id) {
     withdraw(endpoint);
     services_.release_addresses(endpoint);
     writer_.remove(id);
+    if (endpoint.kind == EndpointKind::kPod && !endpoint.interface_name.empty()) {
+        datapath_.remove_device(endpoint, [log = log_, endpoint](const Status& removed) {
+            if (!removed) {
+                log.warn("The interface of a deleted endpoint remains",
+                         {{"endpointID", endpoint.id.value}, {"interface", endpoint.interface_name}, removed.error()});
+            }
+        });
+    }
     grace_.erase(id);
     unresolved_.erase(id);
     unattached_.erase(id);

@@ -23,6 +23,10 @@ public:
         attached.erase(id);
         return {};
     }
+    void remove_device(const EndpointRow& endpoint, std::function<void(Status)> done) override {
+        removed_devices.push_back(endpoint.interface_name);
+        done({});
+    }
     Status prune(const std::vector<EndpointId>& known) override {
         pruned = known;
         return {};
@@ -36,6 +40,7 @@ public:
     std::map<IfIndex, DeviceEndpoint> dev;
     std::set<EndpointId> attached;
     std::vector<EndpointId> pruned, bumped;
+    std::vector<std::string> removed_devices;
     std::set<IpAddress> forgotten;
     int writes = 0;
     bool fail_attach = false;
@@ -251,6 +256,7 @@ TEST_F(Endpoints, DeleteTakesEverythingDown) {
     EXPECT_EQ(datapath_.forgotten, std::set<IpAddress>{made->ipv4});
     EXPECT_TRUE(released_.contains(made->ipv4));
     EXPECT_TRUE(read_endpoint_states(directory_).endpoints.empty());
+    EXPECT_EQ(datapath_.removed_devices, std::vector<std::string>{made->interface_name});
     EXPECT_EQ(manager_->remove(made->id).error().code, Code::kNotFound);
 }
 

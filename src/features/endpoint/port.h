@@ -21,6 +21,9 @@ public:
     // The programs on the endpoint's device; idempotent.
     virtual Status attach(const EndpointRow& endpoint) = 0;
     virtual Status detach(EndpointId id) = 0;
+    // The endpoint's device and with it the pod's end, if it is still the one that the row names; in the background,
+    // for that takes the kernel tens of milliseconds. done runs on the loop.
+    virtual void remove_device(const EndpointRow& endpoint, std::function<void(Status)> done) = 0;
     // Removes what is pinned for endpoints that are not known.
     virtual Status prune(const std::vector<EndpointId>& known) = 0;
     virtual Reconciler<IpAddress, LocalEndpoint>::Operations addresses() = 0;
