@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "kernel/features.h"
 #include "kernel/scratch_bpffs.h"
 #include "kernel/scratch_netns.h"
 
@@ -30,9 +31,17 @@ std::string shell(const std::string& command) {
     return output;
 }
 
+bool has_tcx() {
+    static const bool has = probe_kernel_features().value().tcx;
+    return has;
+}
+
 class BpfLinkTest : public ::testing::TestWithParam<AttachMode> {
 protected:
-    void SetUp() override { make_device(); }
+    void SetUp() override {
+        if (GetParam() == AttachMode::kTcx && !has_tcx()) GTEST_SKIP() << "this kernel has no tcx links (6.6)";
+        make_device();
+    }
     void make_device() {
         Netlink::VethSpec spec;
         spec.name = "lxc0";
@@ -240,6 +249,7 @@ TEST(BpfLinkLegacy, ForeignFiltersAndTheirQdiscStay) {
 }
 
 TEST(BpfLinkTcx, SurvivesItsCreatorAndNeedsAPin) {
+    if (!has_tcx()) GTEST_SKIP() << "this kernel has no tcx links (6.6)";
     const ScratchNetns netns;
     const ScratchBpffs bpffs;
     TcAttachment attachment;

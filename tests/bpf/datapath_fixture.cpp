@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "kernel/bpf_blobs.h"
+#include "kernel/features.h"
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
 
@@ -152,7 +153,11 @@ BpfObject load(const std::string& name, const Options& options) {
     node_config node{};
     node.ipv4 = node.ipv6 = 1;
     node.legacy_routing = options.legacy;
-    node.has_ktime_coarse = node.has_redirect_peer = node.has_fib_skip_neigh = node.conntrack_accounting = 1;
+    static const KernelFeatures features = must(probe_kernel_features());
+    node.has_ktime_coarse = features.ktime_coarse;
+    node.has_redirect_peer = features.redirect_peer;
+    node.has_fib_skip_neigh = features.fib_skip_neigh;
+    node.conntrack_accounting = 1;
     node.host_ifindex = ifindex("cilium_host");
     node.net_ifindex = ifindex("cilium_net");
     node.mtu = 1500;
@@ -162,7 +167,7 @@ BpfObject load(const std::string& name, const Options& options) {
     if (options.tunnel) {
         tunnel.protocol = TUNNEL_VXLAN;
         tunnel.fast = options.tunnel_fast;
-        tunnel.has_decap_flags = 1;
+        tunnel.has_decap_flags = features.adjust_room_decap;
         tunnel.port = PacketBuilder::swap16(8472);
         tunnel.overhead = 50;
         tunnel.ifindex = ifindex("cilium_vxlan");
