@@ -13,12 +13,15 @@
  *
  * (endpoint id 0, "not local", never moves; a stamp of 0 marks a half without a decision). An
  * endpoint that appears, changes or goes bumps its policy generation and its addresses' buckets.
+ * Its policy's generation and location are one aligned 64-bit value: a reader that loads both at
+ * once never stamps one policy's verdict with another's generation.
  *
  * One array entry, mmapable: the agent bumps with an atomic add, without a system call.
  */
 #ifndef AXO_API_GENERATION_H
 #define AXO_API_GENERATION_H
 
+#include "bpf/api/policy.h"
 #include "bpf/api/types.h"
 
 #define GENERATION_BUCKETS 1024  /* of the ipcache; a power of two */
@@ -28,8 +31,9 @@ struct generations {
 	__u32 node; /* routes, devices, node addresses, prefixes shorter than a host's, configuration */
 	__u32 pad[15];
 	__u32 ipcache[GENERATION_BUCKETS]; /* host prefixes, by axo_addr_bucket of the address */
-	__u32 policy[GENERATION_ENDPOINTS]; /* by endpoint id: its policy, and the endpoint itself; 0 never moves */
+	struct policy_ref policy[GENERATION_ENDPOINTS]; /* by endpoint id: its policy, and the endpoint itself; 0 never moves */
 };
+AXO_STATIC_ASSERT(__builtin_offsetof(struct generations, policy) % 8 == 0, "policy references are aligned");
 
 /*
  * The bucket of an address. words: the address as it stands in a packet, IPv4 as one 32-bit word,

@@ -376,7 +376,7 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 	// Groups and link scope end at the pod's own link: the node's stack may listen, nothing is forwarded.
 	if (hook == HOOK_POD_EGRESS && is_link_scope(&p->daddr, v6))
 		return AXO_PASS;
-	s->stamp += READ_ONCE(g->policy[s->src.id]) + READ_ONCE(g->policy[s->dst.id]);
+	s->stamp += READ_ONCE(g->policy[s->src.id].generation) + READ_ONCE(g->policy[s->dst.id].generation);
 	s->ifindex_in = hook == HOOK_OVERLAY ? tunnel_cfg.ifindex : CTX_FIELD(skb, ifindex);
 	return FORWARD;
 }

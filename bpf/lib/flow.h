@@ -103,8 +103,8 @@ static __always_inline __u32 addr_bucket(const union axo_addr *addr, const bool 
 static __always_inline __u32 current_stamp(const struct generations *g, const struct flow_half *half)
 {
 	return 1 + READ_ONCE(g->node) + READ_ONCE(g->ipcache[half->bucket_src & (GENERATION_BUCKETS - 1)]) +
-	       READ_ONCE(g->ipcache[half->bucket_dst & (GENERATION_BUCKETS - 1)]) + READ_ONCE(g->policy[half->dep_src]) +
-	       READ_ONCE(g->policy[half->dep_dst]);
+	       READ_ONCE(g->ipcache[half->bucket_dst & (GENERATION_BUCKETS - 1)]) + READ_ONCE(g->policy[half->dep_src].generation) +
+	       READ_ONCE(g->policy[half->dep_dst].generation);
 }
 
 // May the decision in this half be replayed?

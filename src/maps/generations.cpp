@@ -85,14 +85,29 @@ void Generations::bump_prefix(const Prefix& prefix) {
 
 void Generations::bump_endpoint(EndpointId id) {
     // Id 0 stands for "not local" in every stamp and must not move.
-    if (id.value != 0) bump(memory_->policy[id.value]);
+    if (id.value != 0) bump(memory_->policy[id.value].generation);
+}
+
+void Generations::set_policy(EndpointId id, std::uint32_t reference) {
+    if (id.value == 0) return;
+    // Of its size, not of its members': both halves in one store.
+    static_assert(std::atomic_ref<policy_ref>::is_always_lock_free);
+    const std::atomic_ref whole(memory_->policy[id.value]);
+    policy_ref before = whole.load(std::memory_order_relaxed);
+    while (!whole.compare_exchange_weak(before, {before.generation + 1, reference}, std::memory_order_release,
+                                        std::memory_order_relaxed)) {
+    }
+}
+
+std::uint32_t Generations::policy(EndpointId id) const {
+    return read(memory_->policy[id.value].location);
 }
 
 std::uint32_t Generations::node() const {
     return read(memory_->node);
 }
 std::uint32_t Generations::endpoint(EndpointId id) const {
-    return read(memory_->policy[id.value]);
+    return read(memory_->policy[id.value].generation);
 }
 std::uint32_t Generations::address(const IpAddress& ip) const {
     return read(memory_->ipcache[bucket(ip)]);

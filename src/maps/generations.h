@@ -26,6 +26,11 @@ public:
     void bump_address(const IpAddress& ip);  // flows to or from addresses of this bucket
     void bump_prefix(const Prefix& prefix);  // a host prefix bumps its bucket, any other the node
     void bump_endpoint(EndpointId id);
+    // Puts another policy into force: the reference (bpf/api/policy.h: location and POLICY_REF_F_*) and the endpoint's
+    // generation change together, and every flow of the endpoint decides again with its next packet. 0: not computed,
+    // the endpoint's packets are dropped. The image has to be in place before.
+    void set_policy(EndpointId id, std::uint32_t reference);
+    [[nodiscard]] std::uint32_t policy(EndpointId id) const;
     [[nodiscard]] std::uint32_t node() const;
     [[nodiscard]] std::uint32_t endpoint(EndpointId id) const;
     [[nodiscard]] std::uint32_t address(const IpAddress& ip) const;

@@ -30,6 +30,7 @@ inline constexpr const char* kEndpoints = "cilium_lxc";
 inline constexpr const char* kEndpointDevices = "cilium_lxc_dev";
 inline constexpr const char* kIpcache = "cilium_ipcache_v2";
 inline constexpr const char* kGenerations = "cilium_generations";
+inline constexpr const char* kPolicySlabs = "cilium_policy_slabs";
 inline constexpr const char* kFlows4 = "cilium_flows4";
 inline constexpr const char* kFlows6 = "cilium_flows6";
 inline constexpr const char* kFragments4 = "cilium_ipv4_frag_datagrams";

@@ -15,6 +15,7 @@ struct PrivateMapSpec {
     std::uint32_t value_size = 0;
     std::uint32_t max_entries = 1;
     std::uint32_t flags = 0;
+    int inner_map_fd = 0;  // of maps of maps: what the inner ones are like
 };
 
 Result<RawBpfMap> create_private_map(const PrivateMapSpec& spec);

@@ -113,7 +113,7 @@ TEST_P(PodEgress, GenerationsMakeTheNextPacketDecideAgain) {
     datapath.remove_endpoint(f.pod2);
     EXPECT_EQ(datapath.run("cil_from_container", packet, "lxc1").return_value, kRedirect);
     auto generation = datapath.read_generations();
-    ++generation.policy[102];
+    ++generation.policy[102].generation;
     datapath.write_generations(generation);
     datapath.events();
     // The endpoint is gone: its address is routed to cilium_host, where there is nobody.
