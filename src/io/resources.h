@@ -17,10 +17,19 @@ inline const ResourceType kCiliumNode{"cilium.io", "v2", "CiliumNode", "ciliumno
 inline const ResourceType kCiliumIdentity{"cilium.io", "v2", "CiliumIdentity", "ciliumidentities", false};
 inline const ResourceType kCiliumEndpoint{"cilium.io", "v2", "CiliumEndpoint", "ciliumendpoints", true};
 inline const ResourceType kCiliumPodIpPool{"cilium.io", "v2alpha1", "CiliumPodIPPool", "ciliumpodippools", false};
+inline const ResourceType kCiliumNetworkPolicy{"cilium.io", "v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies", true};
+inline const ResourceType kCiliumClusterwideNetworkPolicy{"cilium.io", "v2", "CiliumClusterwideNetworkPolicy",
+                                                          "ciliumclusterwidenetworkpolicies", false};
+inline const ResourceType kCiliumCidrGroup{"cilium.io", "v2", "CiliumCIDRGroup", "ciliumcidrgroups", false};
+inline const ResourceType kNetworkPolicy{"networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", true};
+inline const ResourceType kService{"", "v1", "Service", "services", true};
+inline const ResourceType kEndpoints{"", "v1", "Endpoints", "endpoints", true};
+inline const ResourceType kEndpointSlice{"discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", true};
 
 // All of the above: what a store accepts.
 std::span<const ResourceType* const> all();
-// By what an object says of itself; nullptr when it is none of them.
+// By what an object says of itself; nullptr when it is none of them. Older versions that are read as well
+// (CiliumCIDRGroup v2alpha1, EndpointSlice v1beta1) are the same resource.
 const ResourceType* find(std::string_view api_version, std::string_view kind);
 
 }  // namespace axo::resources
