@@ -109,6 +109,8 @@ AXO_STATIC_ASSERT(sizeof(struct policy_verdict) == 8, "policy_verdict");
 /* Cookies that no rule has. */
 #define POLICY_COOKIE_NONE 0	  /* not enforced */
 #define POLICY_COOKIE_LOCALHOST 1 /* allow-localhost: a node may reach its own pods */
+#define POLICY_COOKIE_CLOSED 2	  /* the endpoint's own policy did not fit: everything is denied */
+#define POLICY_COOKIE_FIRST 16	  /* of rules */
 
 struct policy_row {
 	union {

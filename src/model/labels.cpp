@@ -44,6 +44,14 @@ std::string Label::to_string() const {
     return text;
 }
 
+Label cidr_label(const Prefix& prefix) {
+    std::string address = prefix.address().to_string();
+    std::ranges::replace(address, ':', '-');
+    if (address.starts_with('-')) address.insert(0, 1, '0');
+    if (address.ends_with('-')) address += '0';
+    return {std::string(label_source::kCidr), address + "/" + std::to_string(prefix.length()), ""};
+}
+
 LabelSet LabelSet::from_strings(const std::vector<std::string>& texts) {
     LabelSet set;
     for (const std::string& text : texts) set.insert(Label::parse(text));

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/ip.h"
 #include "model/json.h"
 
 namespace axo {
@@ -46,6 +47,9 @@ struct Label {
 
     friend auto operator<=>(const Label&, const Label&) = default;
 };
+
+// "cidr:10.0.0.0/8". Colons of IPv6 addresses become '-', and a '0' stands before or behind one at either end.
+Label cidr_label(const Prefix& prefix);
 
 class LabelSet {
 public:

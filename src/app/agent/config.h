@@ -15,8 +15,24 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "datapath/datapath.h"
+#include "features/policy/types.h"
 
 namespace axo {
+
+struct PolicyConfig {
+    policy::EnforcementMode mode = policy::EnforcementMode::kDefault;  // enable-policy
+    bool audit = false;                                                // policy-audit-mode: of the whole node
+    bool allow_localhost = true;                                       // false: allow-localhost=policy
+    bool network_policy = true;                                        // enable-k8s-networkpolicy
+    bool cilium_network_policy = true;                                 // enable-cilium-network-policy
+    bool cilium_clusterwide_network_policy = true;
+    bool icmp_rules = true;
+    bool sctp = false;
+    bool extended_protocols = false;  // VRRP, IGMP
+    bool node_selector_labels = false;
+    bool default_local_cluster = true;     // policy-default-local-cluster
+    std::uint64_t max_bytes = 128U << 20;  // of compiled policies
+};
 
 struct Config {
     std::string node_name;
@@ -30,6 +46,8 @@ struct Config {
     Prefix native_cidr4, native_cidr6;
     IpAddress router_ipv4, router_ipv6;  // local-router-ipv4/6: unset: from the pod CIDR
     bool masquerade4 = true, masquerade6 = true;
+
+    PolicyConfig policy;
 
     std::string ipam = "cluster-pool";
     std::string object_store = "kubernetes:";

@@ -205,6 +205,10 @@ std::vector<ConfigOption> make_options() {
 #define FIELD(name) [](Config& c) -> auto& { return c.name; }
     add("agent-health-port", "9879", "TCP port of /healthz on the loopback addresses",
         number(FIELD(agent_health_port), 1, 65535));
+    add("allow-localhost", "auto", "auto, always: the node may reach its own pods; policy: only as policy says",
+        one_of({{"auto", [](Config& c) { c.policy.allow_localhost = true; }},
+                {"always", [](Config& c) { c.policy.allow_localhost = true; }},
+                {"policy", [](Config& c) { c.policy.allow_localhost = false; }}}));
     add("api-rate-limit", "", "accepted for compatibility; the API does not throttle",
         [](Config&, const std::string&) { return Status{}; });
     add("auto-direct-node-routes", "false", "native routing: routes to the pod CIDRs of nodes on the same L2 segment",
@@ -224,6 +228,11 @@ std::vector<ConfigOption> make_options() {
     add("bpf-events-policy-verdict-enabled", "true", "report policy verdicts", flag(FIELD(datapath.verdict_events)));
     add("bpf-events-trace-enabled", "true", "report forwarded packets, aggregated", flag(FIELD(datapath.trace_events)));
     add("bpf-fragments-map-max", "8192", "entries of the fragment tables", map_size(FIELD(datapath.fragment_map_max)));
+    add("bpf-policy-map-max", "16384", "accepted for compatibility; compiled policies grow with use: policy-memory-max",
+        [](Config&, const std::string& v) -> Status {
+            TRY(parse_number(v, 0, 1U << 24));
+            return {};
+        });
     add("bpf-root", "/sys/fs/bpf", "BPF file system", absolute_path(FIELD(datapath.paths.root)));
     add("cluster-health-port", "4240", "TCP port of the node-to-node health probes",
         number(FIELD(cluster_health_port), 1, 65535));
@@ -246,11 +255,17 @@ std::vector<ConfigOption> make_options() {
     add("direct-routing-skip-unreachable", "false",
         "auto-direct-node-routes: skip nodes that are not on the same L2 segment",
         flag(FIELD(direct_routing_skip_unreachable)));
+    add("enable-cilium-clusterwide-network-policy", "true", "CiliumClusterwideNetworkPolicy objects",
+        flag(FIELD(policy.cilium_clusterwide_network_policy)));
+    add("enable-cilium-network-policy", "true", "CiliumNetworkPolicy objects",
+        flag(FIELD(policy.cilium_network_policy)));
     add("enable-endpoint-health-checking", "true", "probe the health endpoint of every node",
         flag(FIELD(endpoint_health_checking)));
+    add("enable-extended-ip-protocols", "false", "VRRP and IGMP in policies", flag(FIELD(policy.extended_protocols)));
     add("enable-health-checking", "true", "probe every node", flag(FIELD(health_checking)));
     add("enable-host-legacy-routing", "false", "forward through the kernel's stack instead of in BPF",
         flag(FIELD(datapath.legacy_host_routing)));
+    add("enable-icmp-rules", "true", "ICMP in policies", flag(FIELD(policy.icmp_rules)));
     add("enable-ipv4", "true", "IPv4", flag(FIELD(ipv4)));
     add("enable-ipv4-fragment-tracking", "true", "track IPv4 fragments", flag(FIELD(datapath.ipv4_fragments)));
     add("enable-ipv4-masquerade", "true", "masquerade pods' IPv4 traffic that leaves the cluster (not available yet)",
@@ -259,6 +274,15 @@ std::vector<ConfigOption> make_options() {
     add("enable-ipv6-fragment-tracking", "true", "track IPv6 fragments", flag(FIELD(datapath.ipv6_fragments)));
     add("enable-ipv6-masquerade", "true", "masquerade pods' IPv6 traffic that leaves the cluster (not available yet)",
         flag(FIELD(masquerade6)));
+    add("enable-k8s-networkpolicy", "true", "NetworkPolicy objects", flag(FIELD(policy.network_policy)));
+    add("enable-node-selector-labels", "false", "fromNodes and toNodes in policies",
+        flag(FIELD(policy.node_selector_labels)));
+    const auto mode = [](policy::EnforcementMode value) { return [value](Config& c) { c.policy.mode = value; }; };
+    add("enable-policy", "default", "default: endpoints that a policy selects; always: all; never: none",
+        one_of({{"default", mode(policy::EnforcementMode::kDefault)},
+                {"always", mode(policy::EnforcementMode::kAlways)},
+                {"never", mode(policy::EnforcementMode::kNever)}}));
+    add("enable-sctp", "false", "SCTP in policies", flag(FIELD(policy.sctp)));
     add("enable-tcx", "true", "attach with tcx links where the kernel has them", flag(FIELD(datapath.enable_tcx)));
     add("enable-tunnel-fast-path", "true", "push and pull tunnel headers in tc instead of the tunnel device",
         flag(FIELD(datapath.tunnel_fast_path)));
@@ -311,6 +335,15 @@ std::vector<ConfigOption> make_options() {
     });
     add("node-name", "", "as k8s-node-name", text(FIELD(node_name)));
     add("object-store", "kubernetes:", "where cluster state lives: dir:/path", text(FIELD(object_store)));
+    add("policy-audit-mode", "false", "report what policy would deny, and let it pass", flag(FIELD(policy.audit)));
+    add("policy-default-local-cluster", "true", "peers of a policy are this cluster's unless it names another",
+        flag(FIELD(policy.default_local_cluster)));
+    add("policy-memory-max", "128", "MiB of compiled policies; what does not fit is refused and reported",
+        [](Config& c, const std::string& v) -> Status {
+            TRY_ASSIGN(const std::uint64_t mib, parse_number(v, 1, 2048));
+            c.policy.max_bytes = mib << 20;
+            return {};
+        });
     add("read-cni-conf", "", "template of the CNI configuration", text(FIELD(read_cni_conf)));
     add("routing-mode", "tunnel", "tunnel or native",
         one_of({{"tunnel", [](Config& c) { c.datapath.routing = RoutingMode::kTunnel; }},
@@ -345,7 +378,6 @@ const std::vector<MissingFeature>& missing_features() {
         {"enable-encryption-strict-mode-egress", "encryption, strict mode", {"false"}, true},
         {"enable-encryption-strict-mode-ingress", "encryption, strict mode", {"false"}, true},
         {"enable-host-firewall", "host firewall", {"false"}, true},
-        {"enable-policy", "network policy enforcement", {"default", "never"}, true},
         {"mesh-auth-mutual-enabled", "mutual authentication", {"false"}, true},
         {"datapath-mode", "netkit devices", {"veth"}, true},
         {"identity-allocation-mode", "identities in a kvstore", {"crd", "kvstore"}, false},
@@ -372,7 +404,7 @@ const std::vector<MissingFeature>& missing_features() {
         {"enable-vtep", "VTEP integration", {"false"}, false},
         {"kube-proxy-replacement", "services in BPF", {"false"}, false},
         {"multicast-enabled", "multicast", {"false"}, false},
-        {"policy-audit-mode", "policy audit mode", {"false"}, false},
+        {"policy-cidr-match-mode", "CIDR rules that match nodes or pods", {""}, true},
         {"prometheus-serve-addr", "metrics endpoint", {""}, false},
         {"static-cnp-path", "policies from files", {""}, true},
     };

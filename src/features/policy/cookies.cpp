@@ -8,7 +8,7 @@
 namespace axo::policy {
 namespace {
 
-constexpr std::uint32_t kFirst = POLICY_COOKIE_LOCALHOST + 1;
+constexpr std::uint32_t kFirst = POLICY_COOKIE_FIRST;
 constexpr std::uint32_t kLast = 0xffffffff;
 
 }  // namespace

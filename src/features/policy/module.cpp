@@ -1,0 +1,349 @@
+#include "features/policy/module.h"
+
+#include <algorithm>
+
+namespace axo::policy {
+namespace {
+
+// Local scope: bits 24 to 31 are 1 (contracts: identities of prefixes never leave their node).
+constexpr std::uint32_t kLocalFirst = (1U << 24) + 1;
+constexpr std::uint32_t kLocalLast = (1U << 24) + 0xFFFFFF;
+
+// What an endpoint gets whose own policy does not fit: nothing passes.
+std::vector<policy_row> closed_image() {
+    std::vector<policy_row> rows(2);
+    for (policy_row& row : rows) {
+        row = {};
+        row.direction.flags = POLICY_DIR_F_ENFORCED;
+        row.direction.default_cookie = POLICY_COOKIE_CLOSED;
+    }
+    return rows;
+}
+
+}  // namespace
+
+PolicyModule::PolicyModule(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, ModuleSettings settings,
+                           PolicySlabs& slabs, Generations& generations, Callbacks callbacks)
+    : loop_(loop),
+      settings_(std::move(settings)),
+      slabs_(slabs),
+      generations_(generations),
+      callbacks_(std::move(callbacks)),
+      engine_(settings_.engine),
+      sources_(store, settings_.sources,
+               {.upserted =
+                    [this](std::shared_ptr<const Policy> policy) {
+                        engine_.upsert_policy(std::move(policy));
+                        ++revision_;
+                        schedule();
+                    },
+                .removed =
+                    [this](const Origin& origin) {
+                        engine_.remove_policy(origin.kind, origin.k8s_namespace, origin.name);
+                        ++revision_;
+                        schedule();
+                    },
+                .synced =
+                    [this] {
+                        synced_ = true;
+                        schedule();
+                    },
+                .api_server = [this](const std::set<IpAddress>& addresses) { set_api_server(addresses); },
+                .rejected = callbacks_.rejected,
+                .accepted = callbacks_.accepted}),
+      next_prefix_number_(kLocalFirst),
+      retry_(loop, registry, "endpoint-policies", [this]() -> Status {
+          apply();
+          for (const auto& [id, endpoint] : endpoints_) {
+              if (endpoint.error) return fail(endpoint.error->code, "endpoint " + id.to_string() + ": " + endpoint.error->message);
+          }
+          return {};
+      }) {
+    slabs_.set_retire_callback([this] { free_retired(); });
+    if (const auto digest = slabs_.digest(PolicySlabs::open_policy()))
+        by_digest_.emplace(*digest, PolicySlabs::open_policy());
+    uses_[PolicySlabs::open_policy()] = 1;  // it stays
+}
+
+PolicyModule::~PolicyModule() {
+    slabs_.set_retire_callback({});
+}
+
+void PolicyModule::start(std::function<void()> synced) {
+    when_synced_ = std::move(synced);
+    sources_.start();
+}
+
+void PolicyModule::schedule() {
+    if (scheduled_) return;
+    scheduled_ = true;
+    loop_.post([this, alive = std::weak_ptr<bool>(alive_)] {
+        if (alive.expired()) return;
+        scheduled_ = false;
+        apply();
+    });
+}
+
+void PolicyModule::flush() {
+    apply();
+}
+
+// Images first, then prefixes: an address changes its identity when every image knows the new one.
+void PolicyModule::apply() {
+    if (!synced_) return;
+    const std::uint64_t revision = revision_;
+    const CidrChanges cidrs = engine_.take_cidr_changes();
+    for (const Prefix& prefix : cidrs.added) {
+        const IdentityId id = allocate(prefix);
+        prefixes_[prefix] = id;
+        engine_.upsert_identity(id, labels_of_prefix(prefix), prefix);
+    }
+    std::set<EndpointId> changed = std::exchange(outstanding_, {});
+    for (const EndpointId id : engine_.changes()) changed.insert(id);
+    for (const EndpointId id : changed) switch_endpoint(id);
+    if (!cidrs.added.empty() || !cidrs.removed.empty()) {
+        std::vector<IdentityId> unused;
+        for (const Prefix& prefix : cidrs.removed) {
+            const auto gone = prefixes_.extract(prefix);
+            if (gone) unused.push_back(gone.mapped());
+        }
+        callbacks_.prefixes(prefixes_);
+        for (const IdentityId id : unused) {
+            engine_.remove_identity(id);
+            prefix_numbers_.erase(id.value);
+        }
+        if (!unused.empty()) schedule();
+    }
+    applied_revision_ = revision;
+    if (when_synced_) {
+        remembered_.clear();
+        std::exchange(when_synced_, {})();
+    }
+}
+
+void PolicyModule::restore_prefixes(const std::map<Prefix, IdentityId>& prefixes) {
+    for (const auto& [prefix, id] : prefixes) {
+        if (id.value < kLocalFirst || id.value > kLocalLast || !prefix_numbers_.insert(id.value).second) continue;
+        remembered_.emplace(prefix, id);
+        next_prefix_number_ = std::max(next_prefix_number_, id.value + 1);
+    }
+}
+
+// Numbers go round before one is used again: an event that is still on its way keeps its meaning.
+IdentityId PolicyModule::allocate(const Prefix& prefix) {
+    if (const auto known = remembered_.find(prefix); known != remembered_.end()) return known->second;
+    for (;;) {
+        if (next_prefix_number_ > kLocalLast) next_prefix_number_ = kLocalFirst;
+        const std::uint32_t number = next_prefix_number_++;
+        if (prefix_numbers_.insert(number).second) return IdentityId(number);
+    }
+}
+
+LabelSet PolicyModule::labels_of_prefix(const Prefix& prefix) const {
+    LabelSet labels{cidr_label(prefix)};
+    const bool both = settings_.sources.context.ipv4 && settings_.sources.context.ipv6;
+    labels.merge(LabelSet::reserved(!both                                ? "world"
+                                    : prefix.family() == Family::kIpv4 ? "world-ipv4"
+                                                                       : "world-ipv6"));
+    if (prefix.is_host() && api_server_.contains(prefix.address())) labels.merge(LabelSet::reserved("kube-apiserver"));
+    return labels;
+}
+
+void PolicyModule::set_api_server(const std::set<IpAddress>& addresses) {
+    const std::set<IpAddress> before = std::exchange(api_server_, addresses);
+    for (const auto& [prefix, id] : prefixes_) {
+        if (prefix.is_host() && before.contains(prefix.address()) != addresses.contains(prefix.address()))
+            engine_.upsert_identity(id, labels_of_prefix(prefix), prefix);
+    }
+    callbacks_.api_server(addresses);
+    schedule();
+}
+
+void PolicyModule::set_identity(IdentityId id, const LabelSet& labels) {
+    const KnownIdentity* known = engine_.identities().find(id);
+    if (known != nullptr && known->labels == labels) return;
+    engine_.upsert_identity(id, labels);
+    schedule();
+}
+
+void PolicyModule::remove_identity(IdentityId id) {
+    engine_.remove_identity(id);
+    schedule();
+}
+
+void PolicyModule::set_named_ports(const std::string& owner, IdentityId id, NamedPorts ports) {
+    std::set<IdentityId> touched;
+    if (const auto before = named_ports_of_.find(owner); before != named_ports_of_.end()) {
+        auto& mine = named_ports_[before->second];
+        if (before->second == id && mine[owner] == ports) return;
+        mine.erase(owner);
+        touched.insert(before->second);
+        named_ports_of_.erase(before);
+    }
+    if (!ports.empty()) {
+        named_ports_of_[owner] = id;
+        named_ports_[id][owner] = std::move(ports);
+        touched.insert(id);
+    }
+    for (const IdentityId identity : touched) {
+        NamedPorts all;
+        for (const auto& [other, named] : named_ports_[identity]) {
+            for (const auto& [name, numbers] : named) all[name].insert(numbers.begin(), numbers.end());
+        }
+        if (named_ports_[identity].empty()) named_ports_.erase(identity);
+        engine_.set_named_ports(identity, std::move(all));
+    }
+    if (!touched.empty()) schedule();
+}
+
+Status PolicyModule::set_endpoint(EndpointId id, Subject subject, bool audit) {
+    Endpoint& endpoint = endpoints_[id];
+    if (endpoint.audit != audit) outstanding_.insert(id);
+    endpoint.audit = audit;
+    engine_.upsert_subject(id, std::move(subject));
+    apply();
+    if (endpoint.error) return forward_error(Error(*endpoint.error));
+    return {};
+}
+
+void PolicyModule::remove_endpoint(EndpointId id) {
+    engine_.remove_subject(id);
+    outstanding_.erase(id);
+    auto gone = endpoints_.extract(id);
+    if (!gone) return;
+    if (!gone.mapped().looked_at) take_over(id, gone.mapped());
+    generations_.set_policy(id, 0);
+    if (gone.mapped().location) leave(*gone.mapped().location);
+    ++counters_.removed;
+    schedule();
+}
+
+bool PolicyModule::audited(EndpointId id) const {
+    const auto found = endpoints_.find(id);
+    return settings_.audit || (found != endpoints_.end() && found->second.audit);
+}
+
+const Error* PolicyModule::error(EndpointId id) const {
+    const auto found = endpoints_.find(id);
+    return found == endpoints_.end() || !found->second.error ? nullptr : &*found->second.error;
+}
+
+// What an earlier agent put into force counts as placed here.
+void PolicyModule::take_over(EndpointId id, Endpoint& endpoint) {
+    endpoint.looked_at = true;
+    const std::uint32_t reference = generations_.policy(id);
+    if (reference == 0) return;
+    const auto location = PolicyLocation::of_reference(reference);
+    if (!uses_.contains(location)) {
+        if (auto adopted = slabs_.adopt(location); !adopted) {
+            log_.warn("An endpoint's earlier policy is not readable; it is replaced",
+                      {{"endpointID", id.value}, adopted.error()});
+            return;
+        }
+        if (const auto digest = slabs_.digest(location)) by_digest_.emplace(*digest, location);
+    }
+    use(location);
+    endpoint.location = location;
+}
+
+void PolicyModule::switch_endpoint(EndpointId id) {
+    const auto found = endpoints_.find(id);
+    if (found == endpoints_.end()) return;
+    Endpoint& endpoint = found->second;
+    const bool first = !endpoint.looked_at;
+    if (first) take_over(id, endpoint);
+
+    const std::string where = "policy of endpoint " + id.to_string();
+    const auto image = engine_.image(id);
+    const Error* error = engine_.error(id);
+    Result<PolicyLocation> placed = PolicyLocation{};
+    std::uint32_t flags = POLICY_REF_F_INGRESS | POLICY_REF_F_EGRESS;
+    std::optional<Error> problem;
+    if (error != nullptr || !image) {
+        problem = error != nullptr ? *error : Error{Code::kInternal, "there is no image of it", 0};
+    } else if (placed = place(image->rows); placed) {
+        flags = image->ref_flags & ~POLICY_REF_F_READY;
+    } else {
+        problem = placed.error();
+    }
+    if (problem) {
+        ++counters_.failed;
+        endpoint.error = problem;
+        callbacks_.rejected(where, Error{problem->code, problem->message + "; the endpoint is closed", 0});
+        placed = place(closed_image());
+        retry_.trigger();
+        if (!placed) {
+            // Not even two rows: nothing is in force, and nothing passes.
+            generations_.set_policy(id, 0);
+            if (endpoint.location) leave(*std::exchange(endpoint.location, {}));
+            return;
+        }
+    } else if (endpoint.error) {
+        endpoint.error.reset();
+        callbacks_.accepted(where);
+    }
+    if (audited(id) && !problem) flags |= POLICY_REF_F_AUDIT;
+    const std::uint32_t reference = placed->reference(flags);
+    if (reference == generations_.policy(id)) {
+        leave(*placed);  // place() counted it once more
+        if (first) ++counters_.unchanged_at_start;
+        return;
+    }
+    ++(generations_.policy(id) == 0 ? counters_.added : counters_.updated);
+    generations_.set_policy(id, reference);
+    const auto before = std::exchange(endpoint.location, *placed);
+    if (before) leave(*before);
+}
+
+// The location of equal rows if there is one; counted as used.
+Result<PolicyLocation> PolicyModule::place(const std::vector<policy_row>& rows) {
+    const std::uint64_t digest = PolicySlabs::digest(rows);
+    const auto [first, last] = by_digest_.equal_range(digest);
+    for (auto candidate = first; candidate != last; ++candidate) {
+        const auto there = slabs_.image(candidate->second);
+        if (there && there->size_bytes() == rows.size() * sizeof(policy_row) &&
+            std::equal(rows.begin(), rows.end(), there->begin(), [](const policy_row& a, const policy_row& b) {
+                return std::equal(std::begin(a.rules), std::end(a.rules), std::begin(b.rules));
+            })) {
+            use(candidate->second);
+            return candidate->second;
+        }
+    }
+    TRY_ASSIGN(const PolicyLocation location, slabs_.place(rows));
+    by_digest_.emplace(digest, location);
+    use(location);
+    return location;
+}
+
+void PolicyModule::use(PolicyLocation location) {
+    ++uses_[location];
+}
+
+void PolicyModule::leave(PolicyLocation location) {
+    const auto entry = uses_.find(location);
+    if (entry == uses_.end() || --entry->second != 0) return;
+    uses_.erase(entry);
+    std::erase_if(by_digest_, [location](const auto& known) { return known.second == location; });
+    slabs_.retire(location);
+}
+
+void PolicyModule::free_retired() {
+    if (freeing_) return;
+    freeing_ = true;
+    loop_.post([this, alive = std::weak_ptr<bool>(alive_)] {
+        if (alive.expired()) return;
+        auto batch = std::make_shared<PolicySlabs::Retired>(slabs_.take_retired());
+        loop_.run_blocking([batch] { return batch->wait(); },
+                           [this, alive, batch](const Status& waited) {
+                               if (alive.expired()) return;
+                               freeing_ = false;
+                               if (!waited) {
+                                   log_.warn("Memory of replaced policies is not reused", {waited.error()});
+                                   return;
+                               }
+                               slabs_.free(*batch);
+                           });
+    });
+}
+
+}  // namespace axo::policy

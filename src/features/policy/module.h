@@ -1,0 +1,126 @@
+// Policy in this agent: from the objects of the store to what the datapath enforces for each endpoint.
+//
+//   sources -> engine -> images -> slabs, references -> prefixes into the ipcache
+//
+// Nothing is put into force before every source has been listed once: until then restored endpoints keep the policy
+// that an earlier agent left, and new ones have none and are closed. An endpoint whose policy does not fit (no memory,
+// too many rules) is closed, never half open, and says so. Thread: the loop's only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+
+#include "base/log.h"
+#include "features/policy/desired.h"
+#include "features/policy/sources.h"
+#include "maps/generations.h"
+#include "maps/policy_map.h"
+#include "runtime/controller.h"
+#include "runtime/event_loop.h"
+#include "runtime/reconciler.h"
+
+namespace axo::policy {
+
+struct ModuleSettings {
+    SourceSettings sources;
+    EngineSettings engine;
+    bool audit = false;  // policy-audit-mode: of every endpoint
+};
+
+class PolicyModule {
+public:
+    struct Callbacks {
+        // Prefixes outside the cluster that policies tell apart, and their identities: all of them, to be in the ipcache
+        // when it returns.
+        std::function<void(const std::map<Prefix, IdentityId>&)> prefixes;
+        // Addresses of the API server.
+        std::function<void(const std::set<IpAddress>&)> api_server;
+        std::function<void(const std::string& where, const Error&)> rejected;
+        std::function<void(const std::string& where)> accepted;
+    };
+    PolicyModule(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, ModuleSettings settings,
+                 PolicySlabs& slabs, Generations& generations, Callbacks callbacks);
+    ~PolicyModule();
+    PolicyModule(const PolicyModule&) = delete;
+    PolicyModule& operator=(const PolicyModule&) = delete;
+
+    // Before start(): the numbers that prefixes had in an earlier run stay theirs.
+    void restore_prefixes(const std::map<Prefix, IdentityId>& prefixes);
+    // synced runs once, when what the sources say is in force.
+    void start(std::function<void()> synced);
+
+    void set_identity(IdentityId id, const LabelSet& labels);
+    void remove_identity(IdentityId id);
+    [[nodiscard]] bool knows_identity(IdentityId id) const { return engine_.identities().find(id) != nullptr; }
+    // Named ports of a pod somewhere in the cluster, for egress rules. owner: whoever says so, e.g. "cep/ns/name".
+    void set_named_ports(const std::string& owner, IdentityId id, NamedPorts ports);
+    // The endpoint's policy is in force when it returns, if the sources have spoken.
+    Status set_endpoint(EndpointId id, Subject subject, bool audit);
+    void remove_endpoint(EndpointId id);
+    // What is outstanding is in force when it returns.
+    void flush();
+
+    [[nodiscard]] const PolicySources& sources() const { return sources_; }
+    [[nodiscard]] const PolicyEngine& engine() const { return engine_; }
+    // Identities of prefixes, and the labels of one: "cidr:10.0.0.0/8", "reserved:world".
+    [[nodiscard]] const std::map<Prefix, IdentityId>& prefixes() const { return prefixes_; }
+    [[nodiscard]] LabelSet labels_of_prefix(const Prefix& prefix) const;
+    // Grows with every policy that comes, changes or goes; what is told here is in force.
+    [[nodiscard]] std::uint64_t revision() const { return applied_revision_; }
+    [[nodiscard]] bool audited(EndpointId id) const;
+    // Why the endpoint is closed; null: it is not.
+    [[nodiscard]] const Error* error(EndpointId id) const;
+    [[nodiscard]] const ReconcileCounters& counters() const { return counters_; }
+    [[nodiscard]] PolicySlabs::Usage usage() const { return slabs_.usage(); }
+
+private:
+    struct Endpoint {
+        bool audit = false;
+        bool looked_at = false;  // what an earlier run left has been taken over
+        std::optional<PolicyLocation> location;
+        std::optional<Error> error;
+    };
+
+    void schedule();
+    void apply();
+    void give_prefixes_identities();
+    void switch_endpoint(EndpointId id);
+    void take_over(EndpointId id, Endpoint& endpoint);
+    Result<PolicyLocation> place(const std::vector<policy_row>& rows);
+    void use(PolicyLocation location);
+    void leave(PolicyLocation location);
+    void free_retired();
+    void set_api_server(const std::set<IpAddress>& addresses);
+    IdentityId allocate(const Prefix& prefix);
+
+    EventLoop& loop_;
+    Logger log_{"policy"};
+    ModuleSettings settings_;
+    PolicySlabs& slabs_;
+    Generations& generations_;
+    Callbacks callbacks_;
+    PolicyEngine engine_;
+    PolicySources sources_;
+    std::map<EndpointId, Endpoint> endpoints_;
+    std::map<PolicyLocation, std::uint32_t> uses_;
+    std::unordered_multimap<std::uint64_t, PolicyLocation> by_digest_;
+    std::map<Prefix, IdentityId> prefixes_, remembered_;
+    std::set<std::uint32_t> prefix_numbers_;
+    std::uint32_t next_prefix_number_;
+    std::map<IdentityId, std::map<std::string, NamedPorts>> named_ports_;
+    std::map<std::string, IdentityId> named_ports_of_;
+    std::set<IpAddress> api_server_;
+    std::set<EndpointId> outstanding_;  // audit changed, or the last attempt failed
+    ReconcileCounters counters_;
+    std::uint64_t revision_ = 1, applied_revision_ = 0;
+    bool synced_ = false, scheduled_ = false, freeing_ = false;
+    std::function<void()> when_synced_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    Controller retry_;
+};
+
+}  // namespace axo::policy

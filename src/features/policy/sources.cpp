@@ -1,0 +1,235 @@
+#include "features/policy/sources.h"
+
+#include "io/resources.h"
+
+namespace axo::policy {
+
+using Json = nlohmann::json;
+
+struct PolicySources::Kind {
+    const ResourceType* type;
+    bool SourceSettings::*enabled;
+    Result<Translation> (*translate)(const Json&, const TranslateContext&);
+};
+
+namespace {
+
+template <class Object>
+Result<Translation> parse_and_translate(const Json& json, const TranslateContext& context) {
+    TRY_ASSIGN(const Object object, Object::parse(json));
+    return translate(object, context);
+}
+
+Origin origin_of(const ResourceType& type, const ObjectKey& key) {
+    return {.kind = type.kind, .k8s_namespace = key.name_space, .name = key.name, .uid = {}};
+}
+
+}  // namespace
+
+const std::vector<PolicySources::Kind>& PolicySources::kinds() {
+    static const std::vector<Kind> all = {
+        {&resources::kNetworkPolicy, &SourceSettings::network_policies, parse_and_translate<NetworkPolicy>},
+        {&resources::kCiliumNetworkPolicy, &SourceSettings::cilium_network_policies,
+         parse_and_translate<CiliumNetworkPolicy>},
+        {&resources::kCiliumClusterwideNetworkPolicy, &SourceSettings::cilium_clusterwide_network_policies,
+         parse_and_translate<CiliumClusterwideNetworkPolicy>},
+    };
+    return all;
+}
+
+PolicySources::PolicySources(ObjectStore& store, SourceSettings settings, Callbacks callbacks)
+    : store_(store), settings_(std::move(settings)), callbacks_(std::move(callbacks)) {
+    settings_.context.cidr_groups = &groups_;
+    settings_.context.services = &services_;
+}
+
+PolicySources::~PolicySources() = default;
+
+void PolicySources::start() {
+    // What policies refer to comes first: then most of them are translated once. 1 more: until all watches exist.
+    unsynced_ = 1;
+    watch_groups();
+    watch_services();
+    for (const Kind& kind : kinds()) {
+        if (settings_.*kind.enabled) watch_policies(kind);
+    }
+    one_synced();
+}
+
+void PolicySources::one_synced() {
+    if (--unsynced_ == 0) callbacks_.synced();
+}
+
+void PolicySources::watch_policies(const Kind& kind) {
+    ++unsynced_;
+    watches_.push_back(store_.watch(
+        *kind.type, {.upserted = [this, &kind](const ObjectKey& key, const Json& json) { upserted(kind, key, json); },
+                     .deleted = [this, &kind](const ObjectKey& key) { removed(kind, key); },
+                     .synced = [this] { one_synced(); },
+                     .rejected = callbacks_.rejected}));
+}
+
+void PolicySources::watch_groups() {
+    ++unsynced_;
+    const auto changed = [this](const std::string& name) {
+        translate_again([&name](const Row& row) { return row.all_cidr_groups || row.cidr_groups.contains(name); });
+    };
+    watches_.push_back(
+        store_.watch(resources::kCiliumCidrGroup,
+                     {.upserted =
+                          [this, changed](const ObjectKey& key, const Json& json) {
+                              const std::string where = "CiliumCIDRGroup " + key.to_string();
+                              auto group = CiliumCidrGroup::parse(json);
+                              if (!group) return callbacks_.rejected(where, group.error());
+                              callbacks_.accepted(where);
+                              groups_.insert_or_assign(key.name, std::move(*group));
+                              changed(key.name);
+                          },
+                      .deleted =
+                          [this, changed](const ObjectKey& key) {
+                              callbacks_.accepted("CiliumCIDRGroup " + key.to_string());
+                              if (groups_.erase(key.name) != 0) changed(key.name);
+                          },
+                      .synced = [this] { one_synced(); },
+                      .rejected = callbacks_.rejected}));
+}
+
+void PolicySources::watch_services() {
+    unsynced_ += 2;
+    watches_.push_back(store_.watch(
+        resources::kService, {.upserted =
+                                  [this](const ObjectKey& key, const Json& json) {
+                                      const std::string where = "Service " + key.to_string();
+                                      auto service = Service::parse(json);
+                                      if (!service) return callbacks_.rejected(where, service.error());
+                                      callbacks_.accepted(where);
+                                      const ServiceName name{key.name_space, key.name};
+                                      service_objects_.insert_or_assign(name, std::move(*service));
+                                      service_changed(name);
+                                  },
+                              .deleted =
+                                  [this](const ObjectKey& key) {
+                                      callbacks_.accepted("Service " + key.to_string());
+                                      const ServiceName name{key.name_space, key.name};
+                                      if (service_objects_.erase(name) != 0) service_changed(name);
+                                  },
+                              .synced = [this] { one_synced(); },
+                              .rejected = callbacks_.rejected}));
+    watches_.push_back(store_.watch(
+        resources::kEndpointSlice,
+        {.upserted =
+             [this](const ObjectKey& key, const Json& json) {
+                 const std::string where = "EndpointSlice " + key.to_string();
+                 auto slice = EndpointSlice::parse(json);
+                 if (!slice) return callbacks_.rejected(where, slice.error());
+                 callbacks_.accepted(where);
+                 const ServiceName name{key.name_space, slice->service_name()};
+                 if (const auto before = slice_owner_.find(key); before != slice_owner_.end() && before->second != name) {
+                     slices_[before->second].erase(key.name);
+                     service_changed(before->second);
+                 }
+                 slice_owner_.insert_or_assign(key, name);
+                 slices_[name].insert_or_assign(key.name, std::move(*slice));
+                 service_changed(name);
+             },
+         .deleted =
+             [this](const ObjectKey& key) {
+                 callbacks_.accepted("EndpointSlice " + key.to_string());
+                 const auto owner = slice_owner_.extract(key);
+                 if (!owner) return;
+                 slices_[owner.mapped()].erase(key.name);
+                 service_changed(owner.mapped());
+             },
+         .synced = [this] { one_synced(); },
+         .rejected = callbacks_.rejected}));
+}
+
+void PolicySources::service_changed(const ServiceName& name) {
+    static const ServiceName api_server{"default", "kubernetes"};
+    const auto mine = slices_.find(name);
+    if (mine != slices_.end() && mine->second.empty()) slices_.erase(mine);
+    std::vector<EndpointSlice> slices;
+    if (const auto found = slices_.find(name); found != slices_.end()) {
+        for (const auto& [slice_name, slice] : found->second) slices.push_back(slice);
+    }
+    if (name == api_server) {
+        std::set<IpAddress> addresses;
+        for (const EndpointSlice& slice : slices) {
+            for (const auto& endpoint : slice.endpoints) addresses.insert(endpoint.addresses.begin(), endpoint.addresses.end());
+        }
+        callbacks_.api_server(addresses);
+    }
+    const auto object = service_objects_.find(name);
+    const auto before = services_.find(name);
+    if (object == service_objects_.end()) {
+        if (before == services_.end()) return;
+        services_.erase(before);
+    } else {
+        ServiceView view = service_view(object->second, slices);
+        if (before != services_.end() && before->second == view) return;
+        services_.insert_or_assign(name, std::move(view));
+    }
+    translate_again([](const Row& row) { return row.services; });
+}
+
+void PolicySources::translate_again(const std::function<bool(const Row&)>& concerned) {
+    std::vector<Key> keys;
+    for (const auto& [key, row] : rows_) {
+        if (concerned(row)) keys.push_back(key);
+    }
+    for (const Key& key : keys) {
+        auto json = object(key);
+        if (!json) continue;  // its removal is on the way
+        for (const Kind& kind : kinds()) {
+            if (kind.type->kind == key.first) upserted(kind, key.second, *json);
+        }
+    }
+}
+
+void PolicySources::upserted(const Kind& kind, const ObjectKey& key, const Json& json) {
+    const std::string where = kind.type->kind + " " + key.to_string();
+    Row& row = rows_[{kind.type->kind, key}];
+    row.type = kind.type;
+    row.origin = origin_of(*kind.type, key);
+    auto translation = kind.translate(json, settings_.context);
+    if (!translation) {
+        row.error = translation.error();
+        callbacks_.rejected(where, *row.error);
+        return;
+    }
+    row.error.reset();
+    callbacks_.accepted(where);
+    row.origin = translation->policy.origin;
+    row.cidr_groups = std::move(translation->cidr_groups);
+    row.all_cidr_groups = translation->all_cidr_groups;
+    row.services = translation->services;
+    row.warnings = std::move(translation->warnings);
+    if (row.policy && *row.policy == translation->policy) return;
+    row.policy = std::make_shared<const Policy>(std::move(translation->policy));
+    callbacks_.upserted(row.policy);
+}
+
+void PolicySources::removed(const Kind& kind, const ObjectKey& key) {
+    callbacks_.accepted(kind.type->kind + " " + key.to_string());
+    const auto row = rows_.extract(Key{kind.type->kind, key});
+    if (row && row.mapped().policy) callbacks_.removed(row.mapped().policy->origin);
+}
+
+Result<Translation> PolicySources::preview(const Json& object) const {
+    const std::string kind_name = object.is_object() ? object.value("kind", "") : "";
+    for (const Kind& kind : kinds()) {
+        if (kind.type->kind == kind_name) return kind.translate(object, settings_.context);
+    }
+    return fail(Code::kInvalidArgument,
+                "kind: \"" + kind_name +
+                    "\" is no policy; NetworkPolicy, CiliumNetworkPolicy or CiliumClusterwideNetworkPolicy is expected");
+}
+
+Result<Json> PolicySources::object(const Key& key) const {
+    for (const Kind& kind : kinds()) {
+        if (kind.type->kind == key.first) return store_.get(*kind.type, key.second);
+    }
+    return fail(Code::kNotFound, key.first + " is no kind of policy");
+}
+
+}  // namespace axo::policy

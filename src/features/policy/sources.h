@@ -1,0 +1,89 @@
+// The policy objects of the store, translated, and what they refer to: CIDR groups, Services and their endpoints.
+//
+// An object that cannot be parsed or translated is refused as a whole and its previous version stays in force. Objects
+// are translated again when something they refer to has changed. Thread: the loop's only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "features/policy/translate.h"
+#include "io/object_store.h"
+
+namespace axo::policy {
+
+struct SourceSettings {
+    bool network_policies = true;                       // enable-k8s-networkpolicy
+    bool cilium_network_policies = true;                // enable-cilium-network-policy
+    bool cilium_clusterwide_network_policies = true;    // enable-cilium-clusterwide-network-policy
+    TranslateContext context;                           // groups and services are filled in here
+};
+
+class PolicySources {
+public:
+    struct Callbacks {
+        std::function<void(std::shared_ptr<const Policy>)> upserted;
+        std::function<void(const Origin&)> removed;
+        // Every kind has been listed once; what it held has been delivered.
+        std::function<void()> synced;
+        // Addresses of the API server: the endpoints of the Service default/kubernetes.
+        std::function<void(const std::set<IpAddress>&)> api_server;
+        std::function<void(const std::string& where, const Error&)> rejected;
+        std::function<void(const std::string& where)> accepted;
+    };
+    PolicySources(ObjectStore& store, SourceSettings settings, Callbacks callbacks);
+    ~PolicySources();
+    PolicySources(const PolicySources&) = delete;
+    PolicySources& operator=(const PolicySources&) = delete;
+
+    void start();
+    // Addresses of pods and nodes, which CIDR rules never match: for warnings of what is translated from now on.
+    void set_cluster_prefixes(std::vector<Prefix> prefixes) { settings_.context.cluster_prefixes = std::move(prefixes); }
+
+    struct Row {
+        const ResourceType* type = nullptr;
+        Origin origin;                         // of the object as it is now
+        std::shared_ptr<const Policy> policy;  // in force; nullptr: no version of it was ever usable
+        std::set<std::string> cidr_groups;
+        bool all_cidr_groups = false, services = false;
+        std::vector<std::string> warnings;
+        std::optional<Error> error;  // of the object as it is now
+    };
+    using Key = std::pair<std::string, ObjectKey>;  // kind, name
+    [[nodiscard]] const std::map<Key, Row>& rows() const { return rows_; }
+    // The translation that a manifest would have here: for previews. kInvalidArgument for a kind that is no policy.
+    [[nodiscard]] Result<Translation> preview(const nlohmann::json& object) const;
+    // As it is in the store.
+    [[nodiscard]] Result<nlohmann::json> object(const Key& key) const;
+
+private:
+    struct Kind;
+    static const std::vector<Kind>& kinds();
+    void watch_policies(const Kind& kind);
+    void watch_groups();
+    void watch_services();
+    void upserted(const Kind& kind, const ObjectKey& key, const nlohmann::json& json);
+    void removed(const Kind& kind, const ObjectKey& key);
+    void translate_again(const std::function<bool(const Row&)>& concerned);
+    void service_changed(const ServiceName& name);
+    void one_synced();
+
+    ObjectStore& store_;
+    SourceSettings settings_;
+    Callbacks callbacks_;
+    std::map<Key, Row> rows_;
+    std::map<std::string, CiliumCidrGroup> groups_;
+    std::map<ServiceName, ServiceView> services_;
+    std::map<ServiceName, Service> service_objects_;
+    std::map<ServiceName, std::map<std::string, EndpointSlice>> slices_;  // by name
+    std::map<ObjectKey, ServiceName> slice_owner_;
+    std::vector<std::unique_ptr<ObjectStore::Watch>> watches_;
+    std::size_t unsynced_ = 0;
+};
+
+}  // namespace axo::policy
