@@ -6,6 +6,9 @@
 namespace axo::policy {
 namespace {
 
+constexpr std::string_view kNamespaceLabelPrefix = "io.cilium.k8s.namespace.labels.";
+static_assert(kNamespaceLabelPrefix.starts_with(label_key::kNamespaceLabels));
+
 class NetworkPolicyTranslator {
 public:
     NetworkPolicyTranslator(const NetworkPolicy& object, const TranslateContext& context)
@@ -77,8 +80,7 @@ private:
             query.all.push_back(require_value(label_source::kK8s, label_key::kCluster, context.cluster_name));
         }
         if (peer.namespace_selector) {
-            const LabelQuery labels = label_query(*peer.namespace_selector, label_source::kK8s,
-                                                  std::string(label_key::kNamespaceLabels) + ".");
+            const LabelQuery labels = label_query(*peer.namespace_selector, label_source::kK8s, kNamespaceLabelPrefix);
             query.all.insert(query.all.end(), labels.all.begin(), labels.all.end());
             // Every namespace: what is a pod at all.
             if (labels.all.empty()) query.all.push_back(require_key(label_source::kK8s, label_key::kPodNamespace));
