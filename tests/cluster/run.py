@@ -59,7 +59,7 @@ def main():
     args = parser.parse_args()
     for path in sorted((HERE / "scenarios").glob("[a-z]*.py")):
         importlib.import_module(f"scenarios.{path.stem}")
-    chosen = [item for item in scenarios.REGISTRY if args.filter in item.name]
+    chosen = [item for item in scenarios.REGISTRY if args.filter in item.name and (args.filter or not item.only_by_name)]
     if args.list:
         print("\n".join(item.name for item in chosen))
         return 0

@@ -15,6 +15,7 @@ class Scenario:
     function: object
     cost: int  # seconds, roughly: long ones start first
     alone: bool  # measures time or loss: nothing beside it
+    only_by_name: bool  # not in a run of everything
 
 
 class Context:
@@ -43,8 +44,8 @@ class Context:
         return found
 
 
-def scenario(cost=20, alone=False, name=None):
+def scenario(cost=20, alone=False, name=None, only_by_name=False):
     def register(function):
-        REGISTRY.append(Scenario(name or function.__name__.replace("_", "-"), function, cost, alone))
+        REGISTRY.append(Scenario(name or function.__name__.replace("_", "-"), function, cost, alone, only_by_name))
         return function
     return register
