@@ -114,15 +114,17 @@ static __always_inline long send_tunnel_device(struct __sk_buff *skb, const unio
 		.tunnel_id = wire_identity(identity),
 		.tunnel_ttl = 64,
 	};
+	// Without the local address, which older kernels (5.10) do not know; newer ones take the shorter key, too.
+	const __u32 size = offsetof(struct bpf_tunnel_key, local_ipv4);
 
 	if (endpoint_v6) {
 		__builtin_memcpy(key.remote_ipv6, endpoint->ip6, 16);
-		if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6 | BPF_F_ZERO_CSUM_TX))
+		if (bpf_skb_set_tunnel_key(skb, &key, size, BPF_F_TUNINFO_IPV6 | BPF_F_ZERO_CSUM_TX))
 			return -DROP_WRITE_ERROR;
 	} else {
 		// User API of the helper: IPv4 addresses of tunnel keys are in machine order.
 		key.remote_ipv4 = bpf_ntohl(endpoint->ip4);
-		if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_ZERO_CSUM_TX))
+		if (bpf_skb_set_tunnel_key(skb, &key, size, BPF_F_ZERO_CSUM_TX))
 			return -DROP_WRITE_ERROR;
 	}
 	mark_decided(skb);

@@ -33,6 +33,13 @@ std::string device_sysctl(const std::string& device, const std::string& key) {
     return node_sysctl("net.ipv4.conf." + device + "." + key);
 }
 
+// Without tcx, LegacyTcWhereTcxIsOff and the cluster tests look at the filters that are used then.
+constexpr const char* kNoLinks = "looks at tcx links, which this kernel does not have (6.6)";
+bool has_tcx() {
+    static const bool has = probe_kernel_features().value().tcx;
+    return has;
+}
+
 class DatapathStart : public ::testing::Test {
 protected:
     void SetUp() override {
@@ -115,6 +122,7 @@ protected:
 };
 
 TEST_F(DatapathStart, ARestartTouchesNothing) {
+    if (!has_tcx()) GTEST_SKIP() << kNoLinks;
     inside([&](Netlink& netlink) {
         const IfIndex pod = add_pod(netlink, "lxc0001");
         {
@@ -159,6 +167,7 @@ TEST_F(DatapathStart, ARestartTouchesNothing) {
 }
 
 TEST_F(DatapathStart, TheNodesDevicesAreAsTheContractSays) {
+    if (!has_tcx()) GTEST_SKIP() << kNoLinks;
     inside([&](Netlink& netlink) {
         const auto datapath = start();
         ASSERT_OK(datapath);
@@ -219,11 +228,18 @@ TEST_F(DatapathStart, TheMapTableIsTheOneOfThePrograms) {
         std::uint64_t bytes = 0;
         for (const auto& row : *usage) bytes += row.bytes;
         std::printf("maps %.1f MiB\n", static_cast<double>(bytes) / (1 << 20));
-        EXPECT_LT(bytes, 40U << 20);
+        // Before 6.4 the kernel tells what a map that grows would take when full.
+        int major = 0;
+        int minor = 0;
+        ASSERT_EQ(std::sscanf(probe_kernel_features()->release.c_str(), "%d.%d", &major, &minor), 2);
+        if (major * 100 + minor >= 604) {
+            EXPECT_LT(bytes, 40U << 20);
+        }
     });
 }
 
 TEST_F(DatapathStart, ADifferentConfigurationUpdatesTheLinksInPlace) {
+    if (!has_tcx()) GTEST_SKIP() << kNoLinks;
     inside([&](Netlink& netlink) {
         const IfIndex pod = add_pod(netlink, "lxc0001");
         {
@@ -251,6 +267,7 @@ TEST_F(DatapathStart, ADifferentConfigurationUpdatesTheLinksInPlace) {
 }
 
 TEST_F(DatapathStart, RemovedPinsComeBackWithoutLoadingAnything) {
+    if (!has_tcx()) GTEST_SKIP() << kNoLinks;
     inside([&](Netlink&) {
         std::string digest;
         {
@@ -270,6 +287,7 @@ TEST_F(DatapathStart, RemovedPinsComeBackWithoutLoadingAnything) {
 }
 
 TEST_F(DatapathStart, ARunningAgentPutsRightWhatOthersBreak) {
+    if (!has_tcx()) GTEST_SKIP() << kNoLinks;
     inside([&](Netlink& netlink) {
         const IfIndex pod = add_pod(netlink, "lxc0001");
         const auto datapath = start();
@@ -318,6 +336,7 @@ TEST_F(DatapathStart, RoutesMoveTheNodesGenerationAndPodsDevicesDoNot) {
 }
 
 TEST_F(DatapathStart, DetachAndPruneLeaveOnlyKnownEndpoints) {
+    if (!has_tcx()) GTEST_SKIP() << kNoLinks;
     inside([&](Netlink& netlink) {
         const auto datapath = start();
         ASSERT_OK(datapath);
@@ -399,6 +418,7 @@ TEST_F(DatapathStart, LegacyTcWhereTcxIsOff) {
 }
 
 TEST_F(DatapathStart, AnotherClustersBpfRootIsRefused) {
+    if (!has_tcx()) GTEST_SKIP() << kNoLinks;
     inside([&](Netlink&) { ASSERT_OK(start()); });
     ScratchNetns other("axodp-other");
     other.inside([&] {

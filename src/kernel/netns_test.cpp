@@ -7,6 +7,7 @@
 #include <fstream>
 #include <thread>
 
+#include "kernel/features.h"
 #include "kernel/scratch_netns.h"
 
 namespace axo {
@@ -65,6 +66,7 @@ TEST(Netns, RunReturnsToTheOldNamespaceAlsoAfterErrors) {
 }
 
 TEST(Netns, CookiesTellNamespacesApart) {
+    if (!probe_kernel_features()->netns_cookie) GTEST_SKIP() << "this kernel has no SO_NETNS_COOKIE (5.14)";
     const ScratchNetns one;
     const ScratchNetns two;
     auto first = netns_cookie(one.fd());
