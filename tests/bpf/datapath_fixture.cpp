@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 #include "kernel/bpf_blobs.h"
@@ -96,6 +97,26 @@ std::uint32_t ifindex(const std::string& device) {
     return ::if_nametoindex(device.c_str());
 }
 
+namespace {
+
+const KernelFeatures& features() {
+    static const KernelFeatures probed = must(probe_kernel_features());
+    return probed;
+}
+
+}  // namespace
+
+bool can_push_outer_headers() {
+    int major = 0;
+    int minor = 0;
+    std::sscanf(features().release.c_str(), "%d.%d", &major, &minor);
+    return major * 100 + minor >= 514;
+}
+
+bool can_pull_outer_headers(bool inner_v6) {
+    return !inner_v6 || features().adjust_room_decap;
+}
+
 void enter_test_network() {
     static bool done = false;
     if (done) return;
@@ -153,10 +174,9 @@ BpfObject load(const std::string& name, const Options& options) {
     node_config node{};
     node.ipv4 = node.ipv6 = 1;
     node.legacy_routing = options.legacy;
-    static const KernelFeatures features = must(probe_kernel_features());
-    node.has_ktime_coarse = features.ktime_coarse;
-    node.has_redirect_peer = features.redirect_peer;
-    node.has_fib_skip_neigh = features.fib_skip_neigh;
+    node.has_ktime_coarse = features().ktime_coarse;
+    node.has_redirect_peer = features().redirect_peer;
+    node.has_fib_skip_neigh = features().fib_skip_neigh;
     node.conntrack_accounting = 1;
     node.host_ifindex = ifindex("cilium_host");
     node.net_ifindex = ifindex("cilium_net");
@@ -167,7 +187,7 @@ BpfObject load(const std::string& name, const Options& options) {
     if (options.tunnel) {
         tunnel.protocol = TUNNEL_VXLAN;
         tunnel.fast = options.tunnel_fast;
-        tunnel.has_decap_flags = features.adjust_room_decap;
+        tunnel.has_decap_flags = features().adjust_room_decap;
         tunnel.port = PacketBuilder::swap16(8472);
         tunnel.overhead = 50;
         tunnel.ifindex = ifindex("cilium_vxlan");

@@ -41,6 +41,10 @@ struct Options {
 // Enters a network namespace of its own with the devices above; once per process.
 void enter_test_network();
 std::uint32_t ifindex(const std::string& device);
+// Whether this kernel's bpf_skb_adjust_room pushes and pulls all outer headers of the family; the agent turns the fast
+// way through the tunnel off where it does not.
+bool can_push_outer_headers();
+bool can_pull_outer_headers(bool inner_v6);
 
 class Datapath {
 public:

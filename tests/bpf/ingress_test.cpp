@@ -71,6 +71,10 @@ TEST_P(Decapsulation, KnownFlowsAreStrippedOthersGoToTheDevice) {
     entry.half[remote_low ? 0 : 1].ifindex_in = ifindex("cilium_vxlan");
     datapath.put_flow_update(remote, pod, 5000, 53, IPPROTO_UDP, entry);
     const auto out = datapath.run("cil_from_netdev", outer(3001), "eth0");
+    if (!can_pull_outer_headers(v6)) {
+        EXPECT_EQ(out.return_value, kPass);
+        GTEST_SKIP() << "this kernel cannot take IPv4 off an IPv6 packet (6.3): the device does it";
+    }
     EXPECT_EQ(out.return_value, kRedirect);
     ASSERT_EQ(out.packet_out.size(), inner().size());
     EXPECT_EQ(MacAddress::from_bytes(out.packet_out.data()), Datapath::pod_mac(1));
@@ -99,6 +103,7 @@ TEST(Host, NodeToLocalPodAndToRemotePod) {
         PacketBuilder().eth(kUplink, kFar).ipv4("10.0.1.254", "10.0.1.1").tcp(40000, 80, tcp::kSyn).build();
     EXPECT_EQ(datapath.run("cil_from_host", to_local, "cilium_host").return_value, kRedirect);
     EXPECT_EQ(datapath.find_flow("10.0.1.254", "10.0.1.1", 40000, 80, IPPROTO_TCP)->identity_src, 1U);
+    if (!can_push_outer_headers()) return;
     const auto to_remote =
         PacketBuilder().eth(kUplink, kFar).ipv4("10.0.1.254", "10.0.2.1").tcp(40000, 80, tcp::kSyn).build();
     const auto out = datapath.run("cil_from_host", to_remote, "cilium_host");
