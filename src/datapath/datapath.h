@@ -26,6 +26,7 @@
 #include "maps/ipcache_map.h"
 #include "maps/metrics_map.h"
 #include "maps/paths.h"
+#include "maps/policy_map.h"
 #include "runtime/controller.h"
 #include "runtime/event_loop.h"
 
@@ -62,6 +63,7 @@ struct DatapathSettings {
     std::uint32_t endpoint_map_max = 65535;
     std::uint32_t fragment_map_max = 8192;
     std::uint32_t event_ring_bytes = 2U << 20;
+    std::uint64_t policy_max_bytes = PolicySlabs::kDefaultMaxBytes;
 };
 
 struct NativeDevice {
@@ -112,6 +114,7 @@ public:
     [[nodiscard]] virtual EndpointDeviceMap& endpoint_devices() = 0;
     [[nodiscard]] virtual IpcacheMap& ipcache() = 0;
     [[nodiscard]] virtual Generations& generations() = 0;
+    [[nodiscard]] virtual PolicySlabs& policy() = 0;
     [[nodiscard]] virtual FlowMaps& flows() = 0;
     [[nodiscard]] virtual MetricsMap& metrics() = 0;
     [[nodiscard]] virtual IfIndex host_device() const = 0;    // cilium_host

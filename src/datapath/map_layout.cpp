@@ -13,6 +13,7 @@
 #include "bpf/api/flow.h"
 #include "bpf/api/generation.h"
 #include "bpf/api/metrics.h"
+#include "bpf/api/policy.h"
 #include "kernel/bpf_map.h"
 
 namespace axo {
@@ -47,7 +48,7 @@ std::string differences(const SharedMap& expected, const BpfMapInfo& found) {
 }
 
 bool holds_entries(std::uint32_t type) {
-    return type != BPF_MAP_TYPE_RINGBUF;
+    return type != BPF_MAP_TYPE_RINGBUF && type != BPF_MAP_TYPE_ARRAY_OF_MAPS;
 }
 
 }  // namespace
@@ -67,6 +68,7 @@ std::vector<SharedMap> shared_maps(const DatapathSettings& settings) {
         {map_name::kIpcache, BPF_MAP_TYPE_LPM_TRIE, sizeof(ipcache_key), sizeof(remote_endpoint_info),
          settings.ipcache_map_max, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG},
         {map_name::kGenerations, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(generations), 1, BPF_F_MMAPABLE},
+        {map_name::kPolicySlabs, BPF_MAP_TYPE_ARRAY_OF_MAPS, sizeof(__u32), sizeof(__u32), POLICY_SLABS, 0},
         {map_name::kFlows4, BPF_MAP_TYPE_HASH, sizeof(flow_key4), sizeof(flow), flows4, BPF_F_NO_PREALLOC},
         {map_name::kFlows6, BPF_MAP_TYPE_HASH, sizeof(flow_key6), sizeof(flow), flows6, BPF_F_NO_PREALLOC},
         {map_name::kFragments4, BPF_MAP_TYPE_LRU_HASH, sizeof(ipv4_frag_id), sizeof(frag_l4ports), fragments4, 0},

@@ -120,6 +120,10 @@ Status NodeDatapath::open_maps() {
                flows.v6().raw().info().id != flows_->v6().raw().info().id) {
         *flows_ = std::move(flows);
     }
+    // Opened once: others hold on to it, and it knows which of its rows are in use.
+    if (!policy_) {
+        TRY_ASSIGN(policy_, PolicySlabs::open(paths.map(map_name::kPolicySlabs), settings_.policy_max_bytes));
+    }
     TRY_ASSIGN(metrics_, MetricsMap::open(paths.map(map_name::kMetrics)));
     TRY_ASSIGN(events_lost_, RawBpfMap::open_pinned(paths.map(map_name::kEventsLost)));
     return {};
@@ -369,7 +373,11 @@ Result<std::vector<Datapath::MapUsage>> NodeDatapath::map_usage() {
         MapUsage row{.name = map.name, .max_entries = pinned.info().max_entries};
         TRY_ASSIGN(row.bytes, pinned.memory_bytes());
         const std::uint32_t type = pinned.info().type;
-        if (type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_PERCPU_ARRAY) {
+        if (type == BPF_MAP_TYPE_ARRAY_OF_MAPS) {
+            const PolicySlabs::Usage slabs = policy_->usage();
+            row.bytes += slabs.bytes;
+            row.entries = slabs.images;
+        } else if (type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_PERCPU_ARRAY) {
             row.entries = pinned.info().max_entries;
         } else if (type != BPF_MAP_TYPE_RINGBUF) {
             TRY_ASSIGN(row.entries, pinned.count());

@@ -26,6 +26,7 @@ public:
     [[nodiscard]] EndpointDeviceMap& endpoint_devices() override { return *endpoint_devices_; }
     [[nodiscard]] IpcacheMap& ipcache() override { return *ipcache_; }
     [[nodiscard]] Generations& generations() override { return *generations_; }
+    [[nodiscard]] PolicySlabs& policy() override { return *policy_; }
     [[nodiscard]] FlowMaps& flows() override { return *flows_; }
     [[nodiscard]] MetricsMap& metrics() override { return *metrics_; }
     [[nodiscard]] IfIndex host_device() const override { return devices_.host.index; }
@@ -83,6 +84,7 @@ private:
     std::optional<EndpointDeviceMap> endpoint_devices_;
     std::optional<IpcacheMap> ipcache_;
     std::optional<Generations> generations_;
+    std::optional<PolicySlabs> policy_;
     std::shared_ptr<FlowMaps> flows_;
     std::optional<MetricsMap> metrics_;
     RawBpfMap events_lost_;

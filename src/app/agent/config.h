@@ -30,8 +30,7 @@ struct PolicyConfig {
     bool sctp = false;
     bool extended_protocols = false;  // VRRP, IGMP
     bool node_selector_labels = false;
-    bool default_local_cluster = true;     // policy-default-local-cluster
-    std::uint64_t max_bytes = 128U << 20;  // of compiled policies
+    bool default_local_cluster = true;  // policy-default-local-cluster
 };
 
 struct Config {

@@ -341,7 +341,7 @@ std::vector<ConfigOption> make_options() {
     add("policy-memory-max", "128", "MiB of compiled policies; what does not fit is refused and reported",
         [](Config& c, const std::string& v) -> Status {
             TRY_ASSIGN(const std::uint64_t mib, parse_number(v, 1, 2048));
-            c.policy.max_bytes = mib << 20;
+            c.datapath.policy_max_bytes = mib << 20;
             return {};
         });
     add("read-cni-conf", "", "template of the CNI configuration", text(FIELD(read_cni_conf)));

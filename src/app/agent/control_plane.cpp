@@ -23,6 +23,17 @@ std::string boot_id() {
     return id;
 }
 
+policy::NamedPorts policy_named_ports(const std::vector<NamedPort>& ports) {
+    policy::NamedPorts named;
+    for (const NamedPort& port : ports) {
+        const policy::Protocol protocol = port.protocol == "UDP"    ? policy::Protocol::kUdp
+                                          : port.protocol == "SCTP" ? policy::Protocol::kSctp
+                                                                    : policy::Protocol::kTcp;
+        named[port.name].insert({protocol, port.port});
+    }
+    return named;
+}
+
 }  // namespace
 
 void Rejections::reject(const std::string& where, const Error& error) {
@@ -276,6 +287,7 @@ Status ControlPlane::run_datapath(const std::vector<Prefix>& pod_cidrs) {
         rejected);
     TRY_ASSIGN(LabelFilter filter, LabelFilter::create(config_.label_filter));
     pods_ = std::make_unique<PodLabels>(*store_, config_.node_name, config_.cluster_name, std::move(filter), rejected);
+    TRY(start_policy());
     endpoints_ =
         std::make_unique<EndpointManager>(loop_, controllers_,
                                           EndpointSettings{.state_dir = config_.endpoint_state_dir(),
@@ -372,6 +384,12 @@ EndpointServices ControlPlane::endpoint_services() {
         .identity_known = [this](IdentityId id, const LabelSet& labels) { identities_->remember(id, labels); },
         .claim_addresses = [this](const EndpointRow& endpoint) { return pool_.claim(endpoint); },
         .release_addresses = [this](const EndpointRow& endpoint) { pool_.release(endpoint); },
+        .policy = [this](const EndpointRow& endpoint) -> Status {
+            if (endpoint.kind == EndpointKind::kHost) return {};
+            // Before the ipcache names it.
+            if (is_cluster_identity(endpoint.identity)) policy_->set_identity(endpoint.identity, endpoint.labels);
+            return policy_->set_endpoint(endpoint.id, policy_subject(endpoint), endpoint.policy_audit);
+        },
         .row_changed =
             [this](const EndpointRow& endpoint) {
                 ipcache_->claim("endpoint/" + endpoint.id.to_string(), endpoint_rows(ipcache_->settings(), endpoint));
@@ -380,11 +398,77 @@ EndpointServices ControlPlane::endpoint_services() {
             },
         .row_removed =
             [this](const EndpointRow& endpoint) {
+                policy_->remove_endpoint(endpoint.id);
                 ipcache_->withdraw("endpoint/" + endpoint.id.to_string());
                 (void)ipcache_->flush();
             },
         .pod_labels = [this](const ObjectKey& pod) { return pods_->find(pod); },
     };
+}
+
+Status ControlPlane::start_policy() {
+    const PolicyConfig& wanted = config_.policy;
+    policy::ModuleSettings settings;
+    settings.audit = wanted.audit;
+    settings.engine = {.mode = wanted.mode, .allow_localhost = wanted.allow_localhost};
+    settings.sources = {.network_policies = wanted.network_policy,
+                        .cilium_network_policies = wanted.cilium_network_policy,
+                        .cilium_clusterwide_network_policies = wanted.cilium_clusterwide_network_policy,
+                        .context = {.cluster_name = config_.cluster_name,
+                                    .default_local_cluster = wanted.default_local_cluster,
+                                    .node_selector_labels = wanted.node_selector_labels,
+                                    .icmp_rules = wanted.icmp_rules,
+                                    .sctp = wanted.sctp,
+                                    .extended_ip_protocols = wanted.extended_protocols,
+                                    .ipv4 = config_.ipv4,
+                                    .ipv6 = config_.ipv6,
+                                    .cluster_prefixes = node_state_.pod_cidrs}};
+    policy_ = std::make_unique<policy::PolicyModule>(
+        loop_, controllers_, *store_, std::move(settings), datapath_->policy(), datapath_->generations(),
+        policy::PolicyModule::Callbacks{
+            .prefixes =
+                [this](const std::map<Prefix, IdentityId>& prefixes) {
+                    IpcacheRows rows;
+                    for (const auto& [prefix, id] : prefixes) rows.emplace(prefix, IpcacheRow{.identity = id});
+                    ipcache_->claim("policy", std::move(rows));
+                    (void)ipcache_->flush();  // failures stay with the reconciler
+                },
+            .api_server =
+                [this](const std::set<IpAddress>& addresses) {
+                    api_server_ = addresses;
+                    for (const auto& [name, row] : nodes_->table().rows()) claim_node(name);
+                },
+            .rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); },
+            .accepted = [this](const std::string& where) { rejections_.accept(where); },
+        });
+    for (const IdentityId id : {identity::kHost, identity::kWorld, identity::kUnmanaged, identity::kHealth, identity::kInit,
+                                identity::kRemoteNode, identity::kKubeApiServer, identity::kIngress,
+                                identity::kWorldIpv4, identity::kWorldIpv6})
+        policy_->set_identity(id, reserved_labels(id));
+    TRY_ASSIGN(const auto present, datapath_->ipcache().list());
+    std::map<Prefix, IdentityId> prefixes;
+    for (const auto& [prefix, entry] : present) prefixes.emplace(prefix, entry.identity);
+    policy_->restore_prefixes(prefixes);
+    return {};
+}
+
+policy::Subject ControlPlane::policy_subject(const EndpointRow& endpoint) {
+    policy::Subject subject{.labels = endpoint.labels};
+    if (endpoint.k8s_pod.empty()) return subject;
+    if (const auto info = pods_->find({endpoint.k8s_namespace, endpoint.k8s_pod}))
+        subject.named_ports = policy_named_ports(info->published.ports);
+    return subject;
+}
+
+// A node's addresses, and which of them are the API server's.
+void ControlPlane::claim_node(const std::string& name) {
+    const NodeRow* node = nodes_->table().find(name);
+    IpcacheRows rows = node == nullptr ? IpcacheRows{} : node_rows(ipcache_->settings(), *node);
+    for (auto& [prefix, row] : rows) {
+        if (row.identity == identity::kRemoteNode && prefix.is_host() && api_server_.contains(prefix.address()))
+            row.identity = identity::kKubeApiServer;
+    }
+    ipcache_->claim("node/" + name, std::move(rows));
 }
 
 void ControlPlane::start_host_endpoint() {
@@ -478,14 +562,29 @@ void ControlPlane::start_cluster_watches() {
     const auto rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); };
     node_watch_ = nodes_->table().watch([this](const std::set<std::string>& changed) {
         for (const std::string& name : changed) {
-            const NodeRow* row = nodes_->table().find(name);
-            ipcache_->claim("node/" + name, row == nullptr ? IpcacheRows{} : node_rows(ipcache_->settings(), *row));
+            claim_node(name);
         }
         check_ready();
+    });
+    identity_watch_ = identities_->table().watch([this](const std::set<IdentityId>& changed) {
+        for (const IdentityId id : changed) {
+            if (const IdentityRow* row = identities_->table().find(id)) {
+                policy_->set_identity(id, row->labels);
+            } else {
+                policy_->remove_identity(id);
+            }
+        }
     });
     identities_->start([this] {
         identities_synced_ = true;
         all_sources_synced();
+        // Once the watch above has told the identities of the listing.
+        loop_.post([this] {
+            policy_->start([this] {
+                policy_synced_ = true;
+                all_sources_synced();
+            });
+        });
     });
     pods_->start([this](const ObjectKey& pod) { endpoints_->pod_changed(pod); });
     const IpAddress node_ip = datapath_->decisions().underlay_ipv6 || !datapath_->decisions().node_ipv4
@@ -506,6 +605,14 @@ void ControlPlane::start_cluster_watches() {
                 },
             .own_seen = [this](const ObjectKey& key) { publisher_->object_seen(key); },
             .own_gone = [this](const ObjectKey& key) { publisher_->object_gone(key); },
+            .endpoint =
+                [this](const ObjectKey& key, IdentityId id, const LabelSet& labels,
+                       const std::vector<NamedPort>& ports) {
+                    // The CiliumIdentity may come later than the pod that has it.
+                    if (is_cluster_identity(id) && !policy_->knows_identity(id) && !labels.empty())
+                        policy_->set_identity(id, labels);
+                    policy_->set_named_ports("cep/" + key.to_string(), id, policy_named_ports(ports));
+                },
             .synced =
                 [this] {
                     remote_synced_ = true;
@@ -517,7 +624,7 @@ void ControlPlane::start_cluster_watches() {
 
 // Entries nobody claims may go once every source has said what it knows. Node rows reach the ipcache on a later turn.
 void ControlPlane::all_sources_synced() {
-    if (!ipcache_ || !nodes_synced_ || !remote_synced_) return;
+    if (!ipcache_ || !nodes_synced_ || !remote_synced_ || !policy_synced_) return;
     loop_.post([this] {
         loop_.post([this] {
             ipcache_->set_complete();
@@ -528,7 +635,7 @@ void ControlPlane::all_sources_synced() {
 
 void ControlPlane::check_ready() {
     if (waiting_for_.empty() || !datapath_) return;
-    const bool store_spoke = nodes_synced_ && remote_synced_ && nodes_->table().find(config_.node_name) != nullptr;
+    const bool store_spoke = nodes_synced_ && remote_synced_ && policy_synced_ && nodes_->table().find(config_.node_name) != nullptr;
     if (!store_spoke && !store_optional_) return;
     waiting_for_.clear();
     start_ms_ = milliseconds_since(started_at_);

@@ -25,6 +25,7 @@
 #include "features/ipcache/remote.h"
 #include "features/monitor/module.h"
 #include "features/node/module.h"
+#include "features/policy/module.h"
 #include "features/routing/module.h"
 #include "io/http.h"
 #include "kernel/features.h"
@@ -70,6 +71,9 @@ private:
     EndpointServices endpoint_services();
     void start_host_endpoint();
     void start_health_endpoint();
+    Status start_policy();
+    policy::Subject policy_subject(const EndpointRow& endpoint);
+    void claim_node(const std::string& name);
     void start_cluster_watches();
     void update_host_addresses();
     void publish_node();
@@ -103,6 +107,7 @@ private:
     std::unique_ptr<Ipcache> ipcache_;
     std::unique_ptr<IdentityManager> identities_;
     std::unique_ptr<PodLabels> pods_;
+    std::unique_ptr<policy::PolicyModule> policy_;
     std::unique_ptr<EndpointManager> endpoints_;
     std::unique_ptr<RoutingModule> routing_;
     std::unique_ptr<EndpointPublisher> publisher_;
@@ -115,11 +120,13 @@ private:
     EventLoop::Handle address_readable_, deletion_retry_, address_settle_, store_patience_, store_retry_;
     Table<std::string, NodeRow>::Watch node_watch_;
     Table<EndpointId, EndpointRow>::Watch endpoint_watch_;
+    Table<IdentityId, IdentityRow>::Watch identity_watch_;
+    std::set<IpAddress> api_server_;
     std::map<std::uint32_t, std::string> interface_names_;
 
     bool restored_node_ = false;  // an earlier run's addresses and pod CIDRs were used
     bool store_optional_ = false;
-    bool nodes_synced_ = false, remote_synced_ = false, identities_synced_ = false;
+    bool nodes_synced_ = false, remote_synced_ = false, identities_synced_ = false, policy_synced_ = false;
     std::string waiting_for_ = "the start";  // "": ready
     std::int64_t datapath_ready_ms_ = 0, start_ms_ = 0;
 };

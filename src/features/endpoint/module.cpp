@@ -102,6 +102,7 @@ void EndpointManager::restore(const std::vector<Link>& links) {
     for (const auto& [id, row] : rows) {
         known.push_back(id);
         EndpointRow endpoint = row;
+        (void)services_.policy(endpoint);  // what an earlier run left stays in force until policies are known
         if (endpoint.kind != EndpointKind::kHost) {
             if (auto attached = datapath_.attach(endpoint); !attached) {
                 endpoint.state = EndpointState::kNotReady;
@@ -197,6 +198,8 @@ Status EndpointManager::flush_maps() {
 
 // Maps first, then programs: a program that runs finds its endpoint.
 Status EndpointManager::apply(EndpointRow& endpoint) {
+    if (auto computed = services_.policy(endpoint); !computed)
+        log_.warn("Endpoint is closed", {{"endpointID", endpoint.id.value}, computed.error()});
     put_desired(endpoint);
     TRY(flush_maps());
     TRY(datapath_.attach(endpoint));
@@ -350,6 +353,7 @@ void EndpointManager::pod_changed(const ObjectKey& pod) {
         if (!info) continue;
         if (row.identity != identity::kInit && info->identity == row.labels) {
             grace_.erase(id);
+            (void)services_.policy(row);  // its named ports
             if (info->other != row.info_labels) {
                 EndpointRow changed = row;
                 changed.info_labels = info->other;

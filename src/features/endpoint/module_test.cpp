@@ -91,6 +91,11 @@ protected:
                     return {};
                 },
                 .release_addresses = [this](const EndpointRow& row) { released_.insert(row.ipv4); },
+                .policy =
+                    [this](const EndpointRow& row) -> Status {
+                        policy_[row.id] = row.identity;
+                        return {};
+                    },
                 .row_changed = [this](const EndpointRow& row) { ipcache_[row.ipv4] = row.identity; },
                 .row_removed = [this](const EndpointRow& row) { ipcache_.erase(row.ipv4); },
                 .pod_labels = [this](const ObjectKey& key) -> std::optional<PodLabels::Info> {
@@ -141,6 +146,7 @@ protected:
     FakeDatapath datapath_;
     std::map<ObjectKey, LabelSet> pods_;
     std::map<IdentityId, LabelSet> known_;
+    std::map<EndpointId, IdentityId> policy_;
     std::map<IpAddress, IdentityId> ipcache_;
     std::set<IpAddress> released_;
     IpAddress refused_;

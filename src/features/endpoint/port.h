@@ -42,6 +42,9 @@ struct EndpointServices {
     // Makes the addresses the endpoint's own; kAlreadyExists when they are somebody else's.
     std::function<Status(const EndpointRow&)> claim_addresses;
     std::function<void(const EndpointRow&)> release_addresses;
+    // The endpoint's policy is in force, or closed to everything, when it returns; before any packet of it is let in or
+    // out. An error: why it is closed.
+    std::function<Status(const EndpointRow&)> policy;
     // The ipcache shall say what the row says, before it returns.
     std::function<void(const EndpointRow&)> row_changed;
     std::function<void(const EndpointRow&)> row_removed;

@@ -37,6 +37,7 @@ std::string endpoint_to_state(const EndpointRow& endpoint) {
               {"arp-passthrough", endpoint.arp_passthrough},
               {"skip-source-check", endpoint.skip_source_check},
               {"external-ipam", endpoint.external_ipam},
+              {"policy-audit", endpoint.policy_audit},
               {"identity", endpoint.identity.value},
               {"labels", endpoint.labels.to_strings()},
               {"info-labels", endpoint.info_labels.to_strings()}};
@@ -85,6 +86,7 @@ Result<EndpointRow> endpoint_from_state(const std::string& text) {
     endpoint.arp_passthrough = reader.boolean("arp-passthrough");
     endpoint.skip_source_check = reader.boolean("skip-source-check");
     endpoint.external_ipam = reader.boolean("external-ipam");
+    endpoint.policy_audit = reader.boolean("policy-audit");
     endpoint.identity = IdentityId(static_cast<std::uint32_t>(reader.integer("identity", 0, 0xFFFFFFFF)));
     endpoint.labels = LabelSet::from_strings(reader.strings("labels"));
     endpoint.info_labels = LabelSet::from_strings(reader.strings("info-labels"));

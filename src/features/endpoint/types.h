@@ -50,6 +50,8 @@ struct EndpointRow {
     bool skip_source_check = false;
     bool external_ipam = false;
 
+    bool policy_audit = false;  // PolicyAuditMode: what policy denies is reported and passes
+
     IdentityId identity;
     LabelSet labels;       // security-relevant
     LabelSet info_labels;  // those that the label filter left out

@@ -36,6 +36,7 @@ public:
     void remember(IdentityId id, const LabelSet& labels);
 
     [[nodiscard]] const Table<IdentityId, IdentityRow>& table() const { return table_; }
+    Table<IdentityId, IdentityRow>& table() { return table_; }
     // Reserved ones too; empty when unknown.
     [[nodiscard]] LabelSet labels_of(IdentityId id) const;
 

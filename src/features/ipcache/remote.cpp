@@ -21,6 +21,7 @@ void RemoteEndpoints::upserted(const ObjectKey& key, const nlohmann::json& json)
         return;
     }
     const std::string claimant = "cep/" + key.to_string();
+    callbacks_.endpoint(key, endpoint->identity, LabelSet::from_strings(endpoint->identity_labels), endpoint->named_ports);
     if (callbacks_.is_local(endpoint->node_ip)) {
         own_.insert(key);
         ipcache_.withdraw(claimant);
@@ -43,6 +44,7 @@ void RemoteEndpoints::upserted(const ObjectKey& key, const nlohmann::json& json)
 void RemoteEndpoints::deleted(const ObjectKey& key) {
     if (own_.erase(key) != 0) callbacks_.own_gone(key);
     ipcache_.withdraw("cep/" + key.to_string());
+    callbacks_.endpoint(key, IdentityId{}, {}, {});
 }
 
 }  // namespace axo

@@ -7,6 +7,7 @@
 
 #include "features/ipcache/module.h"
 #include "io/object_store.h"
+#include "model/cilium_endpoint.h"
 
 namespace axo {
 
@@ -15,6 +16,8 @@ public:
     struct Callbacks {
         std::function<bool(const IpAddress& node_ip)> is_local;
         std::function<void(const ObjectKey&)> own_seen, own_gone;  // objects of this node's pods
+        // Who lives where in the cluster, this node included: called before the ipcache names the identity. 0: gone.
+        std::function<void(const ObjectKey&, IdentityId, const LabelSet&, const std::vector<NamedPort>&)> endpoint;
         std::function<void()> synced;
         std::function<void(const std::string& where, const Error&)> rejected;
     };
