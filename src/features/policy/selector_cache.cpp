@@ -25,9 +25,9 @@ std::optional<Slot> SelectorCache::slot(IdentityId id) const {
 }
 
 std::uint16_t SelectorCache::source_number(const std::string& source) {
-    const auto at = std::ranges::find(sources_, source);
-    if (at == sources_.end()) sources_.push_back(source);
-    return static_cast<std::uint16_t>(at - sources_.begin());
+    const auto number = static_cast<std::size_t>(std::ranges::find(sources_, source) - sources_.begin());
+    if (number == sources_.size()) sources_.push_back(source);
+    return static_cast<std::uint16_t>(number);
 }
 
 std::vector<SelectorId> SelectorCache::selectors_of(const KnownIdentity& identity) const {
