@@ -44,15 +44,16 @@ enum trace_reason {
 };
 
 #define EVENT_F_IPV6 1u
-#define EVENT_F_INGRESS 2u  /* seen from the local endpoint's side */
+#define EVENT_F_INGRESS 2u  /* seen from the local endpoint's side; verdicts, and drops by policy: whose policy it was */
 #define EVENT_F_FRAGMENT 4u
 #define EVENT_F_TUNNEL 8u   /* came out of, or goes into, a tunnel */
 #define EVENT_F_NO_L4 16u   /* ports and flags are not known */
+#define EVENT_F_AUDITED 32u /* EVENT_POLICY_VERDICT: would be denied, but the endpoint is in audit mode */
 
 struct flow_event {
 	__u8 type;     /* enum event_type */
-	__u8 subtype;  /* EVENT_DROP: reason; EVENT_TRACE: observation point */
-	__u8 reason;   /* enum trace_reason */
+	__u8 subtype;  /* EVENT_DROP: reason; EVENT_TRACE: observation point; EVENT_POLICY_VERDICT: enum policy_action */
+	__u8 reason;   /* enum trace_reason; TRACE_REASON_REPLY: against the direction the connection was opened in */
 	__u8 flags;    /* EVENT_F_* */
 	__u32 ifindex; /* where the packet was seen, or the device it leaves by */
 	__u64 time_ns; /* CLOCK_MONOTONIC, coarse */
@@ -61,7 +62,7 @@ struct flow_event {
 	__u16 endpoint_src; /* local endpoints, 0: not local */
 	__u16 endpoint_dst;
 	__u32 length;	    /* of the packet, link layer included */
-	__u32 rule_cookie;
+	__u32 rule_cookie;  /* bpf/api/policy.h: the rule that allowed or denied */
 	__u32 hash;
 	union axo_addr saddr;
 	union axo_addr daddr;

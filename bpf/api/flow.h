@@ -95,14 +95,15 @@ struct flow {
 	__u16 endpoint_dst;
 	__u16 flags;	    /* FLOW_F_* */
 	__u8 tcp_flags[2];  /* seen so far, by half */
-	__u32 rule_cookie;  /* the rule that allowed it; 0: none needed */
+	__u32 egress_cookie; /* the rule of the source's policy that allowed it; 0: none was needed */
 	__u16 proxy_port;
 	__u16 rev_nat;
 	__u32 backend_id;
 	__u8 drop_reason;
-	__u8 pad0;
+	__u8 icmp_type; /* of the packet that opened it: what its policy is asked about */
 	__be16 tunnel_sport; /* outer source port, the same for all packets of the connection */
-	__u64 pad2;
+	__u32 ingress_cookie; /* the same of the destination's policy */
+	__u32 pad2;
 	struct flow_half half[2];
 };
 AXO_STATIC_ASSERT(sizeof(struct flow) == 208, "flow");

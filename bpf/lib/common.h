@@ -18,6 +18,7 @@
 #include "bpf/api/generation.h"
 #include "bpf/api/ipcache.h"
 #include "bpf/api/metrics.h"
+#include "bpf/api/policy.h"
 
 #ifndef barrier
 #define barrier() asm volatile("" ::: "memory")

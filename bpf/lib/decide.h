@@ -2,7 +2,7 @@
 // The slow path: who sends, who receives, which way out; then the flow's entry is written and the
 // decision carried out. Read in the order a packet meets it:
 //
-//   parse -> source -> (generations) -> destination -> flow entry -> route -> size -> event -> out
+//   parse -> source -> (generations) -> destination -> flow entry -> route -> policy -> size -> event -> out
 //
 // Generations are read before anything they cover is looked up (bpf/api/generation.h).
 #pragma once
@@ -10,6 +10,7 @@
 #include "bpf/lib/event.h"
 #include "bpf/lib/fast.h"
 #include "bpf/lib/icmp.h"
+#include "bpf/lib/policy.h"
 
 enum hook {
 	HOOK_POD_EGRESS,  // cil_from_container: what a pod sends
@@ -276,6 +277,19 @@ static __always_inline void copy_end(struct local_end *end, const struct endpoin
 	end->node_mac = ep->node_mac;
 }
 
+// An end's policy and its generation, by one load: they belong together.
+static __always_inline __u32 read_policy(const struct generations *g, struct local_end *end)
+{
+	union {
+		__u64 whole;
+		struct policy_ref ref;
+	} policy;
+
+	policy.whole = READ_ONCE(*(const __u64 *)&g->policy[end->id]);
+	end->policy = policy.ref.location;
+	return policy.ref.generation;
+}
+
 // Who sends and who receives. A verdict, or FORWARD.
 static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, const struct generations *g, const enum hook hook,
 				     const bool v6)
@@ -376,7 +390,7 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 	// Groups and link scope end at the pod's own link: the node's stack may listen, nothing is forwarded.
 	if (hook == HOOK_POD_EGRESS && is_link_scope(&p->daddr, v6))
 		return AXO_PASS;
-	s->stamp += READ_ONCE(g->policy[s->src.id].generation) + READ_ONCE(g->policy[s->dst.id].generation);
+	s->stamp += read_policy(g, &s->src) + read_policy(g, &s->dst);
 	s->ifindex_in = hook == HOOK_OVERLAY ? tunnel_cfg.ifindex : CTX_FIELD(skb, ifindex);
 	return FORWARD;
 }
@@ -450,6 +464,50 @@ __noinline int decide_route6(struct __sk_buff *skb, __u32 hook)
 	return decide_route(skb, hook, true);
 }
 
+// What policy is to be asked: about the connection as it was opened, not about this packet.
+static __always_inline void ask_about(struct scratch *s, const struct flow *flow, const struct flow_half *opening, bool reply, __u32 hook,
+				      const bool v6)
+{
+	struct connection_policy *q = &s->policy;
+	const struct packet *p = &s->packet;
+
+	q->slot = policy_slot_of(p->proto);
+	if (reply) {
+		q->reference[POLICY_EGRESS] = s->dst.policy;
+		q->reference[POLICY_INGRESS] = s->src.policy;
+		q->ask = (s->dst.id ? 1 << POLICY_EGRESS : 0) | (s->src.id ? 1 << POLICY_INGRESS : 0);
+		// Where a connection goes is what the ipcache says, as when it was opened; who opens it is what the tunnel says.
+		q->peer[POLICY_EGRESS] = hook == HOOK_OVERLAY ? ipcache_identity(&p->saddr, v6) : s->src.identity;
+		q->peer[POLICY_INGRESS] =
+			tunnel_cfg.protocol && opening->ifindex_in == tunnel_cfg.ifindex ? flow->identity_src : s->dst.identity;
+		q->port = bpf_ntohs(p->sport);
+	} else {
+		q->reference[POLICY_EGRESS] = s->src.policy;
+		q->reference[POLICY_INGRESS] = s->dst.policy;
+		q->ask = (s->src.id ? 1 << POLICY_EGRESS : 0) | (s->dst.id ? 1 << POLICY_INGRESS : 0);
+		q->peer[POLICY_EGRESS] = s->dst.identity;
+		q->peer[POLICY_INGRESS] = s->src.identity;
+		q->port = bpf_ntohs(p->dport);
+	}
+	if (p->proto == IPPROTO_ICMP || p->proto == IPPROTO_ICMPV6)
+		q->port = reply || (p->flags & PACKET_LATER_FRAG) ? flow->icmp_type : p->icmp_type;
+}
+
+// Does an error go to whom the packet that it quotes came from?
+static __always_inline bool is_for(const struct packet *quoted, const struct packet *error, const bool v6)
+{
+	if (v6)
+		return !((quoted->daddr.ip6[0] ^ error->daddr.ip6[0]) | (quoted->daddr.ip6[1] ^ error->daddr.ip6[1]) |
+			 (quoted->daddr.ip6[2] ^ error->daddr.ip6[2]) | (quoted->daddr.ip6[3] ^ error->daddr.ip6[3]));
+	return quoted->daddr.ip4 == error->daddr.ip4;
+}
+
+// Path MTU discovery works whatever the policy.
+static __always_inline bool is_mtu_error(const struct packet *p, const bool v6)
+{
+	return v6 ? p->icmp_type == ICMPV6_PKT_TOOBIG : p->icmp_type == ICMP_DEST_UNREACH && p->icmp_code == ICMP_FRAG_NEEDED;
+}
+
 // Puts scratch.out into the flow. A reader on another CPU sees the old decision, none, or the new one.
 static __always_inline void store_decision(struct flow_half *half, const struct flow_half *out)
 {
@@ -501,6 +559,7 @@ static __always_inline void report_trace(struct __sk_buff *skb, struct scratch *
 	ev->subtype = trace_point(half, hook, s->to_host);
 	ev->flags = (hook == HOOK_POD_EGRESS ? 0 : EVENT_F_INGRESS) | (tunnelled ? EVENT_F_TUNNEL : 0);
 	ev->ifindex = half->action == FLOW_STACK ? CTX_FIELD(skb, ifindex) : half->ifindex_out;
+	ev->rule_cookie = s->policy.cookie[hook == HOOK_POD_EGRESS ? POLICY_EGRESS : POLICY_INGRESS];
 	ev->packets = half->packets;
 	ev->bytes = half->bytes;
 	report_event(skb);
@@ -542,6 +601,7 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 	struct flow *flow = NULL;
 	struct flow_half *half;
 	struct packet *p;
+	bool reply;
 	long ret;
 
 	if (!s)
@@ -551,13 +611,14 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 	WRITE_ONCE(s->is_new, 0);
 	WRITE_ONCE(s->report, p->flags & PACKET_ICMP_ERROR);
 	s->event.reason = TRACE_REASON_NEW;
+	s->policy.cookie[POLICY_EGRESS] = s->policy.cookie[POLICY_INGRESS] = POLICY_COOKIE_NONE;
 	if (READ_ONCE(p->flags) & PACKET_ICMP_ERROR) {
 		// An error belongs to the flow it quotes and makes none of its own; it is routed by its own addresses.
 		if (!parse_icmp_quote(skb)) {
 			struct packet *q = &s->quoted;
 
 			make_flow_key(&s->key, &q->saddr, &q->daddr, q->sport, q->dport, q->proto, v6);
-			if (lookup_flow(&s->key, v6))
+			if (is_for(q, p, v6) && lookup_flow(&s->key, v6))
 				s->event.reason = TRACE_REASON_RELATED;
 		}
 	} else {
@@ -577,28 +638,45 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 		flow->flags = (dir ? FLOW_F_INITIATOR_HIGH : 0) | (s->src.id && s->dst.id ? FLOW_F_LOCAL : 0);
 		flow->endpoint_src = s->src.id;
 		flow->endpoint_dst = s->dst.id;
-		flow->identity_src = s->src.identity;
+		flow->icmp_type = p->icmp_type;
 	}
+	reply = dir != !!(flow->flags & FLOW_F_INITIATOR_HIGH);
+	if (!READ_ONCE(s->is_new) && !(READ_ONCE(p->flags) & PACKET_ICMP_ERROR))
+		s->event.reason = reply ? TRACE_REASON_REPLY : TRACE_REASON_ESTABLISHED;
 	half = half_of(flow, dir);
-	if (!half_is_current(half, s->ifindex_in, now) || half->identity != s->src.identity) {
+	if (!half_is_current(half, s->ifindex_in, now) || half->identity != s->src.identity ||
+	    (READ_ONCE(p->flags) & PACKET_ICMP_OTHER)) {
 		ret = v6 ? decide_route6(skb, hook) : decide_route4(skb, hook);
 		if (ret)
 			DROP(-ret);
+		s->event.identity_dst = s->dst.identity;
+		if (!(READ_ONCE(p->flags) & PACKET_ICMP_ERROR) || (s->event.reason == TRACE_REASON_NEW && !is_mtu_error(p, v6))) {
+			ask_about(s, flow, half_of(flow, dir ^ 1), reply, hook, v6);
+			if (apply_policy(skb) != AXO_PASS) {
+				// The entry stays, to be decided again: what opens the connection's way opens it with the next packet.
+				flow->flags &= ~FLOW_F_FAST;
+				return AXO_DROP;
+			}
+		}
+		if (!reply) {
+			flow->identity_src = s->src.identity;
+			flow->identity_dst = s->dst.identity;
+		}
+		flow->egress_cookie = s->policy.cookie[POLICY_EGRESS];
+		flow->ingress_cookie = s->policy.cookie[POLICY_INGRESS];
 		store_decision(half, &s->out);
 		if (half->action == FLOW_ENCAP && !flow->tunnel_sport)
 			flow->tunnel_sport = tunnel_source_port(skb);
 		WRITE_ONCE(s->report, 1);
-	} else if (!s->dst.id) {
-		s->dst.identity = dir == !!(flow->flags & FLOW_F_INITIATOR_HIGH) ? flow->identity_dst : flow->identity_src;
+	} else {
+		s->policy.cookie[POLICY_EGRESS] = flow->egress_cookie;
+		s->policy.cookie[POLICY_INGRESS] = flow->ingress_cookie;
+		if (!s->dst.id)
+			s->dst.identity = reply ? flow->identity_src : flow->identity_dst;
 	}
 	s->event.identity_dst = s->dst.identity;
-	if (READ_ONCE(s->is_new)) {
-		flow->identity_dst = s->dst.identity;
-		if (hook == HOOK_POD_EGRESS)
-			decide_way_back(s, half, half_of(flow, dir ^ 1), now);
-	} else if (!(READ_ONCE(p->flags) & PACKET_ICMP_ERROR)) {
-		s->event.reason = dir == !!(flow->flags & FLOW_F_INITIATOR_HIGH) ? TRACE_REASON_ESTABLISHED : TRACE_REASON_REPLY;
-	}
+	if (READ_ONCE(s->is_new) && hook == HOOK_POD_EGRESS)
+		decide_way_back(s, half, half_of(flow, dir ^ 1), now);
 
 	if (p->ttl <= 1 && half->action != FLOW_STACK) {
 		count_packet(DROP_TTL_EXCEEDED, direction, CTX_FIELD(skb, len));

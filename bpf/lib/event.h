@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// Records for user space: drops and traces. Submitting never wakes the reader unless the ring fills.
+// Records for user space: drops, policy verdicts and traces. Submitting never wakes the reader unless the ring fills.
 #pragma once
 
 #include "bpf/lib/maps.h"

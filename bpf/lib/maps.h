@@ -42,6 +42,24 @@ struct {
 	AXO_PIN;
 } cilium_generations SEC(".maps");
 
+// The memory of compiled policies. Slabs are made by the agent, in the sizes that its policies need;
+// programs only read them.
+struct policy_slab {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(key_size, sizeof(__u32)); // in an inner map's definition clang 19 leaves types out
+	__uint(value_size, sizeof(struct policy_row));
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__type(key, __u32);
+	__uint(max_entries, POLICY_SLABS);
+	AXO_PIN;
+	__array(values, struct policy_slab);
+} cilium_policy_slabs SEC(".maps");
+
 // A hash that grows with use, not an LRU: an LRU allocates everything up front (100 MiB at this size)
 // and may evict a living connection under pressure. When it is full a new connection is refused with
 // a reason that says so, and the collector is woken.

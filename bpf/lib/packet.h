@@ -71,6 +71,7 @@ struct packet {
 #define PACKET_DF 4u
 #define PACKET_ICMP_ERROR 8u // the ports are those of the packet that the error is about, turned around
 #define PACKET_ICMP_ECHO 16u
+#define PACKET_ICMP_OTHER 32u // neither error nor echo: nothing in its flow key tells its type
 
 struct ports {
 	__be16 source;
@@ -285,6 +286,8 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct packet *p, con
 		p->dport = l4.icmp.id;
 	} else if (v6 ? is_icmp_error6(l4.icmp.type) : is_icmp_error4(l4.icmp.type)) {
 		p->flags |= PACKET_ICMP_ERROR;
+	} else {
+		p->flags |= PACKET_ICMP_OTHER;
 	}
 	return 0;
 }

@@ -14,9 +14,21 @@
 struct local_end {
 	__u32 ifindex;
 	__u32 identity; // also of ends elsewhere
+	__u32 policy;	// reference to the endpoint's policy (bpf/api/policy.h)
 	__u16 id;
 	struct axo_mac mac;
 	struct axo_mac node_mac;
+};
+
+// What policy is asked about a connection, in the direction in which it was opened. By direction: 0
+// ingress, the destination's policy; 1 egress, the source's.
+struct connection_policy {
+	__u32 reference[2];
+	__u32 peer[2]; // identity of the other end
+	__u32 cookie[2]; // the answer: which rule
+	__u16 port;
+	__u8 slot;    // enum policy_slot
+	__u8 ask;     // bits by direction: an endpoint of this node has a say
 };
 
 // The part of a flow that every packet may move on.
@@ -37,6 +49,7 @@ struct scratch {
 	struct local_end src;
 	struct local_end dst;
 	struct connection_life life;
+	struct connection_policy policy;
 	__u32 stamp;
 	__u32 ifindex_in;
 	__u32 bucket_src;

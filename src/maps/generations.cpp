@@ -56,6 +56,10 @@ Result<Generations> Generations::create_private() {
     return map_memory(raw.fd(), "a private generations map");
 }
 
+Result<Generations> Generations::use(int map_fd) {
+    return map_memory(map_fd, "the generations map");
+}
+
 Generations::Generations(Generations&& other) noexcept : memory_(std::exchange(other.memory_, nullptr)) {}
 
 Generations& Generations::operator=(Generations&& other) noexcept {

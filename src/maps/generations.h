@@ -18,6 +18,8 @@ public:
     static Result<Generations> open(const std::string& pin_path);
     // A map of the same layout that nobody else sees; for tests.
     static Result<Generations> create_private();
+    // Of a map that the caller has; for tests of programs.
+    static Result<Generations> use(int map_fd);
     Generations(Generations&&) noexcept;
     Generations& operator=(Generations&&) noexcept;
     ~Generations();

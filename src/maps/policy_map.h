@@ -111,6 +111,7 @@ public:
         std::size_t images = 0;  // in use, the open one too
     };
     [[nodiscard]] Usage usage() const;
+    [[nodiscard]] const RawBpfMap& raw() const { return *outer_; }
 
 private:
     struct Slab;

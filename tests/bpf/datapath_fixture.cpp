@@ -197,7 +197,7 @@ BpfObject load(const std::string& name, const Options& options) {
     trace.drop = trace.trace = trace.verdict = 1;
     trace.aggregation = static_cast<std::uint8_t>(options.aggregation);
     trace.report_tcp_flags = 7;
-    trace.report_interval = 37;
+    trace.report_interval = options.report_interval;
     trace.ring_wakeup_bytes = 1U << 19;
     BpfLoadSpec spec;
     spec.name = name;
@@ -210,8 +210,12 @@ BpfObject load(const std::string& name, const Options& options) {
 }  // namespace
 
 Datapath::Datapath(const std::string& object, const Options& options) : object_(load(object, options)) {
+    generations_.emplace(must(Generations::use(map("cilium_generations"))));
+    slabs_.emplace(
+        must(PolicySlabs::use(must(RawBpfMap::from_fd(Fd(::dup(map("cilium_policy_slabs"))), "cilium_policy_slabs")))));
     add_endpoint(1);
     add_endpoint(2);
+    for (const int pod : {1, 2}) generations_->set_policy(endpoint_id(pod), PolicySlabs::open_policy().reference(0));
     for (const char* address : {"10.0.1.254", "fd00:10:1::fe", "172.18.0.2", "fd00:18::2"}) add_host(address);
     const char* node = options.tunnel ? "172.18.0.3" : nullptr;
     add_ipcache("10.0.2.1/32", 3001, node);
@@ -330,16 +334,8 @@ std::size_t Datapath::flow_count() {
     return count;
 }
 
-generations Datapath::read_generations() {
-    const std::uint32_t zero = 0;
-    auto value = std::make_unique<generations>();
-    EXPECT_EQ(::bpf_map_lookup_elem(map("cilium_generations"), &zero, value.get()), 0);
-    return *value;
-}
-
-void Datapath::write_generations(const generations& value) {
-    const std::uint32_t zero = 0;
-    ASSERT_EQ(::bpf_map_update_elem(map("cilium_generations"), &zero, &value, BPF_ANY), 0);
+void Datapath::set_policy(int pod, std::span<const policy_row> image, std::uint32_t flags) {
+    generations_->set_policy(endpoint_id(pod), must(slabs_->place(image)).reference(flags));
 }
 
 std::uint64_t Datapath::counted(std::uint8_t reason, std::uint8_t direction) {

@@ -23,6 +23,8 @@
 #include "bpf/api/ipcache.h"
 #include "bpf/api/metrics.h"
 #include "kernel/bpf_object.h"
+#include "maps/generations.h"
+#include "maps/policy_map.h"
 #include "packet_builder.h"
 
 namespace axo::test {
@@ -36,6 +38,7 @@ struct Options {
     bool tunnel_fast = true;
     bool legacy = false;
     int aggregation = TRACE_AGGREGATE_MEDIUM;
+    std::uint32_t report_interval = 37;  // ticks; 0: every packet is decided anew
 };
 
 // Enters a network namespace of its own with the devices above; once per process.
@@ -61,8 +64,11 @@ public:
                          const flow& value);
     void add_ipcache(const char* prefix, std::uint32_t identity, const char* tunnel_endpoint = nullptr);
     void remove_endpoint(const char* address);
-    generations read_generations();
-    void write_generations(const generations& value);
+    [[nodiscard]] Generations& generations() { return *generations_; }
+    [[nodiscard]] PolicySlabs& slabs() { return *slabs_; }
+    // Pods begin with the policy that enforces nothing. flags: POLICY_REF_F_*.
+    void set_policy(int pod, std::span<const policy_row> image, std::uint32_t flags);
+    static EndpointId endpoint_id(int pod) { return EndpointId(static_cast<std::uint16_t>(100 + pod)); }
     std::uint64_t counted(std::uint8_t reason, std::uint8_t direction);
     std::vector<flow_event> events();
 
@@ -74,6 +80,8 @@ private:
     void add_endpoint(int pod);
     void add_host(const char* address);
     BpfObject object_;
+    std::optional<Generations> generations_;
+    std::optional<PolicySlabs> slabs_;
 };
 
 }  // namespace axo::test

@@ -112,9 +112,7 @@ TEST_P(PodEgress, GenerationsMakeTheNextPacketDecideAgain) {
     // The map changes but no generation moves: the cached decision stands.
     datapath.remove_endpoint(f.pod2);
     EXPECT_EQ(datapath.run("cil_from_container", packet, "lxc1").return_value, kRedirect);
-    auto generation = datapath.read_generations();
-    ++generation.policy[102].generation;
-    datapath.write_generations(generation);
+    datapath.generations().bump_endpoint(Datapath::endpoint_id(2));
     datapath.events();
     // The endpoint is gone: its address is routed to cilium_host, where there is nobody.
     EXPECT_EQ(datapath.run("cil_from_container", packet, "lxc1").return_value, kDrop);
