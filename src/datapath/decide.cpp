@@ -285,8 +285,14 @@ private:
             why = "kernel " + features_.release + " cannot push an inner Ethernet header in tc (5.14)";
         }
         out_.tunnel_fast_path = why.empty();
-        reason("Tunnel fast path", why.empty() ? "Enabled" : "Disabled",
-               why.empty() ? "the kernel can push and pull outer headers in tc" : why);
+        if (out_.tunnel_fast_path) {
+            why = features_.adjust_room_decap
+                      ? "the kernel can push and pull outer headers in tc"
+                      : "the kernel can push outer headers in tc; those of the other family are "
+                        "pulled by the device (kernel " +
+                            features_.release + " cannot: 6.3)";
+        }
+        reason("Tunnel fast path", out_.tunnel_fast_path ? "Enabled" : "Disabled", why);
     }
 
     Status decide_mtu() {

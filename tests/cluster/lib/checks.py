@@ -202,8 +202,11 @@ def kernel_state(cluster, node):
     return state
 
 
-def restart_under_load(cluster, flows, pause=1.0):
-    """kill -9 of every agent and the operator under load, then their start. flows: (source, destination)."""
+def restart_under_load(cluster, flows, pause=1.0, rate=500):
+    """kill -9 of every agent and the operator under load, then their start.
+
+    flows: (source, destination). rate: UDP datagrams per second of a flow; its TCP connection does a fifth of that in rounds.
+    """
     addresses = cluster.addresses()
     cluster.serve(*{destination for _, destination in flows})
     running = []
@@ -214,8 +217,8 @@ def restart_under_load(cluster, flows, pause=1.0):
             name = f"{source} → {destination}, {family_name(family)}"
             # The first packets of a flow meet neighbours that are not resolved yet: that is before the load.
             cluster.probe(source, [{"to": to, "port": PORT, "kind": "tcp"}, {"to": to, "port": PORT, "kind": "udp", "bytes": 64}])
-            running.append((name, "UDP", cluster.start(source, "load", "--to", to, "--port", PORT, "--per-second", 500)))
-            running.append((name, "TCP", cluster.start(source, "stream", "--to", to, "--port", PORT, "--per-second", 100)))
+            running.append((name, "UDP", cluster.start(source, "load", "--to", to, "--port", PORT, "--per-second", rate)))
+            running.append((name, "TCP", cluster.start(source, "stream", "--to", to, "--port", PORT, "--per-second", rate // 5)))
     nodes = cluster.nodes()
     time.sleep(pause)
     before = {node: kernel_state(cluster, node) for node in nodes}
@@ -237,10 +240,10 @@ def restart_under_load(cluster, flows, pause=1.0):
         if kind == "UDP":
             sent, lost = sent + result["sent"], lost + result["lost"]
             yield check(f"{name}: {result['sent']} UDP datagrams through the restart, {result['lost']} lost",
-                        result["lost"] == 0 and result["doubled"] == 0 and result["sent"] > 500, result)
+                        result["lost"] == 0 and result["doubled"] == 0 and result["sent"] > rate, result)
         else:
             yield check(f"{name}: TCP connection alive, {result['rounds']} rounds, {result['retransmits']} retransmitted segments",
-                        result["alive"] and result["retransmits"] == 0 and result["rounds"] > 50, result)
+                        result["alive"] and result["retransmits"] == 0 and result["rounds"] > rate // 10, result)
     for node in nodes:
         reconcilers, datapath = restart_report(cluster, node)
         # Health and event objects are not state of the kernel; these are.
