@@ -9,6 +9,7 @@
 #include <iostream>
 
 #include "datapath_fixture.h"
+#include "policy_builder.h"
 
 namespace axo::test {
 namespace {
@@ -83,6 +84,43 @@ void bench(const char* name, const char* object, const char* program, const char
     // At most the periodic reports: everything else left by the fast path.
     EXPECT_LE(datapath.events().size(), 4U);
     EXPECT_TRUE(datapath.find_flow(source, destination, 5000, 53, IPPROTO_UDP)->flags & FLOW_F_FAST);
+}
+
+// What looking at policy adds to a decision: every packet is decided anew, with and without a policy that is enforced.
+// 100 rules, 500 identities.
+void bench_policy() {
+    std::vector<PolicyRule> rules;
+    for (std::uint32_t i = 0; i < 99; ++i) {
+        rules.push_back({.cookie = i + 1,
+                         .protocol = IPPROTO_TCP,
+                         .first = static_cast<std::uint16_t>(1000 + i),
+                         .last = static_cast<std::uint16_t>(1000 + i)});
+        for (std::uint32_t peer = 0; peer < 5; ++peer) rules.back().peers.push_back(5000 + i * 5 + peer);
+    }
+    rules.push_back({.cookie = 100, .peers = {2001}, .protocol = IPPROTO_UDP, .first = 53, .last = 53});
+    Datapath datapath("pod", {.report_interval = 0, .trace = false});
+    const auto packet = PacketBuilder()
+                            .eth(Datapath::node_mac(1), Datapath::pod_mac(1))
+                            .ipv4("10.0.1.1", "10.0.1.2", 255)
+                            .udp(5000, 53)
+                            .payload(64)
+                            .build();
+    const auto decide = [&](std::uint32_t repeat) {
+        return datapath.run("cil_from_container", packet, "lxc1", repeat).average_ns;
+    };
+    ASSERT_EQ(datapath.run("cil_from_container", packet, "lxc1").return_value, kRedirect);
+    const Figure open = measure(decide);
+    datapath.set_policy(2, PolicyImageBuilder::build({.enforced = true, .default_cookie = 900, .rules = rules}, {}),
+                        POLICY_REF_F_INGRESS);
+    ASSERT_EQ(datapath.run("cil_from_container", packet, "lxc1").return_value, kRedirect);
+    const Figure enforced = measure(decide);
+    report("bpf_ns_decide_open", open);
+    report("bpf_ns_decide_policy", enforced);
+    EXPECT_EQ(datapath.find_flow("10.0.1.1", "10.0.1.2", 5000, 53, IPPROTO_UDP)->ingress_cookie, 100U);
+}
+
+TEST(Bench, Decisions) {
+    bench_policy();
 }
 
 TEST(Bench, EstablishedFlows) {

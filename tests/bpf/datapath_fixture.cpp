@@ -194,7 +194,8 @@ BpfObject load(const std::string& name, const Options& options) {
         tunnel.node_ip4 = IpAddress::parse("172.18.0.2")->v4_network_order();
     }
     trace_config trace{};
-    trace.drop = trace.trace = trace.verdict = 1;
+    trace.drop = trace.verdict = 1;
+    trace.trace = options.trace;
     trace.aggregation = static_cast<std::uint8_t>(options.aggregation);
     trace.report_tcp_flags = 7;
     trace.report_interval = options.report_interval;

@@ -171,6 +171,14 @@ TEST_P(Policy, WithoutEnforcementOnlyDenialsCount) {
     EXPECT_EQ(datapath.counted(DROP_POLICY_DENY, METRIC_INGRESS), 1U);
 }
 
+TEST_P(Policy, ARedirectIsRefusedWhileThereIsNoProxy) {
+    Datapath datapath("pod");
+    datapath.set_policy(2, ingress({{.cookie = 1, .action = POLICY_REDIRECT, .protocol = IPPROTO_TCP}}), kIngress);
+    EXPECT_EQ(tcp_to_pod2(datapath, 80), kDrop);
+    EXPECT_EQ(datapath.counted(DROP_POLICY, METRIC_INGRESS), 1U);
+    EXPECT_EQ(of_type(datapath.events(), EVENT_DROP).at(0).rule_cookie, 1U);
+}
+
 TEST_P(Policy, EveryProtocolHasItsOwnPorts) {
     Datapath datapath("pod");
     datapath.set_policy(2,

@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 
+#include "bpf/api/drop_reason.h"
+#include "bpf/api/policy.h"
 #include "maps/metrics_map.h"
 #include "model/time.h"
 
@@ -29,6 +31,29 @@ IpAddress address(const axo_addr& raw, bool ipv6) {
     return ipv6 ? IpAddress::v6(raw.bytes) : IpAddress::v4(raw.ip4);
 }
 
+// Whose policy it was, and who is at the other end: not always the packet's source and destination, since a
+// connection's replies are judged as it was opened.
+void add_policy(Json& json, const flow_event& event, const EventNames& names) {
+    json["rule-cookie"] = event.rule_cookie;
+    if (!names.rule) return;
+    const EventRule rule = names.rule(event.rule_cookie);
+    if (!rule.name.empty()) json["rule"] = rule.name;
+    if (!rule.match.empty()) json["match"] = rule.match;
+}
+
+void add_verdict(Json& json, const flow_event& event, const EventNames& names) {
+    const bool reply = event.reason == TRACE_REASON_REPLY;
+    const bool of_source = ((event.flags & EVENT_F_INGRESS) != 0) == reply;
+    json["subtype"] = verdict_text(event);
+    json["reason"] = trace_reason_text(event.reason);
+    json["action"] = verdict_text(event);
+    json["audited"] = (event.flags & EVENT_F_AUDITED) != 0;
+    json["direction"] = (event.flags & EVENT_F_INGRESS) != 0 ? "ingress" : "egress";
+    json["local-endpoint"] = of_source ? event.endpoint_src : event.endpoint_dst;
+    json["remote-identity"] = of_source ? event.identity_dst : event.identity_src;
+    add_policy(json, event, names);
+}
+
 }  // namespace
 
 bool MonitorFilter::matches(const flow_event& event) const {
@@ -53,6 +78,16 @@ std::string_view trace_point_text(std::uint8_t point) {
 
 std::string_view trace_reason_text(std::uint8_t reason) {
     return reason < std::size(kReasons) ? kReasons[reason] : "unknown";
+}
+
+std::string_view verdict_text(const flow_event& event) {
+    if ((event.flags & EVENT_F_AUDITED) != 0) return "audit";
+    switch (event.subtype) {
+        case POLICY_ALLOW: return "allow";
+        case POLICY_DENY: return "deny";
+        case POLICY_REDIRECT: return "redirect";
+        default: return "unknown";
+    }
 }
 
 std::string tcp_flags_text(std::uint8_t flags) {
@@ -99,6 +134,9 @@ Json event_json(const flow_event& event, const EventNames& names, std::int64_t w
         json["file"] = source_file_text(event.file);
         json["line"] = event.line;
         json["ext-error"] = event.ext_error;
+        if (event.subtype == DROP_POLICY || event.subtype == DROP_POLICY_DENY) add_policy(json, event, names);
+    } else if (event.type == EVENT_POLICY_VERDICT) {
+        add_verdict(json, event, names);
     } else {
         json["subtype"] = trace_point_text(event.subtype);
         json["observation-point"] = trace_point_text(event.subtype);

@@ -9,16 +9,26 @@
 
 namespace axo {
 
+// What a policy decided by.
+struct EventRule {
+    std::string name{};   // "CiliumNetworkPolicy default/web, spec.ingress[0]"
+    std::string match{};  // Cilium's word for what the rule looks at: "L3-L4", "L4-only", "all" …; of no rule: "none"
+};
+
 // Names for numbers, answered by the agent's tables.
 struct EventNames {
     std::function<std::string(std::uint32_t ifindex)> interface;
     std::function<std::vector<std::string>(std::uint32_t identity)> labels;
     std::function<std::string(const IpAddress& ip)> pod;  // "ns/name", "" when it is none
+    // Of verdicts and of drops by policy. May be empty: then only the cookie is shown.
+    std::function<EventRule(std::uint32_t cookie)> rule{};
 };
 
 std::string_view event_type_text(std::uint8_t type);
 std::string_view trace_point_text(std::uint8_t point);
 std::string_view trace_reason_text(std::uint8_t reason);
+// "allow", "deny", "redirect", "audit" of a policy verdict.
+std::string_view verdict_text(const flow_event& event);
 // "SYN, ACK"
 std::string tcp_flags_text(std::uint8_t flags);
 // wall_offset_ns: what has to be added to the event's CLOCK_MONOTONIC to get the time of day.

@@ -2,6 +2,8 @@
 
 #include <ctime>
 
+#include "bpf/api/drop_reason.h"
+
 namespace axo {
 
 namespace {
@@ -24,7 +26,17 @@ MonitorHub::~MonitorHub() {
     for (const Client& client : clients_) client.responder->end();
 }
 
+std::vector<flow_event> MonitorHub::recent_denials() const {
+    const std::lock_guard lock(denials_mutex_);
+    return {denials_.begin(), denials_.end()};
+}
+
 void MonitorHub::publish(const flow_event& event) {
+    if (event.type == EVENT_DROP && (event.subtype == DROP_POLICY || event.subtype == DROP_POLICY_DENY)) {
+        const std::lock_guard lock(denials_mutex_);
+        if (denials_.size() == kDenials) denials_.pop_front();
+        denials_.push_back(event);
+    }
     if (listening_.load(std::memory_order_relaxed) == 0) return;
     {
         const std::lock_guard lock(queue_->mutex);

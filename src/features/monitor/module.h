@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -26,6 +27,8 @@ public:
     // Streams until the client goes away. start: the first line.
     void subscribe(MonitorFilter filter, const Json& start, std::shared_ptr<HttpResponder> responder);
     [[nodiscard]] std::size_t clients() const { return clients_.size(); }
+    // The latest drops by policy, oldest first: such traffic leaves no flow behind. Thread: any.
+    [[nodiscard]] std::vector<flow_event> recent_denials() const;
 
 private:
     static constexpr std::size_t kQueue = 16384;           // events between two loop turns
@@ -50,6 +53,9 @@ private:
     EventNames names_;
     std::shared_ptr<Queue> queue_ = std::make_shared<Queue>();
     std::atomic<std::size_t> listening_{0};
+    static constexpr std::size_t kDenials = 1024;
+    mutable std::mutex denials_mutex_;
+    std::deque<flow_event> denials_;
     std::vector<Client> clients_;
     EventLoop::Handle sweep_;
 };

@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 
+#include "bpf/api/policy.h"
 #include "features/monitor/module.h"
 
 namespace axo {
@@ -66,6 +67,50 @@ TEST(EventJson, DropWithoutL4) {
     EXPECT_EQ(json["file"], "pod.bpf.c");
     EXPECT_EQ(json["line"], 12);
     EXPECT_FALSE(json.contains("sport"));
+}
+
+TEST(EventJson, VerdictNamesWhoseItIsAndTheRule) {
+    flow_event event = tcp_event();
+    event.type = EVENT_POLICY_VERDICT;
+    event.subtype = POLICY_ALLOW;
+    event.reason = TRACE_REASON_NEW;
+    event.flags = EVENT_F_INGRESS;
+    event.identity_dst = 301;
+    event.rule_cookie = 4711;
+    EventNames with_rules = names();
+    with_rules.rule = [](std::uint32_t cookie) {
+        return cookie == 4711 ? EventRule{.name = "CiliumNetworkPolicy default/web, spec.ingress[0]", .match = "L3-L4"}
+                              : EventRule{.name = "", .match = "none"};
+    };
+    Json json = event_json(event, with_rules, 0);
+    EXPECT_EQ(json["type"], "policy-verdict");
+    EXPECT_EQ(json["action"], "allow");
+    EXPECT_EQ(json["direction"], "ingress");
+    EXPECT_EQ(json["local-endpoint"], 12);
+    EXPECT_EQ(json["remote-identity"], 300);
+    EXPECT_EQ(json["rule-cookie"], 4711);
+    EXPECT_EQ(json["rule"], "CiliumNetworkPolicy default/web, spec.ingress[0]");
+    EXPECT_EQ(json["match"], "L3-L4");
+    EXPECT_FALSE(json["audited"]);
+    EXPECT_FALSE(json.contains("observation-point"));
+    // The same connection's reply, refused: still the policy of whom the connection went to, now the packet's source.
+    std::swap(event.identity_src, event.identity_dst);
+    std::swap(event.endpoint_src, event.endpoint_dst);
+    event.subtype = POLICY_DENY;
+    event.reason = TRACE_REASON_REPLY;
+    event.rule_cookie = 1;
+    json = event_json(event, with_rules, 0);
+    EXPECT_EQ(json["action"], "deny");
+    EXPECT_EQ(json["local-endpoint"], 12);
+    EXPECT_EQ(json["remote-identity"], 300);
+    EXPECT_EQ(json["match"], "none");
+    EXPECT_FALSE(json.contains("rule"));
+    event.subtype = POLICY_ALLOW;
+    event.flags |= EVENT_F_AUDITED;
+    json = event_json(event, names(), 0);
+    EXPECT_EQ(json["action"], "audit");
+    EXPECT_TRUE(json["audited"]);
+    EXPECT_FALSE(json.contains("match"));
 }
 
 TEST(EventJson, NotIpHasNoAddresses) {
