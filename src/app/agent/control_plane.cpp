@@ -333,10 +333,17 @@ Status ControlPlane::run_datapath(const std::vector<Prefix>& pod_cidrs) {
                        }
                        return known->second;
                    },
-                   .labels = [this](std::uint32_t id) { return identities_->labels_of(IdentityId(id)).to_strings(); },
+                   .labels = [this](std::uint32_t id) { return labels_of(IdentityId(id)).to_strings(); },
                    .pod = [this](const IpAddress& ip) -> std::string {
                        const IpcacheRow* row = ipcache_->table().find(Prefix::host(ip));
                        return row == nullptr || row->k8s_namespace.empty() ? "" : row->k8s_namespace + "/" + row->name;
+                   },
+                   .rule = [this](std::uint32_t cookie) -> EventRule {
+                       if (cookie == POLICY_COOKIE_CLOSED)
+                           return {"the endpoint is closed: its policy does not fit, see axoneme status", "none"};
+                       const auto rule = policy_->engine().rule(cookie);
+                       if (!rule) return {};
+                       return {rule->to_string(), policy_->match_of(*rule)};
                    }});
     // Indices are reused when pods go.
     endpoint_watch_ = endpoints_->table().watch([this](const std::set<EndpointId>&) { interface_names_.clear(); });
@@ -450,6 +457,11 @@ Status ControlPlane::start_policy() {
     for (const auto& [prefix, entry] : present) prefixes.emplace(prefix, entry.identity);
     policy_->restore_prefixes(prefixes);
     return {};
+}
+
+LabelSet ControlPlane::labels_of(IdentityId id) const {
+    if (const auto* known = policy_->engine().identities().find(id)) return known->labels;
+    return identities_->labels_of(id);
 }
 
 policy::Subject ControlPlane::policy_subject(const EndpointRow& endpoint) {

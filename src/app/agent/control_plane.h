@@ -69,6 +69,8 @@ private:
     Status run_datapath(const std::vector<Prefix>& pod_cidrs);
     Status reserve_own_addresses();
     EndpointServices endpoint_services();
+    // Of cluster identities, reserved ones and prefixes.
+    [[nodiscard]] LabelSet labels_of(IdentityId id) const;
     void start_host_endpoint();
     void start_health_endpoint();
     Status start_policy();

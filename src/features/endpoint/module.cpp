@@ -326,6 +326,17 @@ std::size_t EndpointManager::remove_container(const std::string& container_id) {
     return found.size();
 }
 
+Status EndpointManager::set_policy_audit(EndpointId id, bool audit) {
+    const EndpointRow* row = table_.find(id);
+    if (row == nullptr) return fail(Code::kNotFound, "endpoint " + id.to_string() + " does not exist");
+    if (row->policy_audit == audit) return {};
+    EndpointRow endpoint = *row;
+    endpoint.policy_audit = audit;
+    persist(endpoint);
+    table_.upsert(id, endpoint);
+    return services_.policy(endpoint);
+}
+
 Status EndpointManager::regenerate(EndpointId id) {
     const EndpointRow* row = table_.find(id);
     if (row == nullptr) return fail(Code::kNotFound, "endpoint " + id.to_string() + " does not exist");

@@ -58,6 +58,8 @@ public:
     Status remove(EndpointId id);
     // Returns how many there were.
     std::size_t remove_container(const std::string& container_id);
+    // PolicyAuditMode of one endpoint; survives restarts.
+    Status set_policy_audit(EndpointId id, bool audit);
     // Applies maps and programs again.
     Status regenerate(EndpointId id);
     // The Pod or Namespace object behind endpoints has changed, appeared or gone.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "features/policy/match.h"
+
 namespace axo::policy {
 namespace {
 
@@ -226,6 +228,25 @@ bool PolicyModule::audited(EndpointId id) const {
 const Error* PolicyModule::error(EndpointId id) const {
     const auto found = endpoints_.find(id);
     return found == endpoints_.end() || !found->second.error ? nullptr : &*found->second.error;
+}
+
+std::string PolicyModule::match_of(const RuleInfo& info) const {
+    if (info.kind == RuleInfo::Kind::kLocalhost) return "L3-Only";
+    if (info.kind != RuleInfo::Kind::kRule) return "none";
+    const auto row = sources_.rows().find({info.origin.kind, {info.origin.k8s_namespace, info.origin.name}});
+    if (row == sources_.rows().end() || !row->second.policy || info.spec_index >= row->second.policy->specs.size())
+        return "none";
+    for (const Rule& rule : row->second.policy->specs[info.spec_index].rules) {
+        if (rule.path != info.path) continue;
+        const bool l3 = !std::ranges::any_of(rule.peers, selects_everybody);
+        if (rule.ports.empty()) return l3 ? "L3-Only" : "all";
+        const bool ports = std::ranges::any_of(rule.ports, [](const PortRange& range) {
+            return !range.name.empty() || range.first != 0 || range.last != 65535;
+        });
+        if (ports) return l3 ? "L3-L4" : "L4-Only";
+        return l3 ? "L3-Proto" : "Proto-Only";
+    }
+    return "none";
 }
 
 // What an earlier agent put into force counts as placed here.

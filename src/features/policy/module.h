@@ -74,6 +74,9 @@ public:
     [[nodiscard]] bool audited(EndpointId id) const;
     // Why the endpoint is closed; null: it is not.
     [[nodiscard]] const Error* error(EndpointId id) const;
+    // What the rule looks at, in Cilium's words for verdicts: "L3-Only", "L3-L4", "L4-Only", "all", "L3-Proto", …; "none":
+    // no rule decided.
+    [[nodiscard]] std::string match_of(const RuleInfo& rule) const;
     [[nodiscard]] const ReconcileCounters& counters() const { return counters_; }
     [[nodiscard]] PolicySlabs::Usage usage() const { return slabs_.usage(); }
 

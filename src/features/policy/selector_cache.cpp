@@ -208,4 +208,16 @@ std::optional<IdentityId> SelectorCache::of_address(const IpAddress& address) co
     return std::nullopt;
 }
 
+void SelectorCache::for_each(
+    const std::function<void(const Selector&, std::uint32_t uses, std::vector<IdentityId>)>& visit) const {
+    for (const auto& [query, id] : by_query_) {
+        const Entry& entry = *selectors_[id];
+        std::vector<IdentityId> taken;
+        for (const Slot slot : entry.members) taken.emplace_back(numbers_[slot]);
+        if (entry.everybody) taken.emplace_back(0U);
+        std::ranges::sort(taken);
+        visit(Selector{.labels = query.labels, .cidr = query.cidr}, entry.uses, std::move(taken));
+    }
+}
+
 }  // namespace axo::policy

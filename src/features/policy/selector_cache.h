@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -44,6 +45,8 @@ public:
     [[nodiscard]] std::size_t selector_limit() const { return selectors_.size(); }
     [[nodiscard]] std::size_t selector_count() const { return by_query_.size(); }
 
+    // Every selector in use: its words, how often it is used, and whom it takes (everybody: id 0), sorted.
+    void for_each(const std::function<void(const Selector&, std::uint32_t uses, std::vector<IdentityId>)>& visit) const;
     [[nodiscard]] const KnownIdentity* find(IdentityId id) const;
     [[nodiscard]] std::optional<Slot> slot(IdentityId id) const;
     // By slot; 0 where none is.

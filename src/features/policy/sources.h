@@ -56,6 +56,7 @@ public:
     };
     using Key = std::pair<std::string, ObjectKey>;  // kind, name
     [[nodiscard]] const std::map<Key, Row>& rows() const { return rows_; }
+    [[nodiscard]] const TranslateContext& context() const { return settings_.context; }
     // The translation that a manifest would have here: for previews. kInvalidArgument for a kind that is no policy.
     [[nodiscard]] Result<Translation> preview(const nlohmann::json& object) const;
     // As it is in the store.

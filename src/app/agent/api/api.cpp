@@ -68,6 +68,7 @@ AgentApi::AgentApi(ControlPlane& plane)
     add_ipam_routes();
     add_table_routes();
     add_health_routes();
+    add_policy_routes();
 }
 
 Status AgentApi::listen() {

@@ -49,6 +49,7 @@ private:
     void add_ipam_routes();
     void add_table_routes();
     void add_health_routes();
+    void add_policy_routes();
 
     // status.cpp
     [[nodiscard]] Json brief_status() const;
@@ -64,6 +65,19 @@ private:
     [[nodiscard]] Json identity_json(IdentityId id, const LabelSet& labels) const;
     void create_endpoint(const Call& call);
     void patch_endpoint(const Call& call);
+    // policy.cpp
+    [[nodiscard]] Json endpoint_policy(const EndpointRow& endpoint) const;
+    [[nodiscard]] Json policy_image(const EndpointRow& endpoint, std::size_t limit) const;
+    void policy_get(const Call& call);
+    void policy_explain(const Call& call);
+    void policy_diff(const Call& call);
+    void configure_endpoint(const Call& call, const EndpointRow& endpoint);
+    // Who is meant by "ns/name", an address, "identity:N", "endpoint:N" or "world".
+    struct Party {
+        IdentityId identity;
+        const EndpointRow* endpoint = nullptr;
+    };
+    Result<Party> find_party(const std::string& text) const;
     // tables.cpp
     Result<Json> map_json(const std::string& name);
     void monitor(const Call& call);

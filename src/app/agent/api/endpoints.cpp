@@ -28,7 +28,7 @@ Json health_json(const EndpointRow& endpoint) {
                                                                                                             : "Pending";
     return {{"overallHealth", word},
             {"bpf", word},
-            {"policy", "Disabled"},
+            {"policy", word},
             {"connected", endpoint.state == EndpointState::kReady}};
 }
 
@@ -39,8 +39,9 @@ Json label_configuration(const EndpointRow& endpoint) {
             {"disabled", Json::array()}};
 }
 
-Json spec_json() {
-    return {{"label-configuration", {{"user", Json::array()}}}, {"options", Json::object()}};
+Json spec_json(const EndpointRow& endpoint) {
+    return {{"label-configuration", {{"user", Json::array()}}},
+            {"options", {{"PolicyAuditMode", endpoint.policy_audit ? "Enabled" : "Disabled"}}}};
 }
 
 }  // namespace
@@ -72,16 +73,7 @@ Json AgentApi::endpoint_json(const EndpointRow& endpoint) const {
     if (!endpoint.mac.is_zero()) networking["mac"] = endpoint.mac.to_string();
     if (!endpoint.host_mac.is_zero()) networking["host-mac"] = endpoint.host_mac.to_string();
 
-    const Json policy{{"id", endpoint.identity.value},
-                      {"build", 0},
-                      {"policy-revision", 0},
-                      {"policy-enabled", "none"},
-                      {"allowed-ingress-identities", Json::array()},
-                      {"allowed-egress-identities", Json::array()},
-                      {"denied-ingress-identities", Json::array()},
-                      {"denied-egress-identities", Json::array()},
-                      {"l4", {{"ingress", Json::array()}, {"egress", Json::array()}}},
-                      {"cidr-policy", {{"ingress", Json::array()}, {"egress", Json::array()}}}};
+    const Json policy = endpoint_policy(endpoint);
     const auto log = plane_.endpoints_->log(endpoint.id);
     Json latest = Json::array();
     if (!log.empty()) latest = log_json({log.back()});
@@ -89,7 +81,7 @@ Json AgentApi::endpoint_json(const EndpointRow& endpoint) const {
         {"external-identifiers", std::move(identifiers)},
         {"identity", identity_json(endpoint.identity, endpoint.labels)},
         {"labels", label_configuration(endpoint)},
-        {"realized", spec_json()},
+        {"realized", spec_json(endpoint)},
         {"networking", std::move(networking)},
         {"policy",
          {{"spec", policy}, {"realized", policy}, {"proxy-policy-revision", 0}, {"proxy-statistics", Json::array()}}},
@@ -98,7 +90,7 @@ Json AgentApi::endpoint_json(const EndpointRow& endpoint) const {
         {"state", endpoint_state_text(endpoint.state)},
         {"health", health_json(endpoint)},
         {"namedPorts", Json::array()}};
-    return {{"id", endpoint.id.value}, {"spec", spec_json()}, {"status", std::move(status)}};
+    return {{"id", endpoint.id.value}, {"spec", spec_json(endpoint)}, {"status", std::move(status)}};
 }
 
 void AgentApi::create_endpoint(const Call& call) {
@@ -213,9 +205,11 @@ void AgentApi::add_endpoint_routes() {
             if (auto done = plane_.endpoints_->remove(row.id); !done) return call.fail(done.error());
             call.answer(200);
         }));
-    add("GET", "/v1/endpoint/{}/config", with_endpoint([](const Call& call, const EndpointRow&) {
-            call.answer(200, {{"realized", spec_json()}, {"immutable", Json::object()}});
+    add("GET", "/v1/endpoint/{}/config", with_endpoint([](const Call& call, const EndpointRow& row) {
+            call.answer(200, {{"realized", spec_json(row)}, {"immutable", Json::object()}});
         }));
+    add("PATCH", "/v1/endpoint/{}/config",
+        with_endpoint([this](const Call& call, const EndpointRow& row) { configure_endpoint(call, row); }));
     add("GET", "/v1/endpoint/{}/labels", with_endpoint([](const Call& call, const EndpointRow& row) {
             call.answer(200, {{"spec", {{"user", Json::array()}}}, {"status", label_configuration(row)}});
         }));

@@ -112,6 +112,7 @@ void AgentApi::add_table_routes() {
             if (!labels.empty()) add_one(IdentityId(id), labels);
         }
         for (const auto& [id, row] : plane_.identities_->table().rows()) add_one(id, row.labels);
+        for (const auto& [prefix, id] : plane_.policy_->prefixes()) add_one(id, plane_.policy_->labels_of_prefix(prefix));
         call.answer(200, all);
     });
     add("GET", "/v1/identity/endpoints", [this](const Call& call) {
@@ -119,7 +120,7 @@ void AgentApi::add_table_routes() {
         for (const auto& [id, row] : plane_.endpoints_->table().rows()) ++users[row.identity];
         Json all = Json::array();
         for (const auto& [id, count] : users)
-            all.push_back({{"identity", identity_json(id, plane_.identities_->labels_of(id))}, {"refCount", count}});
+            all.push_back({{"identity", identity_json(id, plane_.labels_of(id))}, {"refCount", count}});
         call.answer(200, all);
     });
     add("GET", "/v1/identity/{}", [this](const Call& call) {
@@ -128,7 +129,7 @@ void AgentApi::add_table_routes() {
         const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
         if (error != std::errc{} || end != text.data() + text.size())
             return call.fail(400, "identity '" + text + "': accepted: a number");
-        const LabelSet labels = plane_.identities_->labels_of(IdentityId(id));
+        const LabelSet labels = plane_.labels_of(IdentityId(id));
         if (labels.empty()) return call.fail(404, "identity " + text + " does not exist");
         call.answer(200, identity_json(IdentityId(id), labels));
     });
