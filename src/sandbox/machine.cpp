@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -212,6 +213,29 @@ Result<fs::path> cgroup2_mount() {
                 "no cgroup v2 hierarchy is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup");
 }
 
+namespace {
+
+Status kill_members(const fs::path& cgroup, const std::vector<fs::path>& folders) {
+    std::error_code error;
+    if (fs::exists(cgroup / "cgroup.kill", error)) return write_in_place(cgroup / "cgroup.kill", "1");
+    // Before 5.14: one by one, until none has started another in between.
+    for (int round = 0; round < 100; ++round) {
+        bool found = false;
+        for (const auto& folder : folders) {
+            std::istringstream members(read_file((folder / "cgroup.procs").string()).value_or(""));
+            for (pid_t pid = 0; members >> pid;) {
+                found = true;
+                ::kill(pid, SIGKILL);
+            }
+        }
+        if (!found) return {};
+        ::poll(nullptr, 0, 10);
+    }
+    return fail(Code::kDeadlineExceeded, "processes in " + cgroup.string() + " do not end when killed");
+}
+
+}  // namespace
+
 Status destroy_cgroup(const fs::path& cgroup) {
     std::error_code error;
     if (!fs::exists(cgroup, error)) return {};
@@ -220,7 +244,7 @@ Status destroy_cgroup(const fs::path& cgroup) {
          entry.increment(error)) {
         if (entry->is_directory(error)) folders.push_back(entry->path());
     }
-    TRY(write_in_place(cgroup / "cgroup.kill", "1"));
+    TRY(kill_members(cgroup, folders));
     std::ranges::sort(folders, std::ranges::greater{}, [](const fs::path& path) { return path.native().size(); });
     for (const auto& folder : folders) {
         // Killed processes leave their cgroup when they have been torn down, a moment later.

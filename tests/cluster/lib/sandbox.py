@@ -55,7 +55,7 @@ class Background:
 
 class Cluster:
     def __init__(self, build, name, **options):
-        """Options: nodes, families, routing, second_segment, mtu, agent_flags, operator_flags, processes."""
+        """Options: nodes, families, routing, second_segment, mtu, timeout (s), agent_flags, operator_flags, processes."""
         self.bin = pathlib.Path(build).resolve() / "bin"
         self.axoneme = self.bin / "axoneme"
         self.traffic = self.bin / "axoneme-traffic"
@@ -67,7 +67,7 @@ class Cluster:
     # life
     def up(self):
         command = ["up"]
-        for key in ("nodes", "families", "routing", "mtu", "second_segment"):
+        for key in ("nodes", "families", "routing", "mtu", "second_segment", "timeout"):
             if self.options.get(key):
                 command += ["--" + key.replace("_", "-"), self.options[key]]
         for flag in self.options.get("agent_flags", []):

@@ -6,6 +6,7 @@ from scenarios.restart import restart
 
 PAIRS = [("a1", "a2"), ("a1", "b1"), ("b1", "c1"), ("a1", "node1"), ("node1", "a2"), ("b1", "node1"), ("node1", "b1"), ("node1", "node2"),
          ("a1", "outside"), ("outside", "b1")]
+SLOW = 100  # seconds for an emulator to start three agents
 
 
 def explained(cluster, node):
@@ -20,7 +21,7 @@ def explained(cluster, node):
 
 
 def smoke(context, **options):
-    cluster = context.cluster(**options)
+    cluster = context.cluster(timeout=SLOW, **options)
     place_pods(cluster)
     yield from explained(cluster, "node1")
     yield from checks.connectivity(cluster, PAIRS)
@@ -48,4 +49,4 @@ def kernel_smoke_legacy(context):
 @scenario(cost=60, only_by_name=True)
 def kernel_smoke_restart(context):
     # An emulator does not carry the load that a machine does.
-    yield from restart(context, flows=[("a1", "a2"), ("a1", "b1"), ("outside", "a2")], rate=30)
+    yield from restart(context, flows=[("a1", "a2"), ("a1", "b1"), ("outside", "a2")], rate=30, timeout=SLOW)
