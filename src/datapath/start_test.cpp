@@ -134,7 +134,7 @@ TEST_F(DatapathStart, ARestartTouchesNothing) {
             wait_for_link(EndpointId(7));
             const DatapathStartReport& report = (*datapath)->start_report();
             EXPECT_TRUE(report.programs_loaded);
-            EXPECT_EQ(report.maps_created, 11U);
+            EXPECT_EQ(report.maps_created, 12U);
             EXPECT_EQ(report.maps_adopted, 0U);
             EXPECT_EQ(report.links_attached, 9U);
             EXPECT_EQ(report.devices_created, 3U);
@@ -149,7 +149,7 @@ TEST_F(DatapathStart, ARestartTouchesNothing) {
         const DatapathStartReport& report = (*restarted)->start_report();
         EXPECT_FALSE(report.programs_loaded);
         EXPECT_EQ(report.maps_created, 0U);
-        EXPECT_EQ(report.maps_adopted, 11U);
+        EXPECT_EQ(report.maps_adopted, 12U);
         EXPECT_EQ(report.links_attached, 0U);
         EXPECT_EQ(report.links_updated, 0U);
         EXPECT_EQ(report.links_adopted, 9U);
@@ -257,7 +257,7 @@ TEST_F(DatapathStart, ADifferentConfigurationUpdatesTheLinksInPlace) {
         const DatapathStartReport& report = (*datapath)->start_report();
         EXPECT_TRUE(report.programs_loaded);
         EXPECT_EQ(report.maps_created, 2U);
-        EXPECT_EQ(report.maps_adopted, 9U);
+        EXPECT_EQ(report.maps_adopted, 10U);
         EXPECT_EQ(report.links_updated, 9U);
         EXPECT_EQ(report.links_attached, 0U);
         EXPECT_EQ(running_programs(), 1U);
