@@ -6,6 +6,7 @@
 #include "app/cli/commands.h"
 #include "app/cli/context.h"
 #include "app/cli/output/tab_writer.h"
+#include "app/cli/policy_text.h"
 #include "app/cli/tables.h"
 #include "maps/endpoint_map.h"
 #include "maps/flow_map.h"
@@ -20,6 +21,7 @@ struct Options {
     std::string output;
     std::string argument;
     bool remaining = false;
+    bool all = false, numeric = false;
 };
 
 using Rows = std::vector<std::pair<std::string, std::string>>;
@@ -172,6 +174,27 @@ Status list_fragments(const Context& context, const Options& options) {
     return print_rows(options, "IP DATAGRAM", "L4 PORTS", rows);
 }
 
+// An endpoint's policy as the kernel has it. The agent reads it, because it names the rules.
+Status get_policy(const Context& context, const Options& options) {
+    if (options.argument.empty() != options.all)
+        return fail(Code::kInvalidArgument, "bpf policy get: the number of an endpoint is expected, or --all");
+    std::vector<std::string> endpoints{options.argument};
+    if (options.all) {
+        endpoints.clear();
+        TRY_ASSIGN(const Json all, context.get("/endpoint"));
+        for (const Json& endpoint : all) endpoints.push_back(text(endpoint, "id"));
+    }
+    Json images = Json::array();
+    std::string out;
+    for (const std::string& id : endpoints) {
+        TRY_ASSIGN(Json image, context.get("/policy/image/" + url_encode(id)));
+        if (options.all) out += (out.empty() ? "" : "\n") + std::string("Endpoint ID: ") + id + "\n\n";
+        out += policy_image_text(image, options.numeric);
+        images.push_back(std::move(image));
+    }
+    return print_as(options.output, options.all ? images : field(images.front(), "entries"), [&] { return out; });
+}
+
 }  // namespace
 
 void add_bpf_commands(const Command& root) {
@@ -203,6 +226,23 @@ void add_bpf_commands(const Command& root) {
         .command("list", "List datagrams whose fragments are followed",
                  [=, &context] { return list_fragments(context, *options); })
         .alias("ls")
+        .output(options->output);
+    const Command policy = group.group("policy", "Policies of this node's endpoints");
+    policy
+        .command("get", "What an endpoint may receive and send",
+                 [=, &context] { return get_policy(context, *options); })
+        .positional("endpoint", options->argument, "number of an endpoint", false)
+        .flag("--all", options->all, "of every endpoint")
+        .flag("-n,--numeric", options->numeric, "identities as numbers")
+        .output(options->output);
+    policy
+        .command("list", "The same as get --all",
+                 [=, &context] {
+                     options->all = true;
+                     return get_policy(context, *options);
+                 })
+        .alias("ls")
+        .flag("-n,--numeric", options->numeric, "identities as numbers")
         .output(options->output);
 }
 

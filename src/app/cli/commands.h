@@ -1,5 +1,5 @@
 // The table of command groups. A group is one file: it declares its commands in a function of this form
-// and stands in kGroups (commands.cpp). `observe`, `policy` and `service` join the same way.
+// and stands in kGroups (commands.cpp). `observe` and `service` join the same way.
 #pragma once
 
 #include "app/cli/command_line.h"
@@ -17,6 +17,7 @@ void add_config_commands(const Command& root);
 void add_monitor_commands(const Command& root);
 void add_health_commands(const Command& root);
 void add_info_commands(const Command& root);  // version, debuginfo
+void add_policy_commands(const Command& root);
 void add_completion_commands(const Command& root);
 
 // All of the above, and those of other parts (sandbox).

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "bpf/api/policy.h"
+
 namespace axo::cli {
 namespace {
 
@@ -45,6 +47,26 @@ std::string trace_line(const Json& event, const MonitorStyle& style) {
            (to_endpoint ? text(event, "src") : unknown) + ": " + connection_text(event) + "\n";
 }
 
+constexpr std::int64_t kFirstRuleCookie = POLICY_COOKIE_FIRST;
+
+// "denied by CiliumNetworkPolicy default/x, spec.ingressDeny[0]", "no rule allows it: default deny from …"; "" where
+// the agent does not know who decided.
+std::string rule_text(const Json& event) {
+    const std::string rule = text(event, "rule");
+    if (rule.empty()) return {};
+    if (rule.starts_with("default deny") || rule.starts_with("no rule")) {
+        const bool audited = text(event, "action") == "audit";
+        return (rule.starts_with("no rule") ? rule : "no rule allows it: " + rule) +
+               (audited ? " (audit: let pass)" : "");
+    }
+    const std::string action = text(event, "action");
+    if (action == "allow" && number(event, "rule-cookie") < kFirstRuleCookie) return rule;
+    if (action == "audit") return "would be denied by " + rule + " (audit: let pass)";
+    if (action == "allow") return "allowed by " + rule;
+    if (action == "redirect") return "redirected by " + rule;
+    return "denied by " + rule;
+}
+
 std::string drop_line(const Json& event, const MonitorStyle& style) {
     std::string line = "xx drop (" + text(event, "reason");
     if (const std::int64_t error = number(event, "ext-error"); error != 0) line += ", " + std::to_string(error);
@@ -52,7 +74,12 @@ std::string drop_line(const Json& event, const MonitorStyle& style) {
             ", ifindex " + std::to_string(number(event, "ifindex")) + ", file " + text(event, "file") + ":" +
             std::to_string(number(event, "line")) + ", , identity " + identities(event, style) + ": " +
             connection_text(event);
-    if (const std::string advice = drop_advice(event); !advice.empty()) line += " | " + advice;
+    // Who decided says more than any general advice.
+    if (const std::string rule = rule_text(event); !rule.empty()) {
+        line += " | " + rule;
+    } else if (const std::string advice = drop_advice(event); !advice.empty()) {
+        line += " | " + advice;
+    }
     return line + "\n";
 }
 
@@ -64,15 +91,17 @@ int protocol_number(const std::string& name) {
 }
 
 std::string verdict_line(const Json& event, const MonitorStyle& style) {
-    const bool ingress = flag(event, "ingress");
-    const std::int64_t local = number(event, ingress ? "endpoint-dst" : "endpoint-src");
-    const std::int64_t remote = number(event, ingress ? "identity-src" : "identity-dst");
+    const bool ingress = text(event, "direction") == "ingress";
+    const std::int64_t local = number(event, "local-endpoint");
+    const std::int64_t remote = number(event, "remote-identity");
     const std::string action = text(event, "action").empty() ? "allow" : text(event, "action");
     const std::string match = text(event, "match").empty() ? "none" : text(event, "match");
+    const std::string rule = rule_text(event);
     return "Policy verdict log: flow " + hex(number(event, "hash")) + " local EP ID " + std::to_string(local) +
            ", remote ID " + identity_text(remote, style.numeric) + ", proto " +
            std::to_string(protocol_number(text(event, "proto"))) + ", " + (ingress ? "ingress" : "egress") +
-           ", action " + action + ", auth: disabled, match " + match + ", " + connection_text(event) + "\n";
+           ", action " + action + ", auth: disabled, match " + match + ", " + connection_text(event) +
+           (rule.empty() ? "" : " | " + rule) + "\n";
 }
 
 // Everything that is known, one "key: value" per line, between rules as Cilium's -v prints them.
