@@ -31,6 +31,17 @@ std::string rule_name(const Origin& origin, const Rule& rule) {
     return name;
 }
 
+template <class Visit>
+void for_each_cidr(const Spec& spec, Visit visit) {
+    for (const Rule& rule : spec.rules) {
+        for (const Selector& peer : rule.peers) {
+            if (!peer.cidr) continue;
+            visit(peer.cidr->cidr);
+            for (const Prefix& except : peer.cidr->except) visit(except);
+        }
+    }
+}
+
 std::string default_name(Direction direction, const Enforcement& enforcement) {
     std::string name = "default deny ";
     name += direction_text(direction);
@@ -65,6 +76,7 @@ std::string RuleInfo::to_string() const {
     switch (kind) {
         case Kind::kNone: return "no policy is enforced";
         case Kind::kLocalhost: return "allow-localhost: a node may reach its own pods";
+        case Kind::kClosed: return "the endpoint is closed: its own policy does not fit into an image";
         case Kind::kDefaultDeny: return axo::policy::to_text(enforcement);
         case Kind::kRule: break;
     }
@@ -207,13 +219,7 @@ void PolicyEngine::count_cidrs(const Spec& spec, int delta) {
             changed_cidrs_.insert(prefix);
         }
     };
-    for (const Rule& rule : spec.rules) {
-        for (const Selector& peer : rule.peers) {
-            if (!peer.cidr) continue;
-            count(peer.cidr->cidr);
-            for (const Prefix& except : peer.cidr->except) count(except);
-        }
-    }
+    for_each_cidr(spec, count);
 }
 
 std::vector<Prefix> PolicyEngine::cidrs() const {
@@ -238,6 +244,24 @@ CidrChanges PolicyEngine::take_cidr_changes() {
     }
     changed_cidrs_.clear();
     return changes;
+}
+
+std::vector<Prefix> PolicyEngine::cidrs_added_by(const Policy& policy) const {
+    std::set<Prefix> added;
+    const auto add = [&](const Prefix& prefix) {
+        const auto known = cidrs_.find(prefix);
+        if (prefix.length() > 0 && (known == cidrs_.end() || known->second.uses == 0)) added.insert(prefix);
+    };
+    for (const Spec& spec : policy.specs) {
+        const bool selects =
+            settings_.mode != EnforcementMode::kNever && std::ranges::any_of(subjects_, [&](const auto& entry) {
+                const Subject& subject = entry.second.subject;
+                return subject.host == spec.selects_nodes && matches(spec.subject, subject.labels);
+            });
+        if (!selects) continue;
+        for_each_cidr(spec, add);
+    }
+    return {added.begin(), added.end()};
 }
 
 void PolicyEngine::acquire_name(const std::string& name, Named named) {
@@ -487,8 +511,11 @@ std::vector<EndpointId> PolicyEngine::changes() {
     std::vector<EndpointId> changed;
     for (const EndpointId id : candidates) {
         SubjectEntry& entry = subjects_.at(id);
-        if (!entry.unit->image || entry.image == entry.unit->image) continue;
-        entry.image = entry.unit->image;
+        const Unit& unit = *entry.unit;
+        const bool same_error = unit.error ? entry.error && entry.error->message == unit.error->message : !entry.error;
+        if (same_error && entry.image == unit.image) continue;
+        entry.image = unit.image;
+        entry.error = unit.error;
         changed.push_back(id);
     }
     return changed;
@@ -501,15 +528,16 @@ std::shared_ptr<const PolicyImage> PolicyEngine::image(EndpointId id) const {
 
 const Error* PolicyEngine::error(EndpointId id) const {
     const auto at = subjects_.find(id);
-    if (at == subjects_.end() || at->second.unit == nullptr || !at->second.unit->error) return nullptr;
-    return &*at->second.unit->error;
+    return at == subjects_.end() || !at->second.error ? nullptr : &*at->second.error;
 }
 
 std::optional<Lookup> PolicyEngine::decide(EndpointId id, Direction direction, IdentityId peer, std::uint8_t protocol,
                                            std::uint16_t port) const {
-    const std::shared_ptr<const PolicyImage> found = image(id);
-    if (!found) return std::nullopt;
-    return lookup(found->rows, direction, peer, protocol, port);
+    const auto at = subjects_.find(id);
+    if (at == subjects_.end()) return std::nullopt;
+    if (at->second.error) return Lookup{.action = POLICY_DENY, .matched = false, .cookie = POLICY_COOKIE_CLOSED};
+    if (!at->second.image) return std::nullopt;
+    return lookup(at->second.image->rows, direction, peer, protocol, port);
 }
 
 // Rules by cookie, and what explanations ask.
@@ -537,8 +565,8 @@ std::optional<RuleInfo> PolicyEngine::rule(std::uint32_t cookie) const {
     RuleInfo result;
     result.cookie = cookie;
     if (cookie == POLICY_COOKIE_NONE) return result;
-    if (cookie == POLICY_COOKIE_LOCALHOST) {
-        result.kind = RuleInfo::Kind::kLocalhost;
+    if (cookie == POLICY_COOKIE_LOCALHOST || cookie == POLICY_COOKIE_CLOSED) {
+        result.kind = cookie == POLICY_COOKIE_CLOSED ? RuleInfo::Kind::kClosed : RuleInfo::Kind::kLocalhost;
         return result;
     }
     const std::string* name = cookies_.name(cookie);

@@ -1,8 +1,7 @@
 // Policies, identities and endpoints -> images, incrementally.
 //
-// Whoever changes something here calls, in this order: take_cidr_changes (give the added prefixes identities,
-// upsert those, and write them to the ipcache), then changes (write the images of these endpoints).
-// In the other order a prefix that a rule denies would for a moment be part of a wider one that is allowed.
+// Whoever changes something here asks for take_cidr_changes, gives the added prefixes identities and upserts
+// these, and then asks for changes: the endpoints whose images are to be written.
 // The result is a function of what was last said about each object, not of the order; equal contents
 // are one PolicyImage object. Pure: no I/O, no clock. Thread: one.
 #pragma once
@@ -48,7 +47,7 @@ struct CidrChanges {
 
 // What a cookie of an event or flow stands for.
 struct RuleInfo {
-    enum class Kind : std::uint8_t { kNone, kLocalhost, kDefaultDeny, kRule };
+    enum class Kind : std::uint8_t { kNone, kLocalhost, kClosed, kDefaultDeny, kRule };
     Kind kind = Kind::kNone;
     std::uint32_t cookie = POLICY_COOKIE_NONE;
     Direction direction = Direction::kIngress;
@@ -95,20 +94,23 @@ public:
     void remove_subject(EndpointId id);
     void set_mode(EnforcementMode mode);
 
-    // Computes what is outstanding. The endpoints whose image is another one than when this was last asked; sorted.
+    // Computes what is outstanding. The endpoints whose image or error is another one than when this was last asked;
+    // sorted.
     std::vector<EndpointId> changes();
-    // As of the last changes(). Null for unknown endpoints, and for those whose policy never fitted into an image.
-    // An endpoint with an error keeps the image that it had.
+    // As of the last changes(). Null for unknown endpoints, and for those whose policy does not fit into an image.
     [[nodiscard]] std::shared_ptr<const PolicyImage> image(EndpointId id) const;
     // Why the endpoint's policy does not fit into an image; null if it does.
     [[nodiscard]] const Error* error(EndpointId id) const;
-    // What its image says. Nothing if there is none.
+    // What its image says; a policy that does not fit closes the endpoint. Nothing before the first changes().
     [[nodiscard]] std::optional<Lookup> decide(EndpointId id, Direction direction, IdentityId peer,
                                                std::uint8_t protocol, std::uint16_t port) const;
 
     // Prefixes that rules in force tell apart, and that therefore need an identity each. Never /0: that is the world.
     [[nodiscard]] std::vector<Prefix> cidrs() const;
     CidrChanges take_cidr_changes();
+    // Those that the policy would add. Who gives them identities, writes the images that this changes, and then the
+    // ipcache, all before upsert_policy, has no moment in which an address is judged by what neither version says.
+    [[nodiscard]] std::vector<Prefix> cidrs_added_by(const Policy& policy) const;
 
     // Of rules in force; nothing for cookies that have no meaning (any more).
     [[nodiscard]] std::optional<RuleInfo> rule(std::uint32_t cookie) const;
@@ -142,6 +144,7 @@ private:
         std::vector<SpecEntry*> specs;  // in order
         Unit* unit = nullptr;
         std::shared_ptr<const PolicyImage> image;
+        std::optional<Error> error;
     };
     struct CidrUse {
         std::uint32_t uses = 0;

@@ -361,7 +361,7 @@ Result<PolicyImage> ImageBuilder::build(const ImageDirection& ingress, const Ima
         const ImageDirection& input = direction == Direction::kIngress ? ingress : egress;
         if (Status added = add_direction(direction, input, identities, image.rows); !added) {
             return std::unexpected(
-                std::move(added).error().with_context(std::string(direction_text(direction)) + " policy: "));
+                std::move(added).error().with_context(std::string(direction_text(direction)) + " policy"));
         }
     }
     if (image.rows.size() > kMaxRows) {

@@ -375,6 +375,7 @@ inline Decider decider_of(const RuleInfo& info) {
     switch (info.kind) {
         case RuleInfo::Kind::kNone: return {"none", {}, {}, false, {}};
         case RuleInfo::Kind::kLocalhost: return {"localhost", {}, {}, false, {}};
+        case RuleInfo::Kind::kClosed: return {"closed", {}, {}, false, {}};
         case RuleInfo::Kind::kDefaultDeny: return {"default", {}, {}, false, info.enforcement.closed_by};
         case RuleInfo::Kind::kRule: break;
     }
