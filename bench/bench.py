@@ -19,6 +19,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests/cluster"))
 
+import policy_bench  # noqa: E402
 from lib import checks  # noqa: E402
 from lib.sandbox import PORT, Cluster, CommandFailed, run  # noqa: E402
 
@@ -241,6 +242,9 @@ class Bench:
             self.add(row(name, [stripped.stat().st_size / 1e6], "MB"))
             stripped.unlink()
 
+    def policy(self):
+        policy_bench.measure(self, row)
+
 
 def table(results):
     print(f"\n{'NAME':36} {'VALUE':>14} {'UNIT':8} {'BASELINE':>14} {'RATIO':>7} {'RUNS':>5}")
@@ -261,7 +265,7 @@ def main():
         return 1
     bench = Bench(args.build, args.runs, [name for name in args.only.split(",") if name])
     failed = []
-    for part in (bench.bpf, bench.sizes, bench.cni, bench.agent, bench.restart, bench.rates):
+    for part in (bench.bpf, bench.sizes, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy):
         try:
             part()
         except (CommandFailed, KeyError, ValueError, subprocess.TimeoutExpired) as error:
