@@ -56,12 +56,15 @@ private:
                         "enable-ipv4 and enable-ipv6 are both false: at least one must be true");
         }
         if (settings_.ipv6 && !features_.ipv6) {
-            return fail(Code::kFailedPrecondition,
-                        "enable-ipv6=true, but this kernel has no IPv6 or it is disabled (ipv6.disable=1)");
+            return fail(
+                Code::kFailedPrecondition,
+                "enable-ipv6=true, but this node has no IPv6: net.ipv6.conf.all.disable_ipv6=1, ipv6.disable=1 on the "
+                "kernel's command line, or a kernel without it; turn IPv6 on, or set enable-ipv6=false");
         }
         if (!features_.ring_buffer) {
-            return fail(Code::kFailedPrecondition,
-                        "kernel " + features_.release + " has no BPF ring buffer: 5.8 or newer is needed");
+            return fail(
+                Code::kFailedPrecondition,
+                "kernel " + features_.release + " has no BPF ring buffer, which events need: run kernel 5.10 or newer");
         }
         if (tunnel() && !features_.vxlan) {
             return fail(Code::kFailedPrecondition,

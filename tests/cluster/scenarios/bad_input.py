@@ -2,6 +2,7 @@
 import json
 
 from lib import checks
+from lib.sandbox import PORT
 from lib.scenario import scenario
 from scenarios.commands import call_plugin
 
@@ -144,3 +145,23 @@ def removed_pin(context):
     cluster.sandbox("agent", "start", "node1")
     yield from still_works(cluster, "after")
     yield from checks.connectivity(cluster, [("a", "outside"), ("a", "after")], kinds=checks.KINDS[:3])
+
+
+@scenario(cost=15)
+def missing_kernel_feature(context):
+    """A feature that is asked for and that the node's kernel does not have: the agent says which, and what to do."""
+    cluster = context.cluster(nodes=1)
+    cluster.add_pod("a", "node1")
+    cluster.sandbox("agent", "stop", "node1")
+    # As on a kernel without IPv6, for whoever asks whether it is there. Addresses go, so only IPv4 is looked at meanwhile.
+    cluster.exec("node1", "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+    done = cluster.sandbox("agent", "start", "node1", check=False)
+    line = next((line for line in cluster.log("node1").splitlines() if "enable-ipv6" in line), "")
+    yield checks.check(f"the agent is refused: {line[-220:]}", done.returncode != 0 and "no IPv6" in line and "enable-ipv6=false" in line, done.stderr)
+    to = cluster.addresses()["outside"]["ipv4"]
+    cluster.serve("outside")
+    result = cluster.probe("a", [{"to": to, "port": PORT, "kind": "tcp"}])[0]
+    yield checks.check("pods go on over IPv4 meanwhile", result["ok"], result)
+    cluster.exec("node1", "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=0")
+    cluster.sandbox("agent", "start", "node1")
+    yield checks.check("with it, the agent starts", cluster.cli("node1", "status", "--brief", check=False).strip() == "OK", cluster.log("node1")[-800:])
