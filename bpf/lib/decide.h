@@ -653,8 +653,12 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 		if (!(READ_ONCE(p->flags) & PACKET_ICMP_ERROR) || (s->event.reason == TRACE_REASON_NEW && !is_mtu_error(p, v6))) {
 			ask_about(s, flow, half_of(flow, dir ^ 1), reply, hook, v6);
 			if (apply_policy(skb) != AXO_PASS) {
-				// The entry stays, to be decided again: what opens the connection's way opens it with the next packet.
+				// The entry stays, to be decided again by every packet: what allows it opens it with the next one.
 				flow->flags &= ~FLOW_F_FAST;
+				WRITE_ONCE(flow->half[0].stamp, 0);
+				WRITE_ONCE(flow->half[1].stamp, 0);
+				if (!reply)
+					flow->identity_src = s->src.identity;
 				return AXO_DROP;
 			}
 		}

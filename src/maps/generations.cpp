@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <random>
 
 #include "kernel/bpf_map.h"
 #include "maps/private_map.h"
@@ -43,7 +44,10 @@ Result<Generations> Generations::map_memory(int map_fd, const std::string& name)
 
 Result<Generations> Generations::open(const std::string& pin_path) {
     TRY_ASSIGN(const auto map, (BpfMap<std::uint32_t, generations>::open_pinned(pin_path)));
-    return map_memory(map.raw().fd(), pin_path);
+    TRY_ASSIGN(Generations opened, map_memory(map.raw().fd(), pin_path));
+    // A new map does not begin at 0: flows that outlived its predecessor carry small stamps.
+    if (opened.node() == 0) std::atomic_ref(opened.memory_->node).store(std::random_device{}() | 1U);
+    return opened;
 }
 
 Result<Generations> Generations::create_private() {

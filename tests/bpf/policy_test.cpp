@@ -590,6 +590,58 @@ TEST_P(Policy, RepliesOfArrivedConnections) {
     }
 }
 
+// Who opened a tunnelled connection is what its packets carried, whatever the ipcache knows by now.
+TEST_P(Policy, RepliesThroughTheTunnelKeepTheIdentityThatOpened) {
+    const Family& f = GetParam();
+    Datapath datapath("pod", {.tunnel = true, .tunnel_fast = false});
+    const auto arrives = [&] {
+        return datapath.run("cil_to_container", wire(f.remote, f.pod1).tcp(40000, 80, tcp::kSyn).build(), "lxc1")
+            .return_value;
+    };
+    const auto answers = [&] { return send(datapath, 1, from_pod(1, f.remote).tcp(80, 40000, tcp::kSyn | tcp::kAck)); };
+    ASSERT_EQ(arrives(), kPass);
+    auto entry = *datapath.find_flow(f.remote, f.pod1, 40000, 80, IPPROTO_TCP);
+    const bool remote_low = *IpAddress::parse(f.remote) < *IpAddress::parse(f.pod1);
+    flow_half& opening = entry.half[remote_low ? 0 : 1];
+    entry.identity_src = 4444;
+    const std::uint32_t device = opening.ifindex_in;
+    opening.ifindex_in = ifindex("cilium_vxlan");
+    datapath.put_flow_update(f.remote, f.pod1, 40000, 80, IPPROTO_TCP, entry);
+    datapath.set_policy(1, ingress({{.cookie = 1, .peers = {4444}}}), kIngress);
+    EXPECT_EQ(answers(), kRedirect);
+    datapath.set_policy(1, ingress({{.cookie = 1, .peers = {kRemote}}}), kIngress);
+    EXPECT_EQ(answers(), kDrop);
+    opening.ifindex_in = device;
+    datapath.put_flow_update(f.remote, f.pod1, 40000, 80, IPPROTO_TCP, entry);
+    EXPECT_EQ(answers(), kRedirect);
+}
+
+// What is refused once leaves no decision behind that the other direction could go on with.
+TEST_P(Policy, ARefusedIdentityEndsTheOtherDirectionToo) {
+    const Family& f = GetParam();
+    Datapath datapath("pod");
+    datapath.set_policy(1, ingress({{.cookie = 1, .peers = {kRemote}}}), kIngress);
+    const auto arrives = [&] {
+        return datapath.run("cil_to_container", wire(f.remote, f.pod1).tcp(40000, 80, tcp::kAck).build(), "lxc1")
+            .return_value;
+    };
+    const auto answers = [&] { return send(datapath, 1, from_pod(1, f.remote).tcp(80, 40000, tcp::kAck)); };
+    EXPECT_EQ(arrives(), kPass);
+    EXPECT_EQ(answers(), kRedirect);
+    EXPECT_EQ(answers(), kRedirect);
+    // Not announced by a generation, as an identity that a tunnel carries is not.
+    datapath.add_ipcache(f.v6 ? "fd00:10:2::1/128" : "10.0.2.1/32", 3002);
+    EXPECT_EQ(arrives(), kPass);  // replayed
+    const bool remote_low = *IpAddress::parse(f.remote) < *IpAddress::parse(f.pod1);
+    auto entry = *datapath.find_flow(f.remote, f.pod1, 40000, 80, IPPROTO_TCP);
+    entry.half[remote_low ? 0 : 1].identity = 1;
+    entry.flags &= static_cast<std::uint16_t>(~FLOW_F_FAST);
+    datapath.put_flow_update(f.remote, f.pod1, 40000, 80, IPPROTO_TCP, entry);
+    EXPECT_EQ(arrives(), kDrop);
+    EXPECT_EQ(answers(), kDrop);
+    EXPECT_EQ(arrives(), kDrop);
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, Policy, testing::Values(kIpv4, kIpv6),
                          [](const auto& info) { return info.param.v6 ? "IPv6" : "IPv4"; });
 
