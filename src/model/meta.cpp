@@ -25,7 +25,7 @@ ObjectMeta read_meta(const JsonReader& object, std::string_view kind, Scope scop
 
     if (!reader.present())
         object.require("metadata", "an object with a name");
-    else if (meta.name.empty())
+    else if (!reader.has("name"))
         reader.require("name", kDnsSubdomainRule);
     else if (kind == "Namespace" && !is_dns_label(meta.name))
         reader.reject("name", kDnsLabelRule);

@@ -76,6 +76,7 @@ TEST(Objects, BadDocumentsNameThePlace) {
     expect_refused<CiliumNode>(R"({"kind": "Pod", "metadata": {"name": "n"}})", "kind: \"Pod\"; accepted: CiliumNode");
     expect_refused<CiliumNode>(R"({"kind": "CiliumNode"})", "CiliumNode: metadata: missing");
     expect_refused<CiliumNode>(R"({"metadata": {"name": "../etc"}})", "metadata.name: \"../etc\"");
+    expect_refused<CiliumNode>(R"({"metadata": {"name": ""}})", "metadata.name: \"\"");
     expect_refused<CiliumNode>(R"({"metadata": {"name": "n", "namespace": "x"}})", "cluster-scoped");
     expect_refused<CiliumNode>(R"({"metadata": {"name": "n"}, "spec": {"addresses": [{"type": "InternalIP"}]}})",
                                "CiliumNode n: spec.addresses[0].ip: missing");
