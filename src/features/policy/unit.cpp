@@ -4,13 +4,33 @@
 #include <tuple>
 
 namespace axo::policy {
-namespace {
 
-std::size_t index_of(Direction direction) {
-    return direction == Direction::kIngress ? 0 : 1;
+// '\0' stands in no name of Kubernetes.
+std::string rule_name(const Origin& origin, const Rule& rule) {
+    std::string name = origin.kind;
+    for (const std::string* part : {&origin.k8s_namespace, &origin.name, &rule.path}) {
+        name += '\0';
+        name += *part;
+    }
+    name += '\0';
+    name += direction_text(rule.direction);
+    name += rule.deny ? " deny" : " allow";
+    return name;
 }
 
-}  // namespace
+std::string default_name(Direction direction, const Enforcement& enforcement) {
+    std::string name = "default deny ";
+    name += direction_text(direction);
+    if (enforcement.always) name += " always";
+    if (enforcement.init) name += " init";
+    for (const Origin& origin : enforcement.closed_by) {
+        for (const std::string* part : {&origin.kind, &origin.k8s_namespace, &origin.name}) {
+            name += '\0';
+            name += *part;
+        }
+    }
+    return name;
+}
 
 bool fits_protocol(const PortRange& range, Protocol protocol) {
     if (range.protocol != Protocol::kAny) return range.protocol == protocol;

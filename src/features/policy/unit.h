@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -21,6 +22,12 @@ struct NamedPort {
     friend auto operator<=>(const NamedPort&, const NamedPort&) = default;
 };
 using NamedPorts = std::map<std::string, std::set<NamedPort>>;
+// Of arrays with an element per direction.
+inline std::size_t index_of(Direction direction) {
+    return direction == Direction::kIngress ? 0 : 1;
+}
+inline constexpr Direction kDirections[] = {Direction::kIngress, Direction::kEgress};
+
 // Does a range with a name mean a port of this protocol?
 bool fits_protocol(const PortRange& range, Protocol protocol);
 
@@ -32,6 +39,10 @@ struct Enforcement {
     std::vector<Origin> closed_by;  // policies that select the subject; sorted
     friend bool operator==(const Enforcement&, const Enforcement&) = default;
 };
+
+// Names in the cookie table. A rule's stays when the policy gets another version.
+std::string rule_name(const Origin& origin, const Rule& rule);
+std::string default_name(Direction direction, const Enforcement& enforcement);
 
 struct Unit;
 
