@@ -263,6 +263,8 @@ std::vector<ConfigOption> make_options() {
         flag(FIELD(endpoint_health_checking)));
     add("enable-extended-ip-protocols", "false", "VRRP and IGMP in policies", flag(FIELD(policy.extended_protocols)));
     add("enable-health-checking", "true", "probe every node", flag(FIELD(health_checking)));
+    add("enable-host-firewall", "false", "policies with a nodeSelector apply to this node",
+        flag(FIELD(policy.host_firewall)));
     add("enable-host-legacy-routing", "false", "forward through the kernel's stack instead of in BPF",
         flag(FIELD(datapath.legacy_host_routing)));
     add("enable-icmp-rules", "true", "ICMP in policies", flag(FIELD(policy.icmp_rules)));
@@ -377,7 +379,6 @@ const std::vector<MissingFeature>& missing_features() {
         {"enable-encryption-strict-mode", "encryption, strict mode", {"false"}, true},
         {"enable-encryption-strict-mode-egress", "encryption, strict mode", {"false"}, true},
         {"enable-encryption-strict-mode-ingress", "encryption, strict mode", {"false"}, true},
-        {"enable-host-firewall", "host firewall", {"false"}, true},
         {"mesh-auth-mutual-enabled", "mutual authentication", {"false"}, true},
         {"datapath-mode", "netkit devices", {"veth"}, true},
         {"identity-allocation-mode", "identities in a kvstore", {"crd", "kvstore"}, false},

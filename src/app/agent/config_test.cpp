@@ -86,7 +86,7 @@ TEST_F(ConfigDir, MissingFeaturesWarnAndThoseThatProtectAreRefused) {
     EXPECT_NE(warned->warnings[0].find("BGP is not available in this version"), std::string::npos);
 
     for (const char* flag :
-         {"--enable-wireguard", "--enable-ipsec=true", "--enable-host-firewall", "--enable-policy=always"}) {
+         {"--enable-wireguard", "--enable-ipsec=true"}) {
         const auto refused = parse({flag});
         ASSERT_FALSE(refused) << flag;
         EXPECT_NE(refused.error().message.find("not available in this version"), std::string::npos)

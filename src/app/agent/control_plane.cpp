@@ -392,7 +392,7 @@ EndpointServices ControlPlane::endpoint_services() {
         .claim_addresses = [this](const EndpointRow& endpoint) { return pool_.claim(endpoint); },
         .release_addresses = [this](const EndpointRow& endpoint) { pool_.release(endpoint); },
         .policy = [this](const EndpointRow& endpoint) -> Status {
-            if (endpoint.kind == EndpointKind::kHost) return {};
+            if (endpoint.kind == EndpointKind::kHost && !config_.policy.host_firewall) return {};
             // Before the ipcache names it.
             if (is_cluster_identity(endpoint.identity)) policy_->set_identity(endpoint.identity, endpoint.labels);
             return policy_->set_endpoint(endpoint.id, policy_subject(endpoint), endpoint.policy_audit);
@@ -427,6 +427,7 @@ Status ControlPlane::start_policy() {
                                     .icmp_rules = wanted.icmp_rules,
                                     .sctp = wanted.sctp,
                                     .extended_ip_protocols = wanted.extended_protocols,
+                                    .host_firewall = wanted.host_firewall,
                                     .ipv4 = config_.ipv4,
                                     .ipv6 = config_.ipv6,
                                     .cluster_prefixes = node_state_.pod_cidrs}};
@@ -445,9 +446,17 @@ Status ControlPlane::start_policy() {
                     api_server_ = addresses;
                     for (const auto& [name, row] : nodes_->table().rows()) claim_node(name);
                 },
+            .host_changing = [this] { host_trial_->changing(); },
+            .host_changed = [this] { host_trial_->changed(); },
             .rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); },
             .accepted = [this](const std::string& where) { rejections_.accept(where); },
         });
+    host_trial_ = std::make_unique<HostTrial>(
+        loop_, HostTrial::Callbacks{
+                   .confirm = [this] { policy_->confirm_host(); },
+                   .roll_back = [this](const std::string& why) { policy_->roll_back_host(why); },
+                   .store_problem = []() -> std::string { return ""; },  // a directory is no peer
+               });
     for (const IdentityId id : {identity::kHost, identity::kWorld, identity::kUnmanaged, identity::kHealth, identity::kInit,
                                 identity::kRemoteNode, identity::kKubeApiServer, identity::kIngress,
                                 identity::kWorldIpv4, identity::kWorldIpv6})
@@ -459,6 +468,30 @@ Status ControlPlane::start_policy() {
     return {};
 }
 
+// nodeSelector of host policies matches these.
+void ControlPlane::watch_node_labels() {
+    const auto changed = [this](std::optional<LabelSet> labels) {
+        if (labels == node_labels_) return;
+        node_labels_ = std::move(labels);
+        if (const EndpointRow* host = endpoints_->find_kind(EndpointKind::kHost))
+            (void)policy_->set_endpoint(host->id, policy_subject(*host), host->policy_audit);
+    };
+    node_labels_watch_ = store_->watch(
+        resources::kNode,
+        {.upserted =
+             [this, changed](const ObjectKey& key, const nlohmann::json& json) {
+                 if (key.name != config_.node_name) return;
+                 if (const auto node = Node::parse(json))
+                     changed(LabelSet::from_map(node->metadata.labels, label_source::kK8s));
+             },
+         .deleted =
+             [this, changed](const ObjectKey& key) {
+                 if (key.name == config_.node_name) changed(std::nullopt);
+             },
+         .synced = [] {},
+         .rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); }});
+}
+
 LabelSet ControlPlane::labels_of(IdentityId id) const {
     if (const auto* known = policy_->engine().identities().find(id)) return known->labels;
     return identities_->labels_of(id);
@@ -466,6 +499,15 @@ LabelSet ControlPlane::labels_of(IdentityId id) const {
 
 policy::Subject ControlPlane::policy_subject(const EndpointRow& endpoint) {
     policy::Subject subject{.labels = endpoint.labels};
+    if (endpoint.kind == EndpointKind::kHost) {
+        subject.host = true;
+        if (node_labels_) {
+            subject.labels.merge(*node_labels_);
+        } else if (nodes_->own()) {
+            subject.labels.merge(LabelSet::from_map(nodes_->own()->metadata.labels, label_source::kK8s));
+        }
+        return subject;
+    }
     if (endpoint.k8s_pod.empty()) return subject;
     if (const auto info = pods_->find({endpoint.k8s_namespace, endpoint.k8s_pod}))
         subject.named_ports = policy_named_ports(info->published.ports);
@@ -599,6 +641,7 @@ void ControlPlane::start_cluster_watches() {
         });
     });
     pods_->start([this](const ObjectKey& pod) { endpoints_->pod_changed(pod); });
+    if (config_.policy.host_firewall) watch_node_labels();
     const IpAddress node_ip = datapath_->decisions().underlay_ipv6 || !datapath_->decisions().node_ipv4
                                   ? datapath_->decisions().node_ipv6
                                   : datapath_->decisions().node_ipv4;
@@ -663,6 +706,7 @@ void ControlPlane::check_ready() {
                                                               .custom = config_.read_cni_conf});
     }
     if (health_) health_->start();
+    host_trial_->set_health(health_.get());
 }
 
 void ControlPlane::update_host_addresses() {

@@ -15,6 +15,7 @@
 #include "app/agent/cni_conf.h"
 #include "app/agent/config.h"
 #include "app/agent/datapath_port.h"
+#include "app/agent/host_trial.h"
 #include "app/agent/ipam.h"
 #include "features/endpoint/module.h"
 #include "features/endpoint/publisher.h"
@@ -75,6 +76,7 @@ private:
     void start_health_endpoint();
     Status start_policy();
     policy::Subject policy_subject(const EndpointRow& endpoint);
+    void watch_node_labels();
     void claim_node(const std::string& name);
     void start_cluster_watches();
     void update_host_addresses();
@@ -110,6 +112,7 @@ private:
     std::unique_ptr<IdentityManager> identities_;
     std::unique_ptr<PodLabels> pods_;
     std::unique_ptr<policy::PolicyModule> policy_;
+    std::unique_ptr<HostTrial> host_trial_;
     std::unique_ptr<EndpointManager> endpoints_;
     std::unique_ptr<RoutingModule> routing_;
     std::unique_ptr<EndpointPublisher> publisher_;
@@ -124,6 +127,8 @@ private:
     Table<EndpointId, EndpointRow>::Watch endpoint_watch_;
     Table<IdentityId, IdentityRow>::Watch identity_watch_;
     std::set<IpAddress> api_server_;
+    std::unique_ptr<ObjectStore::Watch> node_labels_watch_;
+    std::optional<LabelSet> node_labels_;  // of the Node object; without one: of the CiliumNode
     std::map<std::uint32_t, std::string> interface_names_;
 
     bool restored_node_ = false;  // an earlier run's addresses and pod CIDRs were used

@@ -12,8 +12,11 @@ HealthChecker::HealthChecker(EventLoop& loop, HealthSettings settings, Table<std
       settings_(std::move(settings)),
       nodes_(nodes),
       prober_(std::move(prober)),
-      responder_(loop, [instance = settings_.instance_id](const HttpRequest& request,
-                                                          const std::shared_ptr<HttpResponder>& responder) {
+      responder_(loop, [this](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
+          const std::string& instance = settings_.instance_id;
+          const std::string from = request.query_value("from");
+          if (!from.empty() && from != instance && request.query_value("to") == "host")
+              heard_at_ = std::chrono::steady_clock::now();
           HttpResponse response;
           response.content_type = "text/plain";
           if (request.path == "/hello" && (request.method == "GET" || request.method == "HEAD")) {
@@ -107,7 +110,8 @@ void HealthChecker::probe_nodes(const std::vector<std::string>& names, Duration 
         };
         prober_->icmp(ip, timeout,
                       [store](const std::string& failure, Duration latency) { store(false, failure, latency); });
-        prober_->http(ip, settings_.port, "/hello", timeout,
+        prober_->http(ip, settings_.port,
+                      "/hello?from=" + settings_.instance_id + "&to=" + (endpoint ? "endpoint" : "host"), timeout,
                       [store](const std::string& failure, Duration latency) { store(true, failure, latency); });
     };
     for (const std::string& name : names) {

@@ -42,6 +42,8 @@ public:
     [[nodiscard]] Duration interval() const { return interval_; }
     [[nodiscard]] WallTime last_probe() const { return last_probe_; }
     [[nodiscard]] std::size_t reachable_nodes() const;
+    // Whether an agent of another node has asked for /hello since then.
+    [[nodiscard]] bool heard_since(std::chrono::steady_clock::time_point time) const { return heard_at_ >= time; }
 
 private:
     void nodes_changed();
@@ -58,6 +60,7 @@ private:
     std::map<std::string, NodeHealth> results_;
     Duration interval_{0};
     WallTime last_probe_{};
+    std::chrono::steady_clock::time_point heard_at_{};
     bool started_ = false;
     int quick_looks_ = 0;  // at what is not reachable yet, before the interval takes over
     Table<std::string, NodeRow>::Watch watch_;

@@ -305,15 +305,56 @@ void PolicyModule::switch_endpoint(EndpointId id) {
     }
     if (audited(id) && !problem) flags |= POLICY_REF_F_AUDIT;
     const std::uint32_t reference = placed->reference(flags);
+    const bool host = engine_.subject(id) != nullptr && engine_.subject(id)->host;
+    if (host && rolled_back_) {
+        if (!problem && *rolled_back_ == image->hash) return leave(*placed);
+        rolled_back_.reset();
+        callbacks_.accepted("host policy");
+    }
     if (reference == generations_.policy(id)) {
         leave(*placed);  // place() counted it once more
         if (first) ++counters_.unchanged_at_start;
         return;
     }
     ++(generations_.policy(id) == 0 ? counters_.added : counters_.updated);
+    // A node that starts has nothing to go back to, and nothing that could be cut.
+    const bool on_trial = host && generations_.policy(id) != 0;
+    if (on_trial) {
+        callbacks_.host_changing();
+        if (!trial_) {
+            trial_ = Trial{id, generations_.policy(id), endpoint.location};
+            if (endpoint.location) use(*endpoint.location);
+        }
+    }
     generations_.set_policy(id, reference);
     const auto before = std::exchange(endpoint.location, *placed);
     if (before) leave(*before);
+    if (on_trial) callbacks_.host_changed();
+}
+
+void PolicyModule::confirm_host() {
+    if (!trial_) return;
+    if (trial_->location) leave(*trial_->location);
+    trial_.reset();
+}
+
+void PolicyModule::roll_back_host(const std::string& why) {
+    if (!trial_) return;
+    const Trial trial = *std::exchange(trial_, {});
+    const auto found = endpoints_.find(trial.endpoint);
+    if (found == endpoints_.end()) {
+        if (trial.location) leave(*trial.location);
+        return;
+    }
+    generations_.set_policy(trial.endpoint, trial.reference);
+    const auto refused = std::exchange(found->second.location, trial.location);
+    if (refused) leave(*refused);
+    if (const auto image = engine_.image(trial.endpoint)) rolled_back_ = image->hash;
+    callbacks_.rejected("host policy",
+                        Error{Code::kAborted,
+                              "rolled back: " + why +
+                                  "; the host policy before it is in force until the policies that select this node change",
+                              0});
 }
 
 // The location of equal rows if there is one; counted as used.

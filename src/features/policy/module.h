@@ -39,6 +39,9 @@ public:
         std::function<void(const std::map<Prefix, IdentityId>&)> prefixes;
         // Addresses of the API server.
         std::function<void(const std::set<IpAddress>&)> api_server;
+        // The host endpoint's policy is about to change, has changed: whoever watches answers with confirm_host or
+        // roll_back_host.
+        std::function<void()> host_changing, host_changed;
         std::function<void(const std::string& where, const Error&)> rejected;
         std::function<void(const std::string& where)> accepted;
     };
@@ -63,6 +66,10 @@ public:
     void remove_endpoint(EndpointId id);
     // What is outstanding is in force when it returns.
     void flush();
+    // Ends the trial of the host endpoint's policy. Rolled back, the one that was confirmed last is in force until the
+    // policies say something else again.
+    void confirm_host();
+    void roll_back_host(const std::string& why);
 
     [[nodiscard]] const PolicySources& sources() const { return sources_; }
     [[nodiscard]] const PolicyEngine& engine() const { return engine_; }
@@ -86,6 +93,12 @@ private:
         bool looked_at = false;  // what an earlier run left has been taken over
         std::optional<PolicyLocation> location;
         std::optional<Error> error;
+    };
+    // What goes back into force if the host endpoint's new policy cuts the node off.
+    struct Trial {
+        EndpointId endpoint;
+        std::uint32_t reference = 0;
+        std::optional<PolicyLocation> location;
     };
 
     void schedule();
@@ -120,6 +133,8 @@ private:
     std::set<EndpointId> outstanding_;  // audit changed, or the last attempt failed
     ReconcileCounters counters_;
     std::uint64_t revision_ = 1, applied_revision_ = 0;
+    std::optional<Trial> trial_;
+    std::optional<std::uint64_t> rolled_back_;  // digest of the host endpoint's image that must not come back
     bool synced_ = false, scheduled_ = false, freeing_ = false;
     std::function<void()> when_synced_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -213,7 +213,7 @@ Json AgentApi::status() {
     Json json = brief_status();
     json["kvstore"] = {{"state", "Disabled"}, {"msg", ""}};
     json["kubernetes"] = {{"state", "Disabled"}, {"msg", ""}};
-    json["host-firewall"] = {{"mode", "Disabled"}};
+    json["host-firewall"] = {{"mode", plane_.config_.policy.host_firewall ? "Enabled" : "Disabled"}};
     json["hubble"] = {{"state", "Disabled"}, {"msg", ""}};
     json["kube-proxy-replacement"] = {{"mode", "False"}};
     json["datapath-mode"] = "veth";
