@@ -35,6 +35,7 @@ struct Operator::Duties {
     NodeGc nodes;
     EndpointGc endpoints;
     IdentityGc identities;
+    policy::PolicyValidator policies;
     std::unique_ptr<PodCidrController> pod_cidrs;
 
     Duties(EventLoop& loop, ObjectStore& store, ControllerRegistry& registry, const OperatorConfig& config)
@@ -46,7 +47,11 @@ struct Operator::Duties {
                      {.interval = config.identity_gc_interval,
                       .heartbeat_timeout = config.identity_heartbeat_timeout,
                       .rate_interval = config.identity_gc_rate_interval,
-                      .rate_limit = config.identity_gc_rate_limit}) {
+                      .rate_limit = config.identity_gc_rate_limit}),
+          // What one agent may refuse for its flags (SCTP, fromNodes) is not invalid.
+          policies(loop, registry, store,
+                   {.node_selector_labels = true, .sctp = true, .extended_ip_protocols = true, .host_firewall = true},
+                   [this] { return cluster_prefixes(); }) {
         if (config.ipam != "cluster-pool") return;
         auto pool = ClusterPool::create(config.cluster_pool);
         if (!pool) {  // the configuration was validated: a bug
@@ -58,6 +63,14 @@ struct Operator::Duties {
             [this](const CiliumNode& node, const std::string& reason, const std::string& message) {
                 events.warning(resources::kCiliumNode, node.metadata, reason, message);
             });
+    }
+    [[nodiscard]] std::vector<Prefix> cluster_prefixes() const {
+        std::vector<Prefix> prefixes;
+        for (const auto& [key, row] : tables.cilium_nodes.rows()) {
+            prefixes.insert(prefixes.end(), row.node.pod_cidrs.begin(), row.node.pod_cidrs.end());
+            for (const NodeAddress& address : row.node.addresses) prefixes.push_back(Prefix::host(address.ip));
+        }
+        return prefixes;
     }
 };
 

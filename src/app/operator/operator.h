@@ -14,6 +14,7 @@
 #include "features/operator/endpoint_gc.h"
 #include "features/operator/identity_gc.h"
 #include "features/operator/node_gc.h"
+#include "features/policy/validity.h"
 #include "io/http.h"
 
 namespace axo {
