@@ -124,12 +124,19 @@ std::string namespace_manifest(const std::string& name) {
 }
 
 std::string pod_manifest(const PodSpec& pod, const std::string& host_address, const std::vector<IpAddress>& addresses) {
+    std::string ports;
+    for (const auto& [name, port] : pod.ports) {
+        const std::size_t slash = port.find('/');
+        ports += "    - name: " + quoted(name) + "\n      containerPort: " + port.substr(0, slash) +
+                 "\n      protocol: " + (slash == std::string::npos ? "TCP" : port.substr(slash + 1)) + "\n";
+    }
     std::string text =
         "apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + quoted(pod.name) +
         "\n  namespace: " + quoted(pod.name_space) + "\n  uid: " + quoted(pod.uid) + "\n" +
         map_lines("  ", "labels", pod.labels) + map_lines("  ", "annotations", pod.annotations) +
         "spec:\n  nodeName: " + quoted(pod.node) +
-        "\n  serviceAccountName: default\n  containers:\n  - name: main\n    image: sandbox\nstatus:\n  phase: " +
+        "\n  serviceAccountName: default\n  containers:\n  - name: main\n    image: sandbox\n" +
+        (ports.empty() ? "" : "    ports:\n" + ports) + "status:\n  phase: " +
         (addresses.empty() ? "Pending" : "Running") + "\n  hostIP: " + quoted(host_address) + "\n";
     if (!addresses.empty()) {
         text += "  podIP: " + quoted(addresses.front().to_string()) + "\n  podIPs:\n";

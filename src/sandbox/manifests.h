@@ -22,6 +22,7 @@ struct PodSpec {
     std::map<std::string, std::string> labels;
     std::map<std::string, std::string> annotations;
     std::string uid;
+    std::map<std::string, std::string> ports{};  // of its container, by name: "8080/TCP"
 
     [[nodiscard]] std::string display_name() const { return name_space + "/" + name; }
 };

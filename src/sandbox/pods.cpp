@@ -55,6 +55,7 @@ Json to_json(const Pod& pod) {
             {"labels", pod.spec.labels},
             {"annotations", pod.spec.annotations},
             {"uid", pod.spec.uid},
+            {"ports", pod.spec.ports},
             {"container-id", pod.container_id},
             {"netns", pod.netns},
             {"result", pod.result},
@@ -70,7 +71,8 @@ Result<Pod> from_json(const Json& json) {
                     .node = json.at("node"),
                     .labels = json.at("labels"),
                     .annotations = json.at("annotations"),
-                    .uid = json.at("uid")};
+                    .uid = json.at("uid"),
+                    .ports = json.value("ports", std::map<std::string, std::string>())};
         pod.container_id = json.at("container-id");
         pod.netns = json.at("netns");
         pod.result = json.at("result");

@@ -30,7 +30,7 @@ struct Options {
     int timeout_seconds = 30;
     // the rest
     std::vector<std::string> names, flags;
-    std::string node, name_space = "default", labels, annotations, keep_logs;
+    std::string node, name_space = "default", labels, annotations, ports, keep_logs;
     int segment = 1;
     bool all = false, parallel = false, raw = false;
     bool no_agent = false;
@@ -181,6 +181,7 @@ Status pod_add(const Options& options) {
     TRY_ASSIGN(const Cluster cluster, Cluster::open(options.cluster));
     TRY_ASSIGN(const auto labels, parse_labels(options.labels));
     TRY_ASSIGN(const auto annotations, parse_labels(options.annotations));
+    TRY_ASSIGN(const auto ports, parse_labels(options.ports));
     std::vector<PodSpec> specs;
     for (const auto& name : options.names) {
         const std::string node = options.node.empty() ? cluster.spec().nodes.front().name : options.node;
@@ -189,7 +190,8 @@ Status pod_add(const Options& options) {
                          .node = node,
                          .labels = labels,
                          .annotations = annotations,
-                         .uid = {}});
+                         .uid = {},
+                         .ports = ports});
     }
     TRY_ASSIGN(const PodsAdded added, add_pods(cluster, specs, options.parallel));
     print(options.json ? pods_added_json(added).dump(2) + "\n" : pods_added_text(added));
@@ -404,6 +406,7 @@ void add_sandbox_commands(CLI::App& app, int& exit_status) {
     sub->add_option("--node", options->node, "where (default: the first node)");
     sub->add_option("-l,--labels", options->labels, "a=b,c=d");
     sub->add_option("--annotations", options->annotations, "a=b,c=d");
+    sub->add_option("--ports", options->ports, "named ports of its container: http=8080/TCP,dns=53/UDP");
     sub->add_flag("--parallel", options->parallel, "all CNI calls at once");
     sub = command(pod, "del", "Call CNI DEL and remove pods", pod_del);
     names(sub, "name");

@@ -130,9 +130,13 @@ class Cluster:
     def nodes(self):
         return [node["name"] for node in self.status()["nodes"]]
 
-    def add_pod(self, name, node, labels="", namespace="default"):
+    def delete(self, text):
+        return self.sandbox("delete", "-", stdin=text)
+
+    def add_pod(self, name, node, labels="", namespace="default", ports=""):
         answer = json.loads(self.sandbox("-o", "json", "pod", "add", name, "--node", node, "--namespace", namespace,
-                                         *(["--labels", labels] if labels else [])).stdout)
+                                         *(["--labels", labels] if labels else []),
+                                         *(["--ports", ports] if ports else [])).stdout)
         return answer["pods"][0]
 
     def addresses(self):
@@ -145,12 +149,12 @@ class Cluster:
         return found
 
     # traffic
-    def serve(self, *machines, cpu=None):
+    def serve(self, *machines, cpu=None, port=PORT):
         for machine in machines:
-            if machine in self.servers:
+            if (machine, port) in self.servers:
                 continue
-            words = ["serve", "--port", PORT] + (["--cpu", cpu] if cpu is not None else [])
-            self.servers[machine] = Background(self.exec_command(machine, self.traffic, *words))
+            words = ["serve", "--port", port] + (["--cpu", cpu] if cpu is not None else [])
+            self.servers[machine, port] = Background(self.exec_command(machine, self.traffic, *words))
 
     def stop_servers(self):
         for server in self.servers.values():
