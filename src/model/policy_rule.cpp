@@ -125,6 +125,25 @@ bool note_peers(const JsonReader& entry, std::string_view member, PolicyEntry& r
     return !list.empty();
 }
 
+bool contains_null(const Json& value) {
+    return value.is_null() || (value.is_structured() && std::any_of(value.begin(), value.end(), contains_null));
+}
+
+// A member written without a value is no restriction in Go's reading, and hardly ever what was meant; the API server
+// refuses it in custom resources too.
+void refuse_nulls(const JsonReader& reader) {
+    if (!reader.json().is_object()) return;
+    for (const auto& [name, value] : reader.json().items()) {
+        if (value.is_null()) {
+            reader.reject("", "a value for \"" + name + "\"");
+        } else if (value.is_object()) {
+            refuse_nulls(reader.at(name));
+        } else if (value.is_array()) {
+            reader.each(name, refuse_nulls);
+        }
+    }
+}
+
 PolicyEntry read_entry(const JsonReader& reader, const EntryMembers& members, bool deny,
                        std::map<std::string, Json>& unenforced) {
     PolicyEntry entry;
@@ -246,6 +265,7 @@ PolicySpec read_policy_spec(const JsonReader& reader) {
     allow_only(log, {"value"});
     spec.log = log.string("value");
     if (spec.log.size() > 32) log.reject("value", "at most 32 characters");
+    if (contains_null(reader.json())) refuse_nulls(reader);
     return spec;
 }
 

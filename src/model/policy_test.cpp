@@ -118,6 +118,11 @@ TEST(CiliumNetworkPolicyErrors, Peers) {
              Bad{"{fromCIDRSet: [{cidr: 10.0.0.0/8, except: [\"fd00::/64\"]}]}", "a CIDR inside 10.0.0.0/8"},
              Bad{"{fromCIDRSet: [{cidr: 10.1.0.0/16, except: [10.0.0.0/8]}]}", "a CIDR inside 10.1.0.0/16"},
              Bad{"{fromCIDRSet: [{cidr: 10.0.0.0/8, excepts: []}]}", "excepts"},
+             Bad{"{fromEndpoints: , toPorts: [{ports: [{port: \"80\"}]}]}", "accepted: a value for \"fromEndpoints\""},
+             Bad{"{fromEndpoints: [{matchLabels: }]}",
+                 "spec.ingress[0].fromEndpoints[0]: {\"matchLabels\":null}; accepted"},
+             Bad{"{fromEndpoints: [{matchLabels: {app: }}]}", "a value for \"app\""},
+             Bad{"{fromEntities: [host], toPorts: }", "a value for \"toPorts\""},
              Bad{"{authentication: {mode: maybe}}", "disabled, required, test-always-fail"},
              Bad{"{authentication: {}}", "spec.ingress[0].authentication.mode: missing"},
          }) {
