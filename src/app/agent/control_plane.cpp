@@ -473,7 +473,13 @@ void ControlPlane::watch_node_labels() {
     const auto changed = [this](std::optional<LabelSet> labels) {
         if (labels == node_labels_) return;
         node_labels_ = std::move(labels);
-        if (const EndpointRow* host = endpoints_->find_kind(EndpointKind::kHost))
+        local_node_.labels.clear();
+        if (node_labels_) {
+            for (const Label& label : *node_labels_) local_node_.labels.emplace(label.key, label.value);
+        }
+        publish_node();
+        const EndpointRow* host = endpoints_->find_kind(EndpointKind::kHost);
+        if (host != nullptr && config_.policy.host_firewall)
             (void)policy_->set_endpoint(host->id, policy_subject(*host), host->policy_audit);
     };
     node_labels_watch_ = store_->watch(
@@ -518,11 +524,26 @@ policy::Subject ControlPlane::policy_subject(const EndpointRow& endpoint) {
 void ControlPlane::claim_node(const std::string& name) {
     const NodeRow* node = nodes_->table().find(name);
     IpcacheRows rows = node == nullptr ? IpcacheRows{} : node_rows(ipcache_->settings(), *node);
+    std::vector<IdentityId> taken;
     for (auto& [prefix, row] : rows) {
-        if (row.identity == identity::kRemoteNode && prefix.is_host() && api_server_.contains(prefix.address()))
+        if (row.identity != identity::kRemoteNode || !prefix.is_host()) continue;
+        const bool api_server = api_server_.contains(prefix.address());
+        if (config_.policy.node_selector_labels && !node->labels.empty()) {
+            LabelSet labels = LabelSet::from_map(node->labels, label_source::kNode);
+            labels.merge(LabelSet::reserved("remote-node"));
+            labels.insert({std::string(label_source::kK8s), std::string(label_key::kCluster), node->cluster});
+            if (api_server) labels.merge(LabelSet::reserved("kube-apiserver"));
+            taken.push_back(row.identity = policy_->take_node_identity(labels));
+        } else if (api_server) {
             row.identity = identity::kKubeApiServer;
+        }
     }
+    // Known to every policy before an address has it.
+    if (!taken.empty()) policy_->flush();
     ipcache_->claim("node/" + name, std::move(rows));
+    (void)ipcache_->flush();
+    taken.swap(node_identities_[name]);
+    for (const IdentityId id : taken) policy_->give_back_node_identity(id);
 }
 
 void ControlPlane::start_host_endpoint() {
@@ -641,7 +662,7 @@ void ControlPlane::start_cluster_watches() {
         });
     });
     pods_->start([this](const ObjectKey& pod) { endpoints_->pod_changed(pod); });
-    if (config_.policy.host_firewall) watch_node_labels();
+    watch_node_labels();
     const IpAddress node_ip = datapath_->decisions().underlay_ipv6 || !datapath_->decisions().node_ipv4
                                   ? datapath_->decisions().node_ipv6
                                   : datapath_->decisions().node_ipv4;

@@ -127,6 +127,7 @@ private:
     Table<EndpointId, EndpointRow>::Watch endpoint_watch_;
     Table<IdentityId, IdentityRow>::Watch identity_watch_;
     std::set<IpAddress> api_server_;
+    std::map<std::string, std::vector<IdentityId>> node_identities_;  // by node's name
     std::unique_ptr<ObjectStore::Watch> node_labels_watch_;
     std::optional<LabelSet> node_labels_;  // of the Node object; without one: of the CiliumNode
     std::map<std::uint32_t, std::string> interface_names_;

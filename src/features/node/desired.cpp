@@ -5,6 +5,7 @@ namespace axo {
 CiliumNode desired_node(const std::optional<CiliumNode>& existing, const LocalNode& local) {
     CiliumNode node = existing.value_or(CiliumNode{});
     node.metadata.name = local.name;
+    if (!local.labels.empty()) node.metadata.labels = local.labels;
     node.boot_id = local.boot_id;
     node.instance_id = local.instance_id;
     node.addresses = local.addresses;
@@ -19,6 +20,7 @@ NodeRow node_row(const CiliumNode& node, const std::string& cluster, bool local)
     row.name = node.metadata.name;
     row.cluster = cluster;
     row.local = local;
+    row.labels = node.metadata.labels;
     row.addresses = node.addresses;
     row.pod_cidrs = node.pod_cidrs;
     row.health_ipv4 = node.health_ipv4;

@@ -20,6 +20,7 @@ struct LocalNode {
     std::string cluster;
     std::string boot_id;
     std::string instance_id;
+    std::map<std::string, std::string> labels;  // of the Node object; empty: the CiliumNode keeps its own
     std::vector<NodeAddress> addresses;
     IpAddress health_ipv4, health_ipv6;
     std::vector<Prefix> pod_cidrs;  // only where the agent writes them (ipam=kubernetes); else empty: the operator's

@@ -2,6 +2,7 @@
 // Thread: any (values).
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct NodeRow {
     std::string name;
     std::string cluster;
     bool local = false;
+    std::map<std::string, std::string> labels;
     std::vector<NodeAddress> addresses;
     std::vector<Prefix> pod_cidrs;
     IpAddress health_ipv4, health_ipv6;

@@ -10,6 +10,7 @@ namespace {
 // Local scope: bits 24 to 31 are 1 (contracts: identities of prefixes never leave their node).
 constexpr std::uint32_t kLocalFirst = (1U << 24) + 1;
 constexpr std::uint32_t kLocalLast = (1U << 24) + 0xFFFFFF;
+constexpr std::uint32_t kNodeFirst = (2U << 24) + 1;
 
 // What an endpoint gets whose own policy does not fit: nothing passes.
 std::vector<policy_row> closed_image() {
@@ -54,6 +55,7 @@ PolicyModule::PolicyModule(EventLoop& loop, ControllerRegistry& registry, Object
                 .rejected = callbacks_.rejected,
                 .accepted = callbacks_.accepted}),
       next_prefix_number_(kLocalFirst),
+      next_node_number_(kNodeFirst),
       retry_(loop, registry, "endpoint-policies", [this]() -> Status {
           apply();
           for (const auto& [id, endpoint] : endpoints_) {
@@ -171,6 +173,22 @@ void PolicyModule::set_identity(IdentityId id, const LabelSet& labels) {
 void PolicyModule::remove_identity(IdentityId id) {
     engine_.remove_identity(id);
     schedule();
+}
+
+IdentityId PolicyModule::take_node_identity(const LabelSet& labels) {
+    NodeIdentity& entry = node_identities_[labels.key()];
+    if (entry.uses++ == 0) {
+        entry.id = IdentityId(next_node_number_++);
+        set_identity(entry.id, labels);
+    }
+    return entry.id;
+}
+
+void PolicyModule::give_back_node_identity(IdentityId id) {
+    const auto entry = std::ranges::find_if(node_identities_, [id](const auto& known) { return known.second.id == id; });
+    if (entry == node_identities_.end() || --entry->second.uses != 0) return;
+    node_identities_.erase(entry);
+    remove_identity(id);
 }
 
 void PolicyModule::set_named_ports(const std::string& owner, IdentityId id, NamedPorts ports) {

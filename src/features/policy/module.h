@@ -58,6 +58,10 @@ public:
 
     void set_identity(IdentityId id, const LabelSet& labels);
     void remove_identity(IdentityId id);
+    // The identity of remote nodes with these labels, of remote-node scope: it never leaves this node. Counted: given
+    // back as often as taken. Nodes of equal labels share one.
+    IdentityId take_node_identity(const LabelSet& labels);
+    void give_back_node_identity(IdentityId id);
     [[nodiscard]] bool knows_identity(IdentityId id) const { return engine_.identities().find(id) != nullptr; }
     // Named ports of a pod somewhere in the cluster, for egress rules. owner: whoever says so, e.g. "cep/ns/name".
     void set_named_ports(const std::string& owner, IdentityId id, NamedPorts ports);
@@ -127,6 +131,12 @@ private:
     std::map<Prefix, IdentityId> prefixes_, remembered_;
     std::set<std::uint32_t> prefix_numbers_;
     std::uint32_t next_prefix_number_;
+    struct NodeIdentity {
+        IdentityId id;
+        std::uint32_t uses = 0;
+    };
+    std::map<std::string, NodeIdentity> node_identities_;  // by label key
+    std::uint32_t next_node_number_;
     std::map<IdentityId, std::map<std::string, NamedPorts>> named_ports_;
     std::map<std::string, IdentityId> named_ports_of_;
     std::set<IpAddress> api_server_;

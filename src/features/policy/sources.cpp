@@ -216,7 +216,8 @@ void PolicySources::removed(const Kind& kind, const ObjectKey& key) {
 }
 
 Result<Translation> PolicySources::preview(const Json& object) const {
-    const std::string kind_name = object.is_object() ? object.value("kind", "") : "";
+    const auto stated = object.is_object() ? object.find("kind") : object.end();
+    const std::string kind_name = stated != object.end() && stated->is_string() ? stated->get<std::string>() : "";
     for (const Kind& kind : kinds()) {
         if (kind.type->kind == kind_name) return kind.translate(object, settings_.context);
     }
