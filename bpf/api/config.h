@@ -22,7 +22,7 @@ struct node_config {
 	__u8 has_redirect_peer;
 	__u8 has_fib_skip_neigh; /* kernel >= 6.3 */
 	__u8 conntrack_accounting;
-	__u8 pad0;
+	__u8 extended_protocols; /* enable-extended-ip-protocols: L4 protocols without ports pass where policy lets them */
 	__u32 host_ifindex; /* cilium_host */
 	__u32 net_ifindex;  /* cilium_net */
 	struct axo_mac host_mac;

@@ -273,7 +273,7 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct packet *p, con
 			return -DROP_CT_UNKNOWN_PROTO;
 		break;
 	default:
-		return -DROP_CT_UNKNOWN_PROTO;
+		return node_cfg.extended_protocols ? 0 : -DROP_CT_UNKNOWN_PROTO;
 	}
 	if (bpf_skb_load_bytes(skb, p->l4_off, &l4.icmp, sizeof(l4.icmp)))
 		return -DROP_CT_INVALID_HDR;

@@ -9,6 +9,8 @@
 
 #include "bpf/lib/scratch.h"
 
+#define IPPROTO_VRRP 112
+
 #define POLICY_INGRESS 0
 #define POLICY_EGRESS 1
 
@@ -25,6 +27,10 @@ static __always_inline __u8 policy_slot_of(__u8 proto)
 		return POLICY_SLOT_ICMP;
 	case IPPROTO_ICMPV6:
 		return POLICY_SLOT_ICMPV6;
+	case IPPROTO_VRRP:
+		return POLICY_SLOT_VRRP;
+	case IPPROTO_IGMP:
+		return POLICY_SLOT_IGMP;
 	default:
 		return POLICY_SLOT_OTHER;
 	}

@@ -44,6 +44,7 @@ ProgramConfig make_program_config(const DatapathSettings& settings, const Kernel
     config.node.has_redirect_peer = features.redirect_peer;
     config.node.has_fib_skip_neigh = features.fib_skip_neigh;
     config.node.conntrack_accounting = settings.conntrack_accounting;
+    config.node.extended_protocols = settings.extended_protocols;
     config.node.host_ifindex = devices.host.index.value;
     config.node.net_ifindex = devices.net.index.value;
     config.node.host_mac = to_axo_mac(devices.host.mac);

@@ -174,6 +174,7 @@ BpfObject load(const std::string& name, const Options& options) {
     node_config node{};
     node.ipv4 = node.ipv6 = 1;
     node.legacy_routing = options.legacy;
+    node.extended_protocols = options.extended_protocols;
     node.has_ktime_coarse = features().ktime_coarse;
     node.has_redirect_peer = features().redirect_peer;
     node.has_fib_skip_neigh = features().fib_skip_neigh;

@@ -40,6 +40,7 @@ struct Options {
     int aggregation = TRACE_AGGREGATE_MEDIUM;
     std::uint32_t report_interval = 37;  // ticks; 0: every packet is decided anew
     bool trace = true;
+    bool extended_protocols = false;
 };
 
 // Enters a network namespace of its own with the devices above; once per process.

@@ -44,6 +44,8 @@ public:
             case IPPROTO_SCTP: return POLICY_SLOT_SCTP;
             case IPPROTO_ICMP: return POLICY_SLOT_ICMP;
             case IPPROTO_ICMPV6: return POLICY_SLOT_ICMPV6;
+            case 112: return POLICY_SLOT_VRRP;
+            case IPPROTO_IGMP: return POLICY_SLOT_IGMP;
             default: return POLICY_SLOT_OTHER;
         }
     }

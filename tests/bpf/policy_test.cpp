@@ -216,6 +216,26 @@ TEST_P(Policy, EveryProtocolHasItsOwnPorts) {
     EXPECT_EQ(send(datapath, 1, from_pod(1, GetParam().pod2).icmp(timestamp, 0, 0, 1, v6)), kRedirect);
 }
 
+TEST_P(Policy, ProtocolsWithoutPorts) {
+    constexpr int kVrrp = 112, kGre = 47;
+    const auto send_protocol = [](Datapath& datapath, int protocol) {
+        return send(datapath, 1,
+                    from_pod(1, GetParam().pod2).protocol(static_cast<std::uint8_t>(protocol)).payload(40));
+    };
+    Datapath plain("pod");
+    EXPECT_EQ(send_protocol(plain, kVrrp), kDrop);
+    EXPECT_EQ(plain.counted(DROP_CT_UNKNOWN_PROTO, METRIC_EGRESS), 1U);
+    Datapath datapath("pod", {.extended_protocols = true});
+    EXPECT_EQ(send_protocol(datapath, kGre), kRedirect);
+    datapath.set_policy(2, ingress({{.cookie = 1, .protocol = kVrrp}}), kIngress);
+    EXPECT_EQ(send_protocol(datapath, kVrrp), kRedirect);
+    EXPECT_EQ(send_protocol(datapath, IPPROTO_IGMP), kDrop);
+    EXPECT_EQ(send_protocol(datapath, kGre), kDrop);
+    datapath.set_policy(2, ingress({{.cookie = 2}}), kIngress);
+    EXPECT_EQ(send_protocol(datapath, kGre), kRedirect);
+    EXPECT_EQ(datapath.counted(DROP_POLICY, METRIC_INGRESS), 2U);
+}
+
 TEST_P(Policy, FragmentsFollowTheirFirst) {
     const Family& f = GetParam();
     Datapath datapath("pod");
@@ -277,22 +297,23 @@ TEST_P(Policy, UnknownIdentitiesAndManyOfThem) {
 }
 
 TEST_P(Policy, MoreRulesThanARowHolds) {
-    for (const std::size_t count : {1U, 64U, 65U, 256U, 257U, 1000U, 4096U}) {
-        Datapath datapath("pod");
+    Datapath datapath("pod");
+    std::uint16_t port = 80;
+    for (const std::size_t count : {1U, 64U, 65U, 256U, 257U, 1000U, 4095U}) {
         Rules rules;
         for (std::size_t i = 0; i + 1 < count; ++i)
             rules.push_back(
                 {.cookie = static_cast<std::uint32_t>(1000 + i), .peers = {static_cast<std::uint32_t>(50000 + i)}});
         rules.push_back({.cookie = 77, .peers = {kPod1}});
         datapath.set_policy(2, ingress(rules), kIngress);
-        EXPECT_EQ(tcp_to_pod2(datapath, 80), kRedirect) << count;
+        datapath.events();
+        EXPECT_EQ(tcp_to_pod2(datapath, ++port), kRedirect) << count;
         const auto verdicts = of_type(datapath.events(), EVENT_POLICY_VERDICT);
         ASSERT_EQ(verdicts.size(), 1U);
         EXPECT_EQ(verdicts[0].rule_cookie, 77U);
         rules.insert(rules.begin(), {.cookie = 78, .action = POLICY_DENY, .peers = {kPod1}});
-        if (rules.size() > 4096) rules.resize(4096);
         datapath.set_policy(2, ingress(rules), kIngress);
-        EXPECT_EQ(tcp_to_pod2(datapath, 81), kDrop) << count;
+        EXPECT_EQ(tcp_to_pod2(datapath, ++port), kDrop) << count;
     }
 }
 
@@ -356,9 +377,9 @@ TEST_P(Policy, AllowToDenyCutsBothDirectionsAndDenyToAllowOpens) {
     EXPECT_EQ(forth(tcp::kAck), kRedirect);
     EXPECT_EQ(back(tcp::kAck), kRedirect);
     EXPECT_TRUE(entry().flags & FLOW_F_FAST);
-    const std::uint32_t expires = entry().expires;
     datapath.events();
     for (int round = 0; round < 3; ++round) {
+        const std::uint32_t expires = entry().expires;
         datapath.set_policy(2, ingress({}), kIngress);
         EXPECT_EQ(round % 2 == 0 ? forth(tcp::kAck) : back(tcp::kAck), kDrop);
         EXPECT_EQ(back(tcp::kAck), kDrop);
@@ -479,6 +500,7 @@ TEST_P(Policy, SwapUnderLoadIsNeverNeitherNorBoth) {
         denied81 += tcp_to_pod2(datapath, 81, source_port) == kDrop ? 1 : 0;
         denied82 += tcp_to_pod2(datapath, 82, source_port) == kDrop ? 1 : 0;
         EXPECT_EQ(tcp_to_pod2(datapath, 83, source_port), kDrop);
+        if (i % 50 != 49) continue;
         for (const flow_event& event : datapath.events()) {
             if (event.type != EVENT_POLICY_VERDICT) continue;
             const std::uint16_t port = PacketBuilder::swap16(event.dport);
