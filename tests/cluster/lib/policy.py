@@ -70,8 +70,8 @@ def objects(cluster, node):
 
 def key_of(manifest):
     metadata = manifest["metadata"]
-    clusterwide_one = manifest["kind"].startswith("CiliumClusterwide")
-    return manifest["kind"], "" if clusterwide_one else metadata.get("namespace", "default"), metadata["name"]
+    cluster_scoped = manifest["kind"] in ("CiliumClusterwideNetworkPolicy", "CiliumCIDRGroup")
+    return manifest["kind"], "" if cluster_scoped else metadata.get("namespace", "default"), metadata["name"]
 
 
 class Policies:
@@ -91,7 +91,8 @@ class Policies:
             self.cluster.apply(text_of(self.marked(item) for item in manifests))
         if gone:
             self.cluster.delete(text_of(gone))
-        left = [item for item in self.others if item not in others]
+        kept = {key_of(item) for item in others}
+        left = [item for item in self.others if key_of(item) not in kept]
         if left:
             self.cluster.delete(text_of(left))
         self.applied, self.others = wanted, list(others)
@@ -113,6 +114,11 @@ class Policies:
         marks = [item["spec"]["description"] for item in self.applied.values() if "description" in item.get("spec", {})]
         text = self.cluster.cli(node, "policy", "get") if marks else ""
         return all(f'"{mark}"' in text for mark in marks)
+
+
+    def state(self):
+        """What each node says of its policies, for a check that fails."""
+        return {node: (list(objects(self.cluster, node).values()), self.cluster.cli(node, "policy", "get")) for node in self.nodes}
 
 
 # Traffic

@@ -62,6 +62,7 @@ class Cluster:
         self.name, self.options = name, options
         self.families = options.get("families", "dual")
         self.servers, self.background = {}, []
+        self.places = {}  # machines that `sandbox exec` knows by a longer name
         self.lock = threading.Lock()
 
     # life
@@ -99,7 +100,7 @@ class Cluster:
         return run(self.command(*words), check=check, stdin=stdin, timeout=timeout)
 
     def exec_command(self, where, *words):
-        return [self.axoneme, "sandbox", "exec", "--cluster", self.name, where, "--", *words]
+        return [self.axoneme, "sandbox", "exec", "--cluster", self.name, self.places.get(where, where), "--", *words]
 
     def exec(self, where, *words, check=True, stdin=None, timeout=60):
         return run(self.exec_command(where, *words), check=check, stdin=stdin, timeout=timeout)
@@ -134,6 +135,8 @@ class Cluster:
         return self.sandbox("delete", "-", stdin=text)
 
     def add_pod(self, name, node, labels="", namespace="default", ports=""):
+        if namespace != "default":
+            self.places[name] = f"{namespace}/{name}"
         answer = json.loads(self.sandbox("-o", "json", "pod", "add", name, "--node", node, "--namespace", namespace,
                                          *(["--labels", labels] if labels else []),
                                          *(["--ports", ports] if ports else [])).stdout)

@@ -272,7 +272,7 @@ def ports(context, **options):
     cluster, policies = place(context, [item for item in PODS if item[0] not in (NGINX.split())], **options)
     # The same name, another number: a named port is the receiving pod's.
     cluster.add_pod("nginx", "node1", labels="app=nginx", ports="web=8080/TCP,dns=5353/UDP")
-    cluster.add_pod("nginx2", "node2", labels="app=nginx", ports="web=8085/TCP,dns=5353/UDP")
+    cluster.add_pod("nginx2", "node2", labels="app=nginx,version=2", ports="web=8086/TCP,dns=5353/UDP")
     yield policy.ready(cluster, [yes("app1 app2", NGINX, "tcp")])
     port = lambda number, protocol="TCP", **more: {"port": str(number), "protocol": protocol, **more}  # noqa: E731
     to = lambda *list_, **entry: cilium("ports", {"endpointSelector": endpoints(app="app1"), "egress": [  # noqa: E731
@@ -281,21 +281,21 @@ def ports(context, **options):
         dict(entry, **({"toPorts": [{"ports": list(list_)}]} if list_ else {}))]})
     both = [{"type": 8, "family": "IPv4"}, {"type": "EchoRequest", "family": "IPv6"}]
     yield from steps(cluster, policies, [
-        ("TCP", [of(port(8080))], [], [yes("app1", NGINX, "tcp/8080"), no("app1", NGINX, "tcp/8085", "udp/8080", "icmp")]),
+        ("TCP", [of(port(8080))], [], [yes("app1", NGINX, "tcp/8080"), no("app1", NGINX, "tcp/8086", "udp/8080", "icmp")]),
         ("UDP", [of(port(5353, "UDP"))], [], [yes("app1", NGINX, "udp/5353"), no("app1", NGINX, "tcp/5353", "udp/8080", "icmp")]),
-        ("ANY", [of(port(8080, "ANY"))], [], [yes("app1", NGINX, "tcp/8080", "udp/8080"), no("app1", NGINX, "tcp/8085", "icmp")]),
-        ("a range", [of(port(8080, endPort=8084))], [], [yes("app1", NGINX, "tcp/8080", "tcp/8082", "tcp/8084"), no("app1", NGINX, "tcp/8079", "tcp/8085", "icmp")]),
+        ("ANY", [of(port(8080, "ANY"))], [], [yes("app1", NGINX, "tcp/8080", "udp/8080"), no("app1", NGINX, "tcp/8086", "icmp")]),
+        ("a range", [of(port(8080, endPort=8084))], [], [yes("app1", NGINX, "tcp/8080", "tcp/8082", "tcp/8084"), no("app1", NGINX, "tcp/8078", "tcp/8086", "icmp")]),
         ("several", [of(port(8080), port(5353, "UDP"))], [], [yes("app1 public", NGINX, "tcp/8080", "udp/5353"), no("app1", NGINX, "udp/8080", "tcp/5353")]),
         ("ports of a peer", [of(port(8080), fromEndpoints=[endpoints(app="app1")])], [],
-         [yes("app1", NGINX, "tcp/8080"), no("app1", NGINX, "tcp/8085"), no("app2 public", NGINX, "tcp/8080")]),
-        ("a named port, ingress", [of(port("web"))], [], [yes("app1", "nginx", "tcp/8080"), yes("app1", "nginx2", "tcp/8085"),
-                                                          no("app1", "nginx", "tcp/8085"), no("app1", "nginx2", "tcp/8080")]),
+         [yes("app1", NGINX, "tcp/8080"), no("app1", NGINX, "tcp/8086"), no("app2 public", NGINX, "tcp/8080")]),
+        ("a named port, ingress", [of(port("web"))], [], [yes("app1", "nginx", "tcp/8080"), yes("app1", "nginx2", "tcp/8086"),
+                                                          no("app1", "nginx", "tcp/8086"), no("app1", "nginx2", "tcp/8080")]),
         ("a named port, egress", [to(port("web"), toEndpoints=[endpoints(app="nginx")])], [],
-         [yes("app1", "nginx", "tcp/8080"), yes("app1", "nginx2", "tcp/8085"), no("app1", NGINX, "tcp/7000"), no("app1", "nginx2", "tcp/8080")]),
+         [yes("app1", "nginx", "tcp/8080"), yes("app1", "nginx2", "tcp/8086"), no("app1", NGINX, "tcp/7000"), no("app1", "nginx2", "tcp/8080")]),
         ("a named port of UDP", [of(port("dns", "UDP"))], [], [yes("app1", NGINX, "udp/5353"), no("app1", NGINX, "tcp/5353")]),
         ("icmps", [of(icmps=[{"fields": both}])], [], [yes("app1 outside", NGINX, "icmp"), no("app1", NGINX, "tcp", "udp")]),
         ("icmps, egress", [to(icmps=[{"fields": both}])], [], [yes("app1", NGINX + " outside", "icmp"), no("app1", NGINX, "tcp", "udp")]),
-        ("ports, egress", [to(port(8080))], [], [yes("app1", NGINX, "tcp/8080"), no("app1", NGINX, "tcp/8085", "udp/8080"), yes("app2", NGINX, "tcp/8085")]),
+        ("ports, egress", [to(port(8080))], [], [yes("app1", NGINX, "tcp/8080"), no("app1", NGINX, "tcp/8086", "udp/8080"), yes("app2", NGINX, "tcp/8086")]),
     ])
 
 
@@ -311,7 +311,7 @@ def denials(context, **options):
         ("also from another policy", [cilium("allow", dict(nginx, ingress=[open_all])), clusterwide("deny", dict(
             nginx, ingressDeny=[{"fromEndpoints": [{"matchLabels": {"app": "app2"}}]}]))], [], [yes("app1", NGINX, "tcp"), no("app2", NGINX, "tcp")]),
         ("a denial of ports", [cilium("deny", dict(nginx, ingress=[open_all], ingressDeny=[dict(fromEntities=["cluster"], **tcp(8080))]))], [],
-         [no("app1", NGINX, "tcp/8080"), yes("app1", NGINX, "tcp/8085", "udp/8080"), yes("outside", NGINX, "tcp/8080")]),
+         [no("app1", NGINX, "tcp/8080"), yes("app1", NGINX, "tcp/8086", "udp/8080"), yes("outside", NGINX, "tcp/8080")]),
         ("denials alone close the direction", [cilium("deny", dict(nginx, ingressDeny=[{"fromEndpoints": [endpoints(app="app2")]}]))], [],
          [no("app1 app2", NGINX, "tcp")]),
         ("unless enableDefaultDeny says no", [cilium("deny", dict(nginx, ingressDeny=[{"fromEndpoints": [endpoints(app="app2")]}],
@@ -351,7 +351,7 @@ def network_policies(context, **options):
         ("ipBlock", [of(block)], [], [yes("outside", NGINX), no("app1 prod-web", NGINX, "tcp")]),
         ("ipBlock.except", [of(all_but)], [], [no("outside app1", NGINX, "tcp")]),
         ("ports with endPort", [of(None, [{"protocol": "TCP", "port": 8080, "endPort": 8084}])], [],
-         [yes("app1 outside", NGINX, "tcp/8080", "tcp/8084"), no("app1", NGINX, "tcp/8085", "udp/8080")]),
+         [yes("app1 outside", NGINX, "tcp/8080", "tcp/8084"), no("app1", NGINX, "tcp/8086", "udp/8080")]),
         ("deny all", [kubernetes("np", {"podSelector": {}, "policyTypes": ["Ingress"]})], [],
          [no("app1 outside", NGINX, "tcp"), yes("nginx2", "prod-db", "tcp")]),
         ("egress", [kubernetes("np", {"podSelector": endpoints(app="app1"), "policyTypes": ["Egress"], "egress": [{"to": [{"podSelector": endpoints(app="nginx")}]}]})], [],
