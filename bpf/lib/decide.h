@@ -464,35 +464,6 @@ __noinline int decide_route6(struct __sk_buff *skb, __u32 hook)
 	return decide_route(skb, hook, true);
 }
 
-// What policy is to be asked: about the connection as it was opened, not about this packet.
-static __always_inline void ask_about(struct scratch *s, const struct flow *flow, const struct flow_half *opening, bool reply, __u32 hook,
-				      const bool v6)
-{
-	struct connection_policy *q = &s->policy;
-	const struct packet *p = &s->packet;
-
-	q->slot = policy_slot_of(p->proto);
-	if (reply) {
-		q->reference[POLICY_EGRESS] = s->dst.policy;
-		q->reference[POLICY_INGRESS] = s->src.policy;
-		q->ask = (s->dst.id ? 1 << POLICY_EGRESS : 0) | (s->src.id ? 1 << POLICY_INGRESS : 0);
-		// Where a connection goes is what the ipcache says, as when it was opened; who opens it is what the tunnel says.
-		q->peer[POLICY_EGRESS] = hook == HOOK_OVERLAY ? ipcache_identity(&p->saddr, v6) : s->src.identity;
-		q->peer[POLICY_INGRESS] =
-			tunnel_cfg.protocol && opening->ifindex_in == tunnel_cfg.ifindex ? flow->identity_src : s->dst.identity;
-		q->port = bpf_ntohs(p->sport);
-	} else {
-		q->reference[POLICY_EGRESS] = s->src.policy;
-		q->reference[POLICY_INGRESS] = s->dst.policy;
-		q->ask = (s->src.id ? 1 << POLICY_EGRESS : 0) | (s->dst.id ? 1 << POLICY_INGRESS : 0);
-		q->peer[POLICY_EGRESS] = s->dst.identity;
-		q->peer[POLICY_INGRESS] = s->src.identity;
-		q->port = bpf_ntohs(p->dport);
-	}
-	if (p->proto == IPPROTO_ICMP || p->proto == IPPROTO_ICMPV6)
-		q->port = reply || (p->flags & PACKET_LATER_FRAG) ? flow->icmp_type : p->icmp_type;
-}
-
 // Does an error go to whom the packet that it quotes came from?
 static __always_inline bool is_for(const struct packet *quoted, const struct packet *error, const bool v6)
 {
@@ -506,6 +477,54 @@ static __always_inline bool is_for(const struct packet *quoted, const struct pac
 static __always_inline bool is_mtu_error(const struct packet *p, const bool v6)
 {
 	return v6 ? p->icmp_type == ICMPV6_PKT_TOOBIG : p->icmp_type == ICMP_DEST_UNREACH && p->icmp_code == ICMP_FRAG_NEEDED;
+}
+
+// What policy is to be asked: about the connection as it was opened, not about this packet.
+static __always_inline int judge(struct __sk_buff *skb, __u32 hook, const bool v6)
+{
+	struct scratch *s = scratch();
+	struct connection_policy *q;
+	const struct packet *p;
+
+	if (!s)
+		return AXO_DROP;
+	q = &s->policy;
+	p = &s->packet;
+	if (p->flags & PACKET_ICMP_ERROR) {
+		if (s->event.reason == TRACE_REASON_RELATED || is_mtu_error(p, v6))
+			return AXO_PASS;
+	}
+	q->slot = policy_slot_of(p->proto);
+	if (s->reply) {
+		q->reference[POLICY_EGRESS] = s->dst.policy;
+		q->reference[POLICY_INGRESS] = s->src.policy;
+		q->ask = (s->dst.id ? 1 << POLICY_EGRESS : 0) | (s->src.id ? 1 << POLICY_INGRESS : 0);
+		// Where a connection goes is what the ipcache says, as when it was opened; who opens it is what the tunnel says.
+		q->peer[POLICY_EGRESS] = hook == HOOK_OVERLAY ? ipcache_identity(&p->saddr, v6) : s->src.identity;
+		q->peer[POLICY_INGRESS] =
+			tunnel_cfg.protocol && q->opener_ifindex == tunnel_cfg.ifindex ? q->opener : s->dst.identity;
+		q->port = bpf_ntohs(p->sport);
+	} else {
+		q->reference[POLICY_EGRESS] = s->src.policy;
+		q->reference[POLICY_INGRESS] = s->dst.policy;
+		q->ask = (s->src.id ? 1 << POLICY_EGRESS : 0) | (s->dst.id ? 1 << POLICY_INGRESS : 0);
+		q->peer[POLICY_EGRESS] = s->dst.identity;
+		q->peer[POLICY_INGRESS] = s->src.identity;
+		q->port = bpf_ntohs(p->dport);
+	}
+	if (p->proto == IPPROTO_ICMP || p->proto == IPPROTO_ICMPV6)
+		q->port = s->reply || (p->flags & PACKET_LATER_FRAG) ? q->opener_icmp_type : p->icmp_type;
+	return apply_policy(skb, s);
+}
+
+__noinline int judge4(struct __sk_buff *skb, __u32 hook)
+{
+	return judge(skb, hook, false);
+}
+
+__noinline int judge6(struct __sk_buff *skb, __u32 hook)
+{
+	return judge(skb, hook, true);
 }
 
 // Puts scratch.out into the flow. A reader on another CPU sees the old decision, none, or the new one.
@@ -601,13 +620,12 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 	struct flow *flow = NULL;
 	struct flow_half *half;
 	struct packet *p;
-	bool reply;
 	long ret;
 
 	if (!s)
 		return AXO_DROP; // cannot happen: an array map has all its entries
 	p = &s->packet;
-	// These three live in memory: in registers the verifier would follow each of their values separately.
+	// These live in memory: in registers the verifier would follow each of their values separately.
 	WRITE_ONCE(s->is_new, 0);
 	WRITE_ONCE(s->report, p->flags & PACKET_ICMP_ERROR);
 	s->event.reason = TRACE_REASON_NEW;
@@ -640,9 +658,10 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 		flow->endpoint_dst = s->dst.id;
 		flow->icmp_type = p->icmp_type;
 	}
-	reply = dir != !!(flow->flags & FLOW_F_INITIATOR_HIGH);
+	// Of an error there is no entry: it opens nothing and replies to nothing.
+	WRITE_ONCE(s->reply, (dir ^ flow->flags) & FLOW_F_INITIATOR_HIGH);
 	if (!READ_ONCE(s->is_new) && !(READ_ONCE(p->flags) & PACKET_ICMP_ERROR))
-		s->event.reason = reply ? TRACE_REASON_REPLY : TRACE_REASON_ESTABLISHED;
+		s->event.reason = TRACE_REASON_ESTABLISHED + READ_ONCE(s->reply);
 	half = half_of(flow, dir);
 	if (!half_is_current(half, s->ifindex_in, now) || half->identity != s->src.identity ||
 	    (READ_ONCE(p->flags) & PACKET_ICMP_OTHER)) {
@@ -650,19 +669,20 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 		if (ret)
 			DROP(-ret);
 		s->event.identity_dst = s->dst.identity;
-		if (!(READ_ONCE(p->flags) & PACKET_ICMP_ERROR) || (s->event.reason == TRACE_REASON_NEW && !is_mtu_error(p, v6))) {
-			ask_about(s, flow, half_of(flow, dir ^ 1), reply, hook, v6);
-			if (apply_policy(skb) != AXO_PASS) {
-				// The entry stays, to be decided again by every packet: what allows it opens it with the next one.
-				flow->flags &= ~FLOW_F_FAST;
-				WRITE_ONCE(flow->half[0].stamp, 0);
-				WRITE_ONCE(flow->half[1].stamp, 0);
-				if (!reply)
-					flow->identity_src = s->src.identity;
-				return AXO_DROP;
-			}
+		s->policy.opener = flow->identity_src;
+		s->policy.opener_ifindex = half_of(flow, dir ^ 1)->ifindex_in;
+		s->policy.opener_icmp_type = flow->icmp_type;
+		ret = v6 ? judge6(skb, hook) : judge4(skb, hook);
+		if (ret != AXO_PASS) {
+			// The entry stays, to be decided again by every packet: what allows it opens it with the next one.
+			flow->flags &= ~FLOW_F_FAST;
+			WRITE_ONCE(flow->half[0].stamp, 0);
+			WRITE_ONCE(flow->half[1].stamp, 0);
+			if (!READ_ONCE(s->reply))
+				flow->identity_src = s->src.identity;
+			return AXO_DROP;
 		}
-		if (!reply) {
+		if (!READ_ONCE(s->reply)) {
 			flow->identity_src = s->src.identity;
 			flow->identity_dst = s->dst.identity;
 		}
@@ -676,7 +696,7 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 		s->policy.cookie[POLICY_EGRESS] = flow->egress_cookie;
 		s->policy.cookie[POLICY_INGRESS] = flow->ingress_cookie;
 		if (!s->dst.id)
-			s->dst.identity = reply ? flow->identity_src : flow->identity_dst;
+			s->dst.identity = READ_ONCE(s->reply) ? flow->identity_src : flow->identity_dst;
 	}
 	s->event.identity_dst = s->dst.identity;
 	if (READ_ONCE(s->is_new) && hook == HOOK_POD_EGRESS)

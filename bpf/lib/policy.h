@@ -198,13 +198,10 @@ __noinline int ask_policy(struct __sk_buff *skb, __u32 direction)
 }
 
 // Everybody's say about scratch.policy, the sender's first. AXO_PASS or AXO_DROP.
-__noinline int apply_policy(struct __sk_buff *skb)
+static __always_inline int apply_policy(struct __sk_buff *skb, const struct scratch *s)
 {
-	struct scratch *s = scratch();
 	int verdict = AXO_PASS;
 
-	if (!s)
-		return AXO_DROP;
 	if (s->policy.ask & (1 << POLICY_EGRESS))
 		verdict = ask_policy(skb, POLICY_EGRESS);
 	if (verdict == AXO_PASS && (s->policy.ask & (1 << POLICY_INGRESS)))

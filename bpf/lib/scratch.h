@@ -29,6 +29,10 @@ struct connection_policy {
 	__u16 port;
 	__u8 slot;    // enum policy_slot
 	__u8 ask;     // bits by direction: an endpoint of this node has a say
+	// Of the flow's entry, as far as replies are judged by it.
+	__u32 opener; // source identity of the packets that opened it
+	__u32 opener_ifindex; // where they come from
+	__u8 opener_icmp_type;
 };
 
 // The part of a flow that every packet may move on.
@@ -55,6 +59,7 @@ struct scratch {
 	__u32 bucket_src;
 	__u32 bucket_dst;
 	__u32 to_host;
+	__u32 reply;  // the packet runs against the direction in which its connection was opened
 	__u32 is_new; // no entry was found, or another connection's
 	__u32 report;
 	struct bpf_fib_lookup fib;
