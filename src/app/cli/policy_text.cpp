@@ -1,5 +1,7 @@
 #include "app/cli/policy_text.h"
 
+#include <algorithm>
+
 #include "app/cli/output/tab_writer.h"
 
 namespace axo::cli {
@@ -36,6 +38,43 @@ std::string rule_name(const Json& rule) {
     const std::string name_space = text(rule, "namespace");
     return text(rule, "kind") + " " + (name_space.empty() ? "" : name_space + "/") + text(rule, "name") + ", " +
            text(rule, "path");
+}
+
+std::string without_trailing_blanks(const std::string& text) {
+    std::string out;
+    for (const char c : text) {
+        if (c == '\n') out.erase(out.find_last_not_of(' ') + 1);
+        out += c;
+    }
+    return out;
+}
+
+// "endpoint 12 (k8s:app=web,k8s:io.cilium.k8s.policy.cluster=default,…)" names labels that every pod has; people look
+// for the others. -o json has them all.
+std::string with_telling_labels(const std::string& text) {
+    static constexpr std::string_view kCommon[] = {
+        "k8s:io.cilium.k8s.policy.cluster=", "k8s:io.cilium.k8s.policy.serviceaccount=default",
+        "k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name="};
+    const auto common = [](std::string_view label) {
+        return std::any_of(std::begin(kCommon), std::end(kCommon),
+                           [&](std::string_view c) { return label.starts_with(c); });
+    };
+    std::string out;
+    std::size_t at = 0;
+    for (;;) {
+        const std::size_t open = text.find("(k8s:", at);
+        const std::size_t close = open == std::string::npos ? open : text.find(')', open);
+        if (close == std::string::npos) return out + text.substr(at);
+        out += text.substr(at, open + 1 - at);
+        std::vector<std::string> kept;
+        for (std::size_t begin = open + 1; begin < close;) {
+            const std::size_t end = std::min(text.find(',', begin), close);
+            if (const std::string label = text.substr(begin, end - begin); !common(label)) kept.push_back(label);
+            begin = end + 1;
+        }
+        out += join(kept, ", ");
+        at = close;
+    }
 }
 
 }  // namespace
@@ -101,7 +140,7 @@ std::string policy_explain_text(const Json& explanation, const std::string& from
         for (const Json& part : parts) said += text(part, "text") + "\n";
     }
     while (said.ends_with('\n')) said.pop_back();
-    return said.empty() ? out : out + "\n" + said + "\n";
+    return said.empty() ? out : out + "\n" + with_telling_labels(said) + "\n";
 }
 
 std::string policy_diff_text(const Json& difference) {
@@ -135,9 +174,10 @@ std::string policy_image_text(const Json& image, bool numeric) {
                text(entry, "cookie"), text(entry, "rule")});
         for (std::size_t i = 1; i < who.size(); ++i) w.row({"", "", who[i], "", "", "", "", "", ""});
     }
-    std::string out = w.str();
+    std::string out = without_trailing_blanks(w.str());
     if (number(image, "reference") == 0)
-        out += "The endpoint's policy has not been computed yet: its packets are dropped.\n";
+        out +=
+            "No policy has been compiled for it: a pod's packets are dropped until that is done, the host's are not.\n";
     if (flag(image, "truncated")) out += "There are more entries than are listed here.\n";
     return out;
 }

@@ -105,9 +105,12 @@ std::string policy_validate_text(const std::vector<PolicyVerdict>& verdicts) {
     for (const PolicyVerdict& verdict : verdicts) {
         out += verdict.file + ":" + std::to_string(verdict.line) + ": ";
         if (!verdict.error.empty()) {
+            std::string error = verdict.error;
+            if (const std::string line = "line " + std::to_string(verdict.line) + ": "; error.starts_with(line))
+                error.erase(0, line.size());
             // Most errors begin with the object themselves.
-            const bool named = verdict.what.empty() || verdict.error.starts_with(verdict.what);
-            out += "error: " + (named ? "" : verdict.what + ": ") + verdict.error + "\n";
+            const bool named = verdict.what.empty() || error.starts_with(verdict.what);
+            out += "error: " + (named ? "" : verdict.what + ": ") + error + "\n";
             continue;
         }
         out += verdict.what;

@@ -180,7 +180,7 @@ TEST(MonitorText, LinesAreCiliums) {
         "xx drop (Unknown L3 target address) flow 0x1 to endpoint 0, ifindex 13, file pod.bpf.c:2141, , identity world->28723: [fd00::1]:51234 -> [fd00::99]:80 tcp SYN | nobody has this address; ask: axoneme bpf ipcache get fd00::99\n");
     EXPECT_EQ(
         line(
-            R"_({"type": "policy-verdict", "ingress": true, "src": "10.0.0.115", "dst": "10.0.0.63", "sport": 34000, "dport": 80, "proto": "TCP", "tcp-flags": "SYN", "identity-src": 28723, "identity-dst": 28723, "endpoint-dst": 811, "hash": 1})_"),
+            R"_({"type": "policy-verdict", "direction": "ingress", "local-endpoint": 811, "remote-identity": 28723, "src": "10.0.0.115", "dst": "10.0.0.63", "sport": 34000, "dport": 80, "proto": "TCP", "tcp-flags": "SYN", "identity-src": 28723, "identity-dst": 28723, "endpoint-dst": 811, "hash": 1})_"),
         "Policy verdict log: flow 0x1 local EP ID 811, remote ID 28723, proto 6, ingress, action allow, auth: disabled, match none, 10.0.0.115:34000 -> 10.0.0.63:80 tcp SYN\n");
     EXPECT_EQ(line(R"_({"type": "lost", "count": 5})_"),
               "Lost 5 events: this reader is too slow for them; narrow them down with -t, --from, --to\n");

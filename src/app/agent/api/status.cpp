@@ -176,6 +176,21 @@ Json AgentApi::axoneme_status() {
             routing.push_back({{"node", name}, {"message", message}});
         json["unrouted-nodes"] = std::move(routing);
     }
+    if (plane_.policy_) {
+        const ReconcileCounters& counters = plane_.policy_->counters();
+        Json errors = Json::array();
+        for (const auto& [id, row] : plane_.endpoints_->table().rows()) {
+            if (const Error* error = plane_.policy_->error(id))
+                errors.push_back({{"object", "endpoint " + id.to_string()}, {"message", error->message}});
+        }
+        reconcilers.push_back({{"name", "policy"},
+                               {"unchanged-at-start", counters.unchanged_at_start},
+                               {"added", counters.added},
+                               {"updated", counters.updated},
+                               {"removed", counters.removed},
+                               {"failed", counters.failed},
+                               {"errors", std::move(errors)}});
+    }
     json["reconcilers"] = std::move(reconcilers);
     Json maps = Json::array();
     for (const auto& map : map_usage_) {
