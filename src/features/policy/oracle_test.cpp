@@ -6,7 +6,11 @@
 namespace axo::policy::oracle {
 namespace {
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kWorlds = 3000;  // about as long as the others take without sanitizers
+#else
 constexpr int kWorlds = 24000;
+#endif
 
 std::string describe(const Decider& decider) {
     std::string text =
