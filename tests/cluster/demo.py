@@ -13,8 +13,10 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from lib import checks  # noqa: E402
+from lib import checks, policy  # noqa: E402
 from lib.sandbox import Cluster, CommandFailed, leftovers, root_namespace  # noqa: E402
+from lib.talk import Conversation  # noqa: E402
+from scenarios import policy_forms, policy_life  # noqa: E402
 from scenarios.connectivity import place_pods  # noqa: E402
 from scenarios.restart import FLOWS  # noqa: E402
 
@@ -74,6 +76,48 @@ def traffic(demo, cluster):
         demo.show_together(title, checks.connectivity(cluster, pairs))
 
 
+def policies_in_force(demo, cluster):
+    """The articles' policies, who decided and why, and changes that reach connections that are there already."""
+    for name, node, labels in policy_forms.PODS:
+        cluster.add_pod(name, node, labels=labels)
+    print(f"  {DIM}app1, app2 (app=…) and nginx on node1; nginx2 (app=nginx) and public (role=public) on node2; each row: TCP, UDP, ICMP, "
+          f"both directions where it matters; `policy explain` has to agree with every packet{PLAIN}")
+    in_force = policy.Policies(cluster)
+    demo.show(policy.ready(cluster, [policy.yes("app1 app2 public", "nginx nginx2", "tcp")]))
+    results = list(policy_forms.seed_policies(cluster, in_force))
+    for name in policy_forms.SEED_ROWS:
+        demo.command(f"axoneme sandbox apply {name}.yaml")
+        own = [result for result in results if result.what.startswith(name + ": ")]
+        count = next((result.what.partition(": ")[2] for result in own if "flows pass" in result.what), "")
+        demo.show_together(f"{policy_forms.SEED_SAYS[name]}: {count}, explain agrees", own)
+    demo.command("axoneme policy validate from-world-to-role-public.yaml    # as the article prints it, without a list's dash")
+    refused = cluster.exec("node1", "axoneme", "policy", "validate", "-", stdin=policy_forms.FIFTH_AS_WRITTEN, check=False)
+    demo.show(checks.check(refused.stdout.strip()[:170], refused.returncode == 1))
+
+    in_force.use(policy_life.ALLOW_APP1)
+    words = ["policy", "explain", "--from", "app2", "--to", "nginx", "--port", "80"]
+    demo.command("axoneme " + " ".join(words))
+    said = cluster.cli("node1", *words)
+    demo.excerpt(said, 12)
+    demo.show(checks.check("it says who denies and what would have to change", "DENIED" in said and "default deny from CiliumNetworkPolicy default/allow" in said
+                           and "would need label" in said, said))
+    demo.command("axoneme monitor -t drop    # while app2 tries")
+    line, seen = policy_life.monitored(cluster, "node1", ["-t", "drop"], policy_life.tries(cluster, "app2", "nginx"), lambda text: "Policy denied" in text)
+    demo.show(checks.check(line or "a drop that names its policy", "default deny from CiliumNetworkPolicy default/allow" in line, seen))
+    in_force.use()
+
+    addresses = cluster.addresses()
+    family = next(iter(addresses["nginx2"]))
+    conversation = Conversation(cluster, "app1", "nginx2", "tcp", addresses["nginx2"][family], 9000)
+    before = conversation.gets_through(seconds=2)
+    in_force.use(policy_life.DENY_APP1)
+    during = conversation.gets_through()
+    in_force.use()
+    demo.show(checks.check("an established connection: open, cut by a policy before its next packet, open again when the policy goes",
+                           before and not during and conversation.gets_through(seconds=6), (before, during)))
+    cluster.sandbox("pod", "del", *(name for name, _, _ in policy_forms.PODS))
+
+
 def walk(demo, cluster):
     demo.step("1. A cluster: an underlay, an outside host, three nodes; one operator and three agents from a directory of manifests")
     demo.command(" ".join(["axoneme sandbox --cluster", cluster.name, "up"] + [f"--{k} {v}" for k, v in cluster.options.items() if isinstance(v, str)]))
@@ -99,7 +143,10 @@ def walk(demo, cluster):
     for node in cluster.nodes():
         demo.show(checks.reachable_nodes(cluster, node))
 
-    demo.step("5. kill -9 of every agent and of the operator, under load")
+    demo.step("5. Policy")
+    policies_in_force(demo, cluster)
+
+    demo.step("6. kill -9 of every agent and of the operator, under load")
     demo.command("axoneme sandbox agent kill --all; axoneme sandbox operator kill")
     demo.show_all(checks.restart_under_load(cluster, FLOWS))
 
@@ -110,7 +157,7 @@ def other_modes(demo, build, cluster):
         variants.append(("native routing with a node in another L2 segment, routes through the gateway", dict(routing="native", second_segment=1)))
     variants.append(("IPv6 only, over VXLAN", dict(families="ipv6")))
     variants.append(("IPv4 only, native routing", dict(families="ipv4", routing="native")))
-    for number, (title, options) in enumerate(variants, 6):
+    for number, (title, options) in enumerate(variants, 7):
         demo.step(f"{number}. The same over {title}")
         other = Cluster(build, f"{cluster.name}-{number}", **options)
         try:

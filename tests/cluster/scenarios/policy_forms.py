@@ -103,6 +103,15 @@ SEED_ROWS = {
 }
 
 
+SEED_SAYS = {
+    "l3-rule-allow-app1-to-nginx": "app1 reaches nginx on both nodes; app2, public and the outside do not",
+    "l3-rule-allow-app1-to-nginx-svc": "app1 reaches what is behind the Service and nothing else; app2 is as it was",
+    "app1-to-host": "app1 reaches its own node and nothing else",
+    "l4-rule": "app1 opens connections to port 80 of TCP only",
+    "from-world-to-role-public": "what is outside reaches role=public; pods do not",
+}
+
+
 def seed_policies(cluster, policies):
     """The policies of the articles, one at a time."""
     for document in SEEDS.split("---"):

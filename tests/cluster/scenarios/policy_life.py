@@ -205,7 +205,7 @@ def monitored(cluster, node, words, act, wanted, seconds=8):
 
 
 def tries(cluster, source, destination, kind="tcp", port=policy.PORT):
-    address = cluster.addresses()[destination]["ipv4"]
+    address = next(iter(cluster.addresses()[destination].values()))
     return lambda: cluster.probe(source, [{"to": address, "port": port, "kind": kind, "timeout-ms": 150}])
 
 
