@@ -29,7 +29,7 @@ struct PolicyConfig {
     bool icmp_rules = true;
     bool sctp = false;
     bool extended_protocols = false;  // VRRP, IGMP
-    bool host_firewall = false;  // enable-host-firewall
+    bool host_firewall = false;       // enable-host-firewall
     bool node_selector_labels = false;
     bool default_local_cluster = true;  // policy-default-local-cluster
 };

@@ -261,7 +261,12 @@ std::vector<ConfigOption> make_options() {
         flag(FIELD(policy.cilium_network_policy)));
     add("enable-endpoint-health-checking", "true", "probe the health endpoint of every node",
         flag(FIELD(endpoint_health_checking)));
-    add("enable-extended-ip-protocols", "false", "VRRP and IGMP in policies", flag(FIELD(policy.extended_protocols)));
+    add("enable-extended-ip-protocols", "false", "VRRP and IGMP in policies",
+        [](Config& c, const std::string& v) -> Status {
+            TRY_ASSIGN(c.policy.extended_protocols, parse_bool(v));
+            c.datapath.extended_protocols = c.policy.extended_protocols;
+            return {};
+        });
     add("enable-health-checking", "true", "probe every node", flag(FIELD(health_checking)));
     add("enable-host-firewall", "false", "policies with a nodeSelector apply to this node",
         flag(FIELD(policy.host_firewall)));

@@ -85,8 +85,7 @@ TEST_F(ConfigDir, MissingFeaturesWarnAndThoseThatProtectAreRefused) {
     ASSERT_EQ(warned->warnings.size(), 1U);
     EXPECT_NE(warned->warnings[0].find("BGP is not available in this version"), std::string::npos);
 
-    for (const char* flag :
-         {"--enable-wireguard", "--enable-ipsec=true"}) {
+    for (const char* flag : {"--enable-wireguard", "--enable-ipsec=true"}) {
         const auto refused = parse({flag});
         ASSERT_FALSE(refused) << flag;
         EXPECT_NE(refused.error().message.find("not available in this version"), std::string::npos)

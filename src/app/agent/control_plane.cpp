@@ -457,8 +457,8 @@ Status ControlPlane::start_policy() {
                    .roll_back = [this](const std::string& why) { policy_->roll_back_host(why); },
                    .store_problem = []() -> std::string { return ""; },  // a directory is no peer
                });
-    for (const IdentityId id : {identity::kHost, identity::kWorld, identity::kUnmanaged, identity::kHealth, identity::kInit,
-                                identity::kRemoteNode, identity::kKubeApiServer, identity::kIngress,
+    for (const IdentityId id : {identity::kHost, identity::kWorld, identity::kUnmanaged, identity::kHealth,
+                                identity::kInit, identity::kRemoteNode, identity::kKubeApiServer, identity::kIngress,
                                 identity::kWorldIpv4, identity::kWorldIpv6})
         policy_->set_identity(id, reserved_labels(id));
     TRY_ASSIGN(const auto present, datapath_->ipcache().list());
@@ -711,7 +711,8 @@ void ControlPlane::all_sources_synced() {
 
 void ControlPlane::check_ready() {
     if (waiting_for_.empty() || !datapath_) return;
-    const bool store_spoke = nodes_synced_ && remote_synced_ && policy_synced_ && nodes_->table().find(config_.node_name) != nullptr;
+    const bool store_spoke =
+        nodes_synced_ && remote_synced_ && policy_synced_ && nodes_->table().find(config_.node_name) != nullptr;
     if (!store_spoke && !store_optional_) return;
     waiting_for_.clear();
     start_ms_ = milliseconds_since(started_at_);

@@ -12,7 +12,8 @@ constexpr auto kSilence = std::chrono::seconds(40);
 constexpr auto kTrial = std::chrono::seconds(45);
 
 bool answers(const NodeHealth& node) {
-    return std::ranges::any_of(node.host, [](const AddressHealth& address) { return address.icmp.ok() || address.http.ok(); });
+    return std::ranges::any_of(node.host,
+                               [](const AddressHealth& address) { return address.icmp.ok() || address.http.ok(); });
 }
 
 }  // namespace

@@ -91,11 +91,10 @@ protected:
                     return {};
                 },
                 .release_addresses = [this](const EndpointRow& row) { released_.insert(row.ipv4); },
-                .policy =
-                    [this](const EndpointRow& row) -> Status {
-                        policy_[row.id] = row.identity;
-                        return {};
-                    },
+                .policy = [this](const EndpointRow& row) -> Status {
+                    policy_[row.id] = row.identity;
+                    return {};
+                },
                 .row_changed = [this](const EndpointRow& row) { ipcache_[row.ipv4] = row.identity; },
                 .row_removed = [this](const EndpointRow& row) { ipcache_.erase(row.ipv4); },
                 .pod_labels = [this](const ObjectKey& key) -> std::optional<PodLabels::Info> {

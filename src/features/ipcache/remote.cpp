@@ -21,7 +21,8 @@ void RemoteEndpoints::upserted(const ObjectKey& key, const nlohmann::json& json)
         return;
     }
     const std::string claimant = "cep/" + key.to_string();
-    callbacks_.endpoint(key, endpoint->identity, LabelSet::from_strings(endpoint->identity_labels), endpoint->named_ports);
+    callbacks_.endpoint(key, endpoint->identity, LabelSet::from_strings(endpoint->identity_labels),
+                        endpoint->named_ports);
     if (callbacks_.is_local(endpoint->node_ip)) {
         own_.insert(key);
         ipcache_.withdraw(claimant);

@@ -13,7 +13,8 @@ struct Ports {
 };
 
 constexpr std::array<std::uint8_t, POLICY_SLOTS> kProtocolOfSlot = {255, 6, 17, 132, 1, 58, 112, 2};
-constexpr std::array<const char*, POLICY_SLOTS> kSlotText = {"other", "TCP", "UDP", "SCTP", "ICMP", "ICMPv6", "VRRP", "IGMP"};
+constexpr std::array<const char*, POLICY_SLOTS> kSlotText = {"other", "TCP",    "UDP",  "SCTP",
+                                                             "ICMP",  "ICMPv6", "VRRP", "IGMP"};
 
 // Neighbouring ports of one segment as one range.
 std::vector<Ports> port_ranges(std::span<const policy_row> rows, const policy_direction& direction) {
@@ -25,7 +26,8 @@ std::vector<Ports> port_ranges(std::span<const policy_row> rows, const policy_di
     };
     for (std::uint32_t slot = 0; slot < POLICY_SLOTS; ++slot) {
         const auto add = [&](std::uint32_t first, std::uint32_t last, std::uint16_t segment) {
-            if (!ranges.empty() && ranges.back().slot == static_cast<policy_slot>(slot) && ranges.back().segment == segment) {
+            if (!ranges.empty() && ranges.back().slot == static_cast<policy_slot>(slot) &&
+                ranges.back().segment == segment) {
                 ranges.back().last = static_cast<std::uint16_t>(last);
             } else {
                 ranges.push_back({static_cast<policy_slot>(slot), static_cast<std::uint16_t>(first),
@@ -79,13 +81,19 @@ std::vector<ImageEntry> list_image(std::span<const policy_row> rows, Direction d
     std::ranges::copy(named_identities(rows, direction), std::back_inserter(ids));
     for (const IdentityId id : ids) {
         std::vector<Lookup> verdicts;
-        for (const Ports& ports : ranges) verdicts.push_back(id.value == 0 ? everybody[verdicts.size()] : decide(id, ports));
+        for (const Ports& ports : ranges)
+            verdicts.push_back(id.value == 0 ? everybody[verdicts.size()] : decide(id, ports));
         const bool uniform = std::ranges::all_of(verdicts, [&](const Lookup& one) { return one == verdicts.front(); });
         for (std::size_t i = 0; i < ranges.size(); ++i) {
             if (!verdicts[i].matched || (id.value != 0 && verdicts[i] == everybody[i])) continue;
             if (uniform && i != 0) break;
-            ImageEntry entry{.direction = direction, .identity = id, .all_protocols = uniform, .protocol = ranges[i].slot,
-                             .first = ranges[i].first, .last = ranges[i].last, .verdict = verdicts[i]};
+            ImageEntry entry{.direction = direction,
+                             .identity = id,
+                             .all_protocols = uniform,
+                             .protocol = ranges[i].slot,
+                             .first = ranges[i].first,
+                             .last = ranges[i].last,
+                             .verdict = verdicts[i]};
             // Ranges differ by rules that do not concern this identity.
             if (!uniform && !entries.empty() && entries.back().identity == id && !entries.back().all_protocols &&
                 entries.back().protocol == entry.protocol && entries.back().last + 1 == entry.first &&

@@ -12,7 +12,7 @@ namespace axo::policy {
 
 struct ImageEntry {
     Direction direction = Direction::kIngress;
-    IdentityId identity;       // 0: everybody whom the image does not name
+    IdentityId identity;  // 0: everybody whom the image does not name
     bool all_protocols = false;
     policy_slot protocol = POLICY_SLOT_OTHER;  // of all_protocols == false
     std::uint16_t first = 0, last = 65535;     // ports, or ICMP types

@@ -36,6 +36,7 @@ PolicyModule::PolicyModule(EventLoop& loop, ControllerRegistry& registry, Object
       sources_(store, settings_.sources,
                {.upserted =
                     [this](std::shared_ptr<const Policy> policy) {
+                        prepare_prefixes(*policy);
                         engine_.upsert_policy(std::move(policy));
                         ++revision_;
                         schedule();
@@ -59,7 +60,8 @@ PolicyModule::PolicyModule(EventLoop& loop, ControllerRegistry& registry, Object
       retry_(loop, registry, "endpoint-policies", [this]() -> Status {
           apply();
           for (const auto& [id, endpoint] : endpoints_) {
-              if (endpoint.error) return fail(endpoint.error->code, "endpoint " + id.to_string() + ": " + endpoint.error->message);
+              if (endpoint.error)
+                  return fail(endpoint.error->code, "endpoint " + id.to_string() + ": " + endpoint.error->message);
           }
           return {};
       }) {
@@ -75,6 +77,11 @@ PolicyModule::~PolicyModule() {
 
 void PolicyModule::start(std::function<void()> synced) {
     when_synced_ = std::move(synced);
+    // Endpoints that went while no agent ran: their numbers will be others'.
+    for (std::uint32_t number = 1; number < GENERATION_ENDPOINTS; ++number) {
+        const EndpointId id(static_cast<std::uint16_t>(number));
+        if (!endpoints_.contains(id) && generations_.policy(id) != 0) generations_.set_policy(id, 0);
+    }
     sources_.start();
 }
 
@@ -92,16 +99,32 @@ void PolicyModule::flush() {
     apply();
 }
 
+// Prefixes that a policy is about to distinguish get identities under the policies before it. So there is no moment in
+// which an address still passes as part of a wider prefix that the new policy allows.
+void PolicyModule::prepare_prefixes(const Policy& policy) {
+    if (!synced_) return;
+    const std::vector<Prefix> added = engine_.cidrs_added_by(policy);
+    if (added.empty()) return;
+    give_identities(added);
+    for (const EndpointId id : engine_.changes()) switch_endpoint(id);
+    callbacks_.prefixes(prefixes_);
+}
+
+void PolicyModule::give_identities(const std::vector<Prefix>& prefixes) {
+    for (const Prefix& prefix : prefixes) {
+        if (prefixes_.contains(prefix)) continue;
+        const IdentityId id = allocate(prefix);
+        prefixes_.emplace(prefix, id);
+        engine_.upsert_identity(id, labels_of_prefix(prefix), prefix);
+    }
+}
+
 // Images first, then prefixes: an address changes its identity when every image knows the new one.
 void PolicyModule::apply() {
     if (!synced_) return;
     const std::uint64_t revision = revision_;
     const CidrChanges cidrs = engine_.take_cidr_changes();
-    for (const Prefix& prefix : cidrs.added) {
-        const IdentityId id = allocate(prefix);
-        prefixes_[prefix] = id;
-        engine_.upsert_identity(id, labels_of_prefix(prefix), prefix);
-    }
+    give_identities(cidrs.added);
     std::set<EndpointId> changed = std::exchange(outstanding_, {});
     for (const EndpointId id : engine_.changes()) changed.insert(id);
     for (const EndpointId id : changed) switch_endpoint(id);
@@ -146,9 +169,7 @@ IdentityId PolicyModule::allocate(const Prefix& prefix) {
 LabelSet PolicyModule::labels_of_prefix(const Prefix& prefix) const {
     LabelSet labels{cidr_label(prefix)};
     const bool both = settings_.sources.context.ipv4 && settings_.sources.context.ipv6;
-    labels.merge(LabelSet::reserved(!both                                ? "world"
-                                    : prefix.family() == Family::kIpv4 ? "world-ipv4"
-                                                                       : "world-ipv6"));
+    labels.merge(LabelSet::reserved(!both ? "world" : prefix.family() == Family::kIpv4 ? "world-ipv4" : "world-ipv6"));
     if (prefix.is_host() && api_server_.contains(prefix.address())) labels.merge(LabelSet::reserved("kube-apiserver"));
     return labels;
 }
@@ -185,7 +206,8 @@ IdentityId PolicyModule::take_node_identity(const LabelSet& labels) {
 }
 
 void PolicyModule::give_back_node_identity(IdentityId id) {
-    const auto entry = std::ranges::find_if(node_identities_, [id](const auto& known) { return known.second.id == id; });
+    const auto entry =
+        std::ranges::find_if(node_identities_, [id](const auto& known) { return known.second.id == id; });
     if (entry == node_identities_.end() || --entry->second.uses != 0) return;
     node_identities_.erase(entry);
     remove_identity(id);
@@ -368,11 +390,12 @@ void PolicyModule::roll_back_host(const std::string& why) {
     const auto refused = std::exchange(found->second.location, trial.location);
     if (refused) leave(*refused);
     if (const auto image = engine_.image(trial.endpoint)) rolled_back_ = image->hash;
-    callbacks_.rejected("host policy",
-                        Error{Code::kAborted,
-                              "rolled back: " + why +
-                                  "; the host policy before it is in force until the policies that select this node change",
-                              0});
+    callbacks_.rejected(
+        "host policy",
+        Error{Code::kAborted,
+              "rolled back: " + why +
+                  "; the host policy before it is in force until the policies that select this node change",
+              0});
 }
 
 // The location of equal rows if there is one; counted as used.

@@ -34,8 +34,8 @@ struct ModuleSettings {
 class PolicyModule {
 public:
     struct Callbacks {
-        // Prefixes outside the cluster that policies tell apart, and their identities: all of them, to be in the ipcache
-        // when it returns.
+        // Prefixes outside the cluster that policies tell apart, and their identities: all of them, to be in the
+        // ipcache when it returns.
         std::function<void(const std::map<Prefix, IdentityId>&)> prefixes;
         // Addresses of the API server.
         std::function<void(const std::set<IpAddress>&)> api_server;
@@ -85,8 +85,8 @@ public:
     [[nodiscard]] bool audited(EndpointId id) const;
     // Why the endpoint is closed; null: it is not.
     [[nodiscard]] const Error* error(EndpointId id) const;
-    // What the rule looks at, in Cilium's words for verdicts: "L3-Only", "L3-L4", "L4-Only", "all", "L3-Proto", …; "none":
-    // no rule decided.
+    // What the rule looks at, in Cilium's words for verdicts: "L3-Only", "L3-L4", "L4-Only", "all", "L3-Proto", …;
+    // "none": no rule decided.
     [[nodiscard]] std::string match_of(const RuleInfo& rule) const;
     [[nodiscard]] const ReconcileCounters& counters() const { return counters_; }
     [[nodiscard]] PolicySlabs::Usage usage() const { return slabs_.usage(); }
@@ -107,7 +107,8 @@ private:
 
     void schedule();
     void apply();
-    void give_prefixes_identities();
+    void prepare_prefixes(const Policy& policy);
+    void give_identities(const std::vector<Prefix>& prefixes);
     void switch_endpoint(EndpointId id);
     void take_over(EndpointId id, Endpoint& endpoint);
     Result<PolicyLocation> place(const std::vector<policy_row>& rows);

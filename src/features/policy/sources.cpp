@@ -8,7 +8,7 @@ using Json = nlohmann::json;
 
 struct PolicySources::Kind {
     const ResourceType* type;
-    bool SourceSettings::*enabled;
+    bool SourceSettings::* enabled;
     Result<Translation> (*translate)(const Json&, const TranslateContext&);
 };
 
@@ -74,74 +74,73 @@ void PolicySources::watch_groups() {
     const auto changed = [this](const std::string& name) {
         translate_again([&name](const Row& row) { return row.all_cidr_groups || row.cidr_groups.contains(name); });
     };
-    watches_.push_back(
-        store_.watch(resources::kCiliumCidrGroup,
-                     {.upserted =
-                          [this, changed](const ObjectKey& key, const Json& json) {
-                              const std::string where = "CiliumCIDRGroup " + key.to_string();
-                              auto group = CiliumCidrGroup::parse(json);
-                              if (!group) return callbacks_.rejected(where, group.error());
-                              callbacks_.accepted(where);
-                              groups_.insert_or_assign(key.name, std::move(*group));
-                              changed(key.name);
-                          },
-                      .deleted =
-                          [this, changed](const ObjectKey& key) {
-                              callbacks_.accepted("CiliumCIDRGroup " + key.to_string());
-                              if (groups_.erase(key.name) != 0) changed(key.name);
-                          },
-                      .synced = [this] { one_synced(); },
-                      .rejected = callbacks_.rejected}));
+    watches_.push_back(store_.watch(resources::kCiliumCidrGroup,
+                                    {.upserted =
+                                         [this, changed](const ObjectKey& key, const Json& json) {
+                                             const std::string where = "CiliumCIDRGroup " + key.to_string();
+                                             auto group = CiliumCidrGroup::parse(json);
+                                             if (!group) return callbacks_.rejected(where, group.error());
+                                             callbacks_.accepted(where);
+                                             groups_.insert_or_assign(key.name, std::move(*group));
+                                             changed(key.name);
+                                         },
+                                     .deleted =
+                                         [this, changed](const ObjectKey& key) {
+                                             callbacks_.accepted("CiliumCIDRGroup " + key.to_string());
+                                             if (groups_.erase(key.name) != 0) changed(key.name);
+                                         },
+                                     .synced = [this] { one_synced(); },
+                                     .rejected = callbacks_.rejected}));
 }
 
 void PolicySources::watch_services() {
     unsynced_ += 2;
-    watches_.push_back(store_.watch(
-        resources::kService, {.upserted =
-                                  [this](const ObjectKey& key, const Json& json) {
-                                      const std::string where = "Service " + key.to_string();
-                                      auto service = Service::parse(json);
-                                      if (!service) return callbacks_.rejected(where, service.error());
-                                      callbacks_.accepted(where);
-                                      const ServiceName name{key.name_space, key.name};
-                                      service_objects_.insert_or_assign(name, std::move(*service));
-                                      service_changed(name);
-                                  },
-                              .deleted =
-                                  [this](const ObjectKey& key) {
-                                      callbacks_.accepted("Service " + key.to_string());
-                                      const ServiceName name{key.name_space, key.name};
-                                      if (service_objects_.erase(name) != 0) service_changed(name);
-                                  },
-                              .synced = [this] { one_synced(); },
-                              .rejected = callbacks_.rejected}));
-    watches_.push_back(store_.watch(
-        resources::kEndpointSlice,
-        {.upserted =
-             [this](const ObjectKey& key, const Json& json) {
-                 const std::string where = "EndpointSlice " + key.to_string();
-                 auto slice = EndpointSlice::parse(json);
-                 if (!slice) return callbacks_.rejected(where, slice.error());
-                 callbacks_.accepted(where);
-                 const ServiceName name{key.name_space, slice->service_name()};
-                 if (const auto before = slice_owner_.find(key); before != slice_owner_.end() && before->second != name) {
-                     slices_[before->second].erase(key.name);
-                     service_changed(before->second);
-                 }
-                 slice_owner_.insert_or_assign(key, name);
-                 slices_[name].insert_or_assign(key.name, std::move(*slice));
-                 service_changed(name);
-             },
-         .deleted =
-             [this](const ObjectKey& key) {
-                 callbacks_.accepted("EndpointSlice " + key.to_string());
-                 const auto owner = slice_owner_.extract(key);
-                 if (!owner) return;
-                 slices_[owner.mapped()].erase(key.name);
-                 service_changed(owner.mapped());
-             },
-         .synced = [this] { one_synced(); },
-         .rejected = callbacks_.rejected}));
+    watches_.push_back(
+        store_.watch(resources::kService, {.upserted =
+                                               [this](const ObjectKey& key, const Json& json) {
+                                                   const std::string where = "Service " + key.to_string();
+                                                   auto service = Service::parse(json);
+                                                   if (!service) return callbacks_.rejected(where, service.error());
+                                                   callbacks_.accepted(where);
+                                                   const ServiceName name{key.name_space, key.name};
+                                                   service_objects_.insert_or_assign(name, std::move(*service));
+                                                   service_changed(name);
+                                               },
+                                           .deleted =
+                                               [this](const ObjectKey& key) {
+                                                   callbacks_.accepted("Service " + key.to_string());
+                                                   const ServiceName name{key.name_space, key.name};
+                                                   if (service_objects_.erase(name) != 0) service_changed(name);
+                                               },
+                                           .synced = [this] { one_synced(); },
+                                           .rejected = callbacks_.rejected}));
+    watches_.push_back(
+        store_.watch(resources::kEndpointSlice, {.upserted =
+                                                     [this](const ObjectKey& key, const Json& json) {
+                                                         const std::string where = "EndpointSlice " + key.to_string();
+                                                         auto slice = EndpointSlice::parse(json);
+                                                         if (!slice) return callbacks_.rejected(where, slice.error());
+                                                         callbacks_.accepted(where);
+                                                         const ServiceName name{key.name_space, slice->service_name()};
+                                                         if (const auto before = slice_owner_.find(key);
+                                                             before != slice_owner_.end() && before->second != name) {
+                                                             slices_[before->second].erase(key.name);
+                                                             service_changed(before->second);
+                                                         }
+                                                         slice_owner_.insert_or_assign(key, name);
+                                                         slices_[name].insert_or_assign(key.name, std::move(*slice));
+                                                         service_changed(name);
+                                                     },
+                                                 .deleted =
+                                                     [this](const ObjectKey& key) {
+                                                         callbacks_.accepted("EndpointSlice " + key.to_string());
+                                                         const auto owner = slice_owner_.extract(key);
+                                                         if (!owner) return;
+                                                         slices_[owner.mapped()].erase(key.name);
+                                                         service_changed(owner.mapped());
+                                                     },
+                                                 .synced = [this] { one_synced(); },
+                                                 .rejected = callbacks_.rejected}));
 }
 
 void PolicySources::service_changed(const ServiceName& name) {
@@ -155,7 +154,8 @@ void PolicySources::service_changed(const ServiceName& name) {
     if (name == api_server) {
         std::set<IpAddress> addresses;
         for (const EndpointSlice& slice : slices) {
-            for (const auto& endpoint : slice.endpoints) addresses.insert(endpoint.addresses.begin(), endpoint.addresses.end());
+            for (const auto& endpoint : slice.endpoints)
+                addresses.insert(endpoint.addresses.begin(), endpoint.addresses.end());
         }
         callbacks_.api_server(addresses);
     }
@@ -221,9 +221,10 @@ Result<Translation> PolicySources::preview(const Json& object) const {
     for (const Kind& kind : kinds()) {
         if (kind.type->kind == kind_name) return kind.translate(object, settings_.context);
     }
-    return fail(Code::kInvalidArgument,
-                "kind: \"" + kind_name +
-                    "\" is no policy; NetworkPolicy, CiliumNetworkPolicy or CiliumClusterwideNetworkPolicy is expected");
+    return fail(
+        Code::kInvalidArgument,
+        "kind: \"" + kind_name +
+            "\" is no policy; NetworkPolicy, CiliumNetworkPolicy or CiliumClusterwideNetworkPolicy is expected");
 }
 
 Result<Json> PolicySources::object(const Key& key) const {

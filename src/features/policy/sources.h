@@ -18,10 +18,10 @@
 namespace axo::policy {
 
 struct SourceSettings {
-    bool network_policies = true;                       // enable-k8s-networkpolicy
-    bool cilium_network_policies = true;                // enable-cilium-network-policy
-    bool cilium_clusterwide_network_policies = true;    // enable-cilium-clusterwide-network-policy
-    TranslateContext context;                           // groups and services are filled in here
+    bool network_policies = true;                     // enable-k8s-networkpolicy
+    bool cilium_network_policies = true;              // enable-cilium-network-policy
+    bool cilium_clusterwide_network_policies = true;  // enable-cilium-clusterwide-network-policy
+    TranslateContext context;                         // groups and services are filled in here
 };
 
 class PolicySources {
@@ -43,7 +43,9 @@ public:
 
     void start();
     // Addresses of pods and nodes, which CIDR rules never match: for warnings of what is translated from now on.
-    void set_cluster_prefixes(std::vector<Prefix> prefixes) { settings_.context.cluster_prefixes = std::move(prefixes); }
+    void set_cluster_prefixes(std::vector<Prefix> prefixes) {
+        settings_.context.cluster_prefixes = std::move(prefixes);
+    }
 
     struct Row {
         const ResourceType* type = nullptr;

@@ -39,7 +39,8 @@ Status PolicyValidator::write_pending() {
         // Somebody was quicker, or took it away: the watch will say so.
         if (done.error().code == Code::kAborted || done.error().code == Code::kNotFound) continue;
         pending_.insert(key);
-        if (first) first = forward_error(std::move(done).error().with_context(key.first->kind + " " + key.second.to_string()));
+        if (first)
+            first = forward_error(std::move(done).error().with_context(key.first->kind + " " + key.second.to_string()));
     }
     return first;
 }

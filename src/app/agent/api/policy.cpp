@@ -23,9 +23,10 @@ Json rule_json(const policy::RuleInfo& rule) {
               {"type", rule.kind == Kind::kRule          ? "rule"
                        : rule.kind == Kind::kDefaultDeny ? "default-deny"
                        : rule.kind == Kind::kLocalhost   ? "localhost"
+                       : rule.kind == Kind::kClosed      ? "closed"
                                                          : "none"},
               {"direction", policy::direction_text(rule.direction)},
-              {"deny", rule.kind == Kind::kDefaultDeny || rule.deny},
+              {"deny", rule.kind == Kind::kDefaultDeny || rule.kind == Kind::kClosed || rule.deny},
               {"description", rule.to_string()}};
     if (rule.kind == Kind::kRule) {
         json["kind"] = rule.origin.kind;
@@ -68,8 +69,8 @@ Json explanation_json(const policy::Explanation& explanation) {
 // "TCP", "icmp", "47"
 Result<std::uint8_t> protocol_number(std::string text) {
     std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-    static const std::map<std::string, std::uint8_t> names = {{"", 6},      {"TCP", 6},     {"UDP", 17},  {"SCTP", 132},
-                                                              {"ICMP", 1},  {"ICMPV6", 58}, {"IGMP", 2},  {"VRRP", 112}};
+    static const std::map<std::string, std::uint8_t> names = {{"", 6},     {"TCP", 6},     {"UDP", 17}, {"SCTP", 132},
+                                                              {"ICMP", 1}, {"ICMPV6", 58}, {"IGMP", 2}, {"VRRP", 112}};
     if (const auto known = names.find(text); known != names.end()) return known->second;
     std::uint8_t number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -167,10 +168,7 @@ Result<AgentApi::Party> AgentApi::find_party(const std::string& text) const {
         if (const IpcacheRow* row = plane_.ipcache_->lookup(*ip)) {
             // In dual stack clusters the world has a half for each family.
             const bool world = row->identity == identity::kWorld && plane_.config_.ipv4 && plane_.config_.ipv6;
-            return Party{!world         ? row->identity
-                         : ip->is_v4() ? identity::kWorldIpv4
-                                       : identity::kWorldIpv6,
-                         nullptr};
+            return Party{!world ? row->identity : ip->is_v4() ? identity::kWorldIpv4 : identity::kWorldIpv6, nullptr};
         }
         return fail(Code::kNotFound, "address " + text + " is not known");
     }
@@ -181,10 +179,11 @@ Result<AgentApi::Party> AgentApi::find_party(const std::string& text) const {
     for (const auto& [prefix, row] : plane_.ipcache_->table().rows()) {
         if (!row.name.empty() && row.k8s_namespace + "/" + row.name == name) return Party{row.identity, nullptr};
     }
-    return fail(Code::kNotFound,
-                "'" + text +
-                    "' is not known; accepted: a pod (namespace/name), an IP address, identity:NUMBER, endpoint:NUMBER, "
-                    "or a reserved name such as world, host, remote-node");
+    return fail(
+        Code::kNotFound,
+        "'" + text +
+            "' is not known; accepted: a pod (namespace/name), an IP address, identity:NUMBER, endpoint:NUMBER, "
+            "or a reserved name such as world, host, remote-node");
 }
 
 void AgentApi::policy_get(const Call& call) {
@@ -209,7 +208,10 @@ void AgentApi::policy_explain(const Call& call) {
     if (!protocol) return call.fail(protocol.error());
     const bool icmp = *protocol == 1 || *protocol == 58;
     const std::string port_text = call.request.query_value(icmp ? "type" : "port");
-    policy::Traffic traffic{.protocol = *protocol, .port = static_cast<std::uint16_t>(*protocol == 1 ? 8 : *protocol == 58 ? 128 : 0)};
+    policy::Traffic traffic{.protocol = *protocol,
+                            .port = static_cast<std::uint16_t>(*protocol == 1    ? 8
+                                                               : *protocol == 58 ? 128
+                                                                                 : 0)};
     if (!port_text.empty()) {
         const auto [end, error] = std::from_chars(port_text.data(), port_text.data() + port_text.size(), traffic.port);
         if (error != std::errc{} || end != port_text.data() + port_text.size())
@@ -230,6 +232,9 @@ void AgentApi::policy_explain(const Call& call) {
                 ? policy::explain(plane_.policy_->engine(), subject.endpoint->id, direction, peer.identity, traffic)
                 : policy::explain_remote(plane_.policy_->engine(), subject.identity, direction, peer.identity, traffic);
         if (!explanation) return call.fail(explanation.error());
+        if (subject.endpoint != nullptr && plane_.policy_->error(subject.endpoint->id) != nullptr)
+            return call.fail(503, "endpoint " + subject.endpoint->id.to_string() +
+                                      " is closed: " + plane_.policy_->error(subject.endpoint->id)->message);
         allowed = allowed && explanation->allowed;
         const Json part = explanation_json(*explanation);
         if (!text.empty()) text += "\n";
@@ -346,7 +351,8 @@ void AgentApi::policy_diff(const Call& call) {
 void AgentApi::configure_endpoint(const Call& call, const EndpointRow& endpoint) {
     const Json body = Json::parse(call.request.body, nullptr, false);
     if (!body.is_object() || !body.contains("options") || !body["options"].is_object())
-        return call.fail(400, "EndpointConfigurationSpec: options: needed, e.g. {\"options\": {\"PolicyAuditMode\": \"Enabled\"}}");
+        return call.fail(
+            400, "EndpointConfigurationSpec: options: needed, e.g. {\"options\": {\"PolicyAuditMode\": \"Enabled\"}}");
     std::optional<bool> audit;
     for (const auto& [name, value] : body["options"].items()) {
         const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
@@ -357,8 +363,8 @@ void AgentApi::configure_endpoint(const Call& call, const EndpointRow& endpoint)
         } else if (text == "Disabled" || text == "disabled" || text == "false") {
             audit = false;
         } else {
-            return call.fail(400, "EndpointConfigurationSpec: options.PolicyAuditMode '" + text +
-                                      "': accepted: Enabled, Disabled");
+            return call.fail(
+                400, "EndpointConfigurationSpec: options.PolicyAuditMode '" + text + "': accepted: Enabled, Disabled");
         }
     }
     if (audit) {
@@ -371,9 +377,8 @@ void AgentApi::add_policy_routes() {
     add("GET", "/v1/policy", [this](const Call& call) { policy_get(call); });
     add("GET", "/v1/policy/explain", [this](const Call& call) { policy_explain(call); });
     add("POST", "/v1/policy/diff", [this](const Call& call) { policy_diff(call); });
-    add("GET", "/v1/policy/rules", [this](const Call& call) {
-        call.answer(200, rules_json(plane_.policy_->engine().rules()));
-    });
+    add("GET", "/v1/policy/rules",
+        [this](const Call& call) { call.answer(200, rules_json(plane_.policy_->engine().rules())); });
     add("GET", "/v1/policy/selectors", [this](const Call& call) {
         Json all = Json::array();
         plane_.policy_->engine().identities().for_each(

@@ -112,7 +112,8 @@ void AgentApi::add_table_routes() {
             if (!labels.empty()) add_one(IdentityId(id), labels);
         }
         for (const auto& [id, row] : plane_.identities_->table().rows()) add_one(id, row.labels);
-        for (const auto& [prefix, id] : plane_.policy_->prefixes()) add_one(id, plane_.policy_->labels_of_prefix(prefix));
+        for (const auto& [prefix, id] : plane_.policy_->prefixes())
+            add_one(id, plane_.policy_->labels_of_prefix(prefix));
         call.answer(200, all);
     });
     add("GET", "/v1/identity/endpoints", [this](const Call& call) {
