@@ -36,6 +36,8 @@ namespace axo {
 
 class AgentApi;
 
+policy::NamedPorts policy_named_ports(const std::vector<NamedPort>& ports);
+
 // Objects and files that were refused, by where they are; what is corrected disappears.
 class Rejections {
 public:
