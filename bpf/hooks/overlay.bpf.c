@@ -40,17 +40,15 @@ static __noinline int overlay_fast6(struct __sk_buff *skb)
 	return overlay_fast(skb, true);
 }
 
-// To the node itself. The inner Ethernet header names no device of this node, and does not have to.
-static __always_inline int pass_to_stack(struct __sk_buff *skb)
-{
-	bpf_skb_change_type(skb, 0 /* PACKET_HOST */);
-	return AXO_PASS;
-}
-
 SEC("tc")
 int cil_from_overlay(struct __sk_buff *skb)
 {
 	int verdict;
+
+	// The inner Ethernet header names no device of this node, and need not; but IP takes only what is for the
+	// host, in the node as well as in a pod (of a pod's packets, only newer kernels see to that themselves).
+	if (CTX_FIELD(skb, pkt_type))
+		bpf_skb_change_type(skb, 0 /* PACKET_HOST */);
 
 	switch (CTX_FIELD(skb, protocol)) {
 	case bpf_htons(ETH_P_IP):
@@ -70,7 +68,7 @@ int cil_from_overlay(struct __sk_buff *skb)
 	default:
 		return AXO_PASS;
 	}
-	return verdict == AXO_PASS ? pass_to_stack(skb) : verdict;
+	return verdict;
 }
 
 SEC("tc")

@@ -96,7 +96,8 @@ Status add_segment(const ClusterSpec& spec, const std::string& underlay_netns, i
     TRY(underlay.add_bridge(name));
     TRY_ASSIGN(const Link bridge, underlay.link(name));
     // Set by hand, the gateway's MAC stays; otherwise it follows the lowest of the ports and changes when nodes come.
-    TRY(underlay.set_mac(bridge.index, bridge.mac));
+    // Another than it has: 5.10 does not enter an unchanged one into the bridge's table, and so never delivers to it.
+    TRY(underlay.set_mac(bridge.index, MacAddress::random()));
     TRY(underlay.set_mtu(bridge.index, spec.mtu));
     TRY(underlay.set_up(bridge.index, true));
     return add_family_addresses(spec, underlay, bridge.index, segment, kGatewayHost);
