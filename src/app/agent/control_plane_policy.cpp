@@ -47,6 +47,11 @@ Status ControlPlane::start_policy() {
             .api_server =
                 [this](const std::set<IpAddress>& addresses) {
                     api_server_ = addresses;
+                    const DatapathDecisions& decisions = datapath_->decisions();
+                    LabelSet host = reserved_labels(identity::kHost);
+                    if (addresses.contains(decisions.node_ipv4) || addresses.contains(decisions.node_ipv6))
+                        host.merge(LabelSet::reserved("kube-apiserver"));
+                    policy_->set_identity(identity::kHost, host);
                     for (const auto& [name, row] : nodes_->table().rows()) claim_node(name);
                 },
             .host_changing = [this] { host_trial_->changing(); },
