@@ -123,6 +123,21 @@ Status explain(const Context& context, const Options& options) {
                     "policy explain: --from and --to are expected: a pod (namespace/name), an IP address, "
                     "identity:NUMBER, endpoint:NUMBER, or a reserved name such as world, host, remote-node");
     }
+    std::string protocol = options.protocol.empty() ? "TCP" : options.protocol;
+    std::transform(protocol.begin(), protocol.end(), protocol.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+    const bool with_ports = protocol == "TCP" || protocol == "UDP" || protocol == "SCTP";
+    if (with_ports && options.port.empty())
+        return fail(Code::kInvalidArgument, "policy explain: --port is expected with " + protocol);
+    for (const auto& [name, value, most] :
+         {std::tuple{"--port", options.port, 65535}, {"--type", options.icmp_type, 255}}) {
+        if (value.empty()) continue;
+        TRY_ASSIGN(const std::int64_t parsed, whole_number(name, value));
+        if (parsed > most) {
+            return fail(Code::kInvalidArgument,
+                        std::string(name) + " \"" + value + "\": at most " + std::to_string(most) + " is accepted");
+        }
+    }
     std::string target = "/policy/explain?from=" + url_encode(options.from) + "&to=" + url_encode(options.to);
     for (const auto& [key, value] : {std::pair{"port", options.port}, std::pair{"protocol", options.protocol},
                                      std::pair{"type", options.icmp_type}}) {

@@ -202,10 +202,11 @@ def kernel_state(cluster, node):
     return state
 
 
-def restart_under_load(cluster, flows, pause=1.0, rate=500):
+def restart_under_load(cluster, flows, pause=1.0, rate=500, steady=True):
     """kill -9 of every agent and the operator under load, then their start.
 
     flows: (source, destination). rate: UDP datagrams per second of a flow; its TCP connection does a fifth of that in rounds.
+    steady: the machine does not stall for longer than TCP's timers, so that a retransmitted segment is a lost one.
     """
     addresses = cluster.addresses()
     cluster.serve(*{destination for _, destination in flows})
@@ -243,7 +244,7 @@ def restart_under_load(cluster, flows, pause=1.0, rate=500):
                         result["lost"] == 0 and result["doubled"] == 0 and result["sent"] > rate, result)
         else:
             yield check(f"{name}: TCP connection alive, {result['rounds']} rounds, {result['retransmits']} retransmitted segments",
-                        result["alive"] and result["retransmits"] == 0 and result["rounds"] > rate // 10, result)
+                        result["alive"] and (result["retransmits"] == 0 or not steady) and result["rounds"] > rate // 10, result)
     for node in nodes:
         reconcilers, datapath = restart_report(cluster, node)
         # Health and event objects are not state of the kernel; these are.

@@ -237,6 +237,12 @@ def cidr_group_changes(context):
         flows = policy.expand(addresses, rows)
         settled = checks.wait_until(lambda: not policy.disagreements(cluster, addresses, flows), 5, 0.05)
         yield checks.check(f"the group becomes {cidr_list}: {'open' if list(flows.values())[0] else 'closed'}", settled)
+    cluster.apply(policy.text_of([policy.cidr_group("partners", ["172.18.200.0/24", "fd00:18:200::/64"])]))
+    cluster.delete(policy.text_of([policy.cidr_group("partners", [])]))
+    flows = policy.expand(addresses, [no("app1", "outside", "tcp")])
+    yield checks.check("the group is deleted: closed", checks.wait_until(lambda: not policy.disagreements(cluster, addresses, flows), 5, 0.05))
+    shown = policy.objects(cluster, "node1")[policy.key_of(use)]
+    yield checks.check(f"and the policy says so: {shown['warnings']}", shown["valid"] and "partners" in str(shown["warnings"]), shown)
 
 
 def entities(context, **options):

@@ -294,6 +294,55 @@ def policy_mistakes(context):
     yield checks.check(f"a CIDR of pods earns a warning: {messages}", messages and "toCIDR" in messages[0], messages)
 
 
+@scenario(cost=12)
+def policy_that_does_not_fit(context):
+    """More rules than an endpoint can have: it is closed and says so, nobody else notices, and it opens when they go."""
+    cluster, policies = place(context)
+    yield policy.ready(cluster, [yes("app1 app2", NGINX + " public", "tcp")])
+    big = cilium("big", {"endpointSelector": endpoints(app="nginx"), "ingress": [
+        {"fromEndpoints": [endpoints(app="app1")], "toPorts": [{"ports": [{"port": str(10000 + 2 * number), "protocol": "TCP"}]}]} for number in range(4500)]})
+    policies.use(ALLOW_APP1, big)
+    rows = [no("app1 app2", NGINX, "tcp"), yes("app1 app2", "public", "tcp")]
+    yield from policy.verdicts(cluster, "closed, and only this one", rows, explain=False)
+
+    def errors():
+        reconcilers, _ = checks.restart_report(cluster, "node1")
+        return [error for entry in reconcilers for error in entry["errors"]]
+    found = errors()
+    yield checks.check(f"the status says so: {found}", len(found) == 1 and "4096" in found[0]["message"], found)
+    asked = cluster.exec("node1", "axoneme", "policy", "explain", "--from", "app1", "--to", "nginx", "--port", policy.PORT, check=False)
+    yield checks.check(f"so does explain: {asked.stderr.strip()}", asked.returncode == 1 and "4096" in asked.stderr, asked.stdout)
+    cluster.sandbox("agent", "kill", "--all")
+    cluster.sandbox("agent", "start", "--all")
+    yield from policy.verdicts(cluster, "still after a restart", rows, explain=False)
+    policies.use(ALLOW_APP1)
+    yield from policy.verdicts(cluster, "open again", [yes("app1", NGINX, "tcp"), no("app2", NGINX, "tcp")])
+    yield checks.check("the status forgets it", not errors(), errors())
+
+
+@scenario(cost=12)
+def policy_identity_flood(context):
+    """10,000 label sets, and labels of every allowed character."""
+    cluster, policies = place(context, [("app1", "node1", "app=app1"), ("app2", "node1", "app=app2"), ("nginx", "node2", "app=nginx"),
+                                        ("odd", "node1", "example.com/a.B_c-9=V.a_l-9")])
+    odd = {"matchLabels": {"example.com/a.B_c-9": "V.a_l-9"}}
+    yield policy.ready(cluster, [yes("app1 app2 odd", "nginx", "tcp")])
+    taken = {row["id"] for row in cluster.cli_json("node2", "identity", "list")}
+    free = [number for number in range(20000, 31000) if number not in taken]
+    crowd = [{"apiVersion": "cilium.io/v2", "kind": "CiliumIdentity", "metadata": {"name": str(number)}, "security-labels": {
+        "k8s:crowd": "yes", "k8s:number": str(number), "k8s:io.kubernetes.pod.namespace": "default", "k8s:io.cilium.k8s.policy.cluster": "default"}}
+             for number in free[:10000]]
+    cluster.apply("\n---\n".join(json.dumps(item) for item in crowd), raw="crowd.yaml")
+    known = checks.wait_until(lambda: cluster.cli("node2", "identity", "list").count("k8s:crowd=yes") == 10000, 10, 0.2)
+    yield checks.check("10,000 identities are known", known)
+    select = cilium("crowd", {"endpointSelector": endpoints(app="nginx"), "ingress": [{"fromEndpoints": [endpoints(crowd="yes"), endpoints(app="app1"), odd]}]})
+    yield checks.check("a policy that selects all of them is in force", policies.use(select))
+    yield from policy.verdicts(cluster, "among 10,000", [yes("app1 odd", "nginx", "tcp"), no("app2", "nginx", "tcp")])
+    selected = [row for row in cluster.cli_json("node2", "policy", "selectors") if "crowd=yes" in row["selector"]]
+    yield checks.check("policy selectors counts them", selected and len(selected[0]["identities"]) == 10000, [len(row["identities"]) for row in selected])
+    yield checks.no_reconciler_errors(cluster, "node2")
+
+
 @scenario(cost=15)
 def policy_commands(context):
     cluster, policies = place(context)

@@ -6,10 +6,10 @@ from scenarios.connectivity import place_pods
 FLOWS = [("a1", "a2"), ("a1", "b1"), ("b1", "node1"), ("c1", "outside"), ("outside", "a2"), ("node2", "c1")]
 
 
-def restart(context, flows=FLOWS, rate=500, **options):
+def restart(context, flows=FLOWS, rate=500, steady=True, **options):
     cluster = context.cluster(**options)
     place_pods(cluster)
-    yield from checks.restart_under_load(cluster, flows, rate=rate)
+    yield from checks.restart_under_load(cluster, flows, rate=rate, steady=steady)
     # And it still works: old pods, a new one, and new connections.
     cluster.add_pod("late", "node2")
     yield from checks.connectivity(cluster, [("a1", "late"), ("late", "c1"), ("a1", "b1")])
