@@ -189,7 +189,8 @@ std::vector<KernelFeatures::Missing> KernelFeatures::missing() const {
     need(redirect_peer, "bpf_redirect_peer",
          "BPF host routing; without it packets enter pods through the kernel's stack", "5.10", false);
     need(ktime_coarse, "bpf_ktime_get_coarse_ns", "a clock that costs nothing per packet", "5.11", false);
-    need(fib_skip_neigh, "BPF_FIB_LOOKUP_SKIP_NEIGH", "next hops whose neighbour is not resolved yet", "6.3", false);
+    need(fib_skip_neigh, "BPF_FIB_LOOKUP_SKIP_NEIGH", "deciding on a next hop without a look at its neighbour", "6.3",
+         false);
     need(adjust_room_decap, "BPF_F_ADJ_ROOM_DECAP_L3_IPV4/6", "decapsulation in tc where inner and outer family differ",
          "6.3", false);
     need(batch_lookup, "BPF_MAP_LOOKUP_BATCH", "reading large maps quickly", "5.6", false);
