@@ -11,6 +11,7 @@ from .sandbox import PORT
 TOKENS = itertools.count(1)
 BRIEF_MS = 450  # long enough for an answer on one machine; a blocked probe costs this much
 LONG_MS = 1500
+KINDS = {"fragments": {"kind": "udp", "bytes": 4000}}  # of one datagram: only the first has ports
 
 
 # Manifests. JSON is YAML too.
@@ -137,7 +138,7 @@ class Flow:
 
 
 def row(source, destination, *kinds, allowed):
-    """kinds: "tcp", "udp", "icmp", "tcp/80"; none: TCP, UDP and ICMP. Machines: several, separated by blanks."""
+    """kinds: "tcp", "udp", "icmp", "tcp/80", "fragments/53"; none: TCP, UDP and ICMP. Machines: several, separated by blanks."""
     for one, other in itertools.product(source.split(), destination.split()):
         for kind in kinds or ("tcp", "udp", "icmp"):
             name, _, port = kind.partition("/")
@@ -176,7 +177,7 @@ def passes(cluster, addresses, flows, timeout_ms=BRIEF_MS):
         by_source.setdefault(flow.source, []).append(flow)
 
     def one(source):
-        targets = [{"to": addresses[flow.destination][flow.family], "port": flow.port, "kind": flow.kind, "bytes": 64, "timeout-ms": timeout_ms}
+        targets = [{"to": addresses[flow.destination][flow.family], "port": flow.port, "timeout-ms": timeout_ms, **KINDS.get(flow.kind, {"kind": flow.kind, "bytes": 64})}
                    for flow in by_source[source]]
         return zip(by_source[source], cluster.probe(source, targets))
 
@@ -203,7 +204,7 @@ def party(cluster_pods, addresses, flow, machine):
 def explained(cluster, pods, addresses, flow):
     """What `policy explain` says of a flow, on the node of its source, or else of its destination."""
     node = pods[flow.source]["node"] if flow.source in pods else pods[flow.destination]["node"]
-    protocol = flow.kind if flow.kind != "icmp" else {"ipv4": "ICMP", "ipv6": "ICMPv6"}[flow.family]
+    protocol = {"icmp": {"ipv4": "ICMP", "ipv6": "ICMPv6"}[flow.family], "fragments": "UDP"}.get(flow.kind, flow.kind)
     words = ["policy", "explain", "--from", party(pods, addresses, flow, flow.source), "--to", party(pods, addresses, flow, flow.destination),
              "--protocol", protocol] + (["--port", flow.port] if flow.port else [])
     return cluster.cli_json(node, *words)

@@ -316,7 +316,8 @@ def ports(context, **options):
     both = [{"type": 8, "family": "IPv4"}, {"type": "EchoRequest", "family": "IPv6"}]
     yield from steps(cluster, policies, [
         ("TCP", [of(port(8080))], [], [yes("app1", NGINX, "tcp/8080"), no("app1", NGINX, "tcp/8086", "udp/8080", "icmp")]),
-        ("UDP", [of(port(5353, "UDP"))], [], [yes("app1", NGINX, "udp/5353"), no("app1", NGINX, "tcp/5353", "udp/8080", "icmp")]),
+        ("UDP", [of(port(5353, "UDP"))], [], [yes("app1", NGINX, "udp/5353", "fragments/5353"),
+                                                no("app1", NGINX, "tcp/5353", "udp/8080", "fragments/8080", "icmp")]),
         ("ANY", [of(port(8080, "ANY"))], [], [yes("app1", NGINX, "tcp/8080", "udp/8080"), no("app1", NGINX, "tcp/8086", "icmp")]),
         ("a range", [of(port(8080, endPort=8084))], [], [yes("app1", NGINX, "tcp/8080", "tcp/8082", "tcp/8084"), no("app1", NGINX, "tcp/8078", "tcp/8086", "icmp")]),
         ("several", [of(port(8080), port(5353, "UDP"))], [], [yes("app1 public", NGINX, "tcp/8080", "udp/5353"), no("app1", NGINX, "udp/8080", "tcp/5353")]),
@@ -331,6 +332,11 @@ def ports(context, **options):
         ("icmps, egress", [to(icmps=[{"fields": both}])], [], [yes("app1", NGINX + " outside", "icmp"), no("app1", NGINX, "tcp", "udp")]),
         ("ports, egress", [to(port(8080))], [], [yes("app1", NGINX, "tcp/8080"), no("app1", NGINX, "tcp/8086", "udp/8080"), yes("app2", NGINX, "tcp/8086")]),
     ])
+    policies.use(to(port(5999, "UDP")), of(port(5999, "UDP")))
+    answers = cluster.probe("app1", [{"to": address, "port": 5999, "kind": "udp", "timeout-ms": 900}
+                                     for pod in NGINX.split() for address in cluster.addresses()[pod].values()])
+    yield checks.check("an ICMP error belongs to the connection that it is about, where ICMP as such is not let in",
+                       answers and all("refused" in answer["error"] for answer in answers), [answer["error"] for answer in answers])
 
 
 def denials(context, **options):

@@ -393,7 +393,7 @@ def policy_commands(context):
                        and re.search(r"(?m)^\+ default/app2 -> default/nginx, TCP/7000", done.stdout), done.stdout + done.stderr)
     done = cluster.exec("node1", "axoneme", "policy", "diff", "--delete", "-f", "-", stdin=policy.text_of([ALLOW_APP1]), check=False)
     yield checks.check("policy diff --delete: app2 would be let in", done.returncode == 0 and "+ default/app2 -> default/nginx" in done.stdout, done.stdout + done.stderr)
-    refused = cluster.exec("node1", "axoneme", "policy", "explain", "--from", "nobody", "--to", "nginx", check=False)
+    refused = cluster.exec("node1", "axoneme", "policy", "explain", "--from", "nobody", "--to", "nginx", "--port", 80, check=False)
     yield checks.check(f"explain of a pod that is not there: {refused.stderr.strip()}", refused.returncode == 1 and "nobody" in refused.stderr and "accepted" in refused.stderr,
                        refused.stderr)
     late = cluster.exec("node1", "axoneme", "policy", "wait", "99999", "--max-wait-time", "1", check=False)
