@@ -1,4 +1,5 @@
 """Debian's kernels for a virtual machine: fetched once with apt from signed archives, without touching this machine's apt."""
+import fcntl
 import gzip
 import lzma
 import os
@@ -77,7 +78,10 @@ def boot_modules(tree, release):
     return [pathlib.Path(path) for path in ordered]
 
 
-def build_initramfs(tree, release, init, target):
+def build_initramfs(kernel, target):
+    """What the kernel starts with: busybox, the modules for the way to the root file system, and init.sh."""
+    tree, release = kernel.tree, kernel.release
+    init = pathlib.Path(__file__).resolve().parent / "init.sh"
     work = target.parent / "initramfs"
     shutil.rmtree(work, ignore_errors=True)
     for folder in ("bin", "modules", "proc", "sys", "dev", "host", "rw", "new"):
@@ -102,7 +106,7 @@ class Kernel:
         self.series, self.release = series, release
         self.vmlinuz = folder / f"tree/boot/vmlinuz-{release}"
         self.modules = folder / "tree/lib/modules"
-        self.initramfs = folder / "initramfs.cpio"
+        self.tree = folder / "tree"
 
 
 def unpack(package, folder):
@@ -126,15 +130,22 @@ def unpack(package, folder):
 def obtain(series, offline=False):
     """The kernel of a series, from the cache or from Debian. Raises Unavailable with the reason."""
     folder = cache_folder() / series
+    if not offline:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # somebody else may be fetching it
+            return cached(series, folder, offline)
+    return cached(series, folder, offline)
+
+
+def cached(series, folder, offline):
     marker = folder / "release"
-    init = pathlib.Path(__file__).resolve().parent / "init.sh"
     if not marker.exists():
         if offline:
             raise Unavailable(f"{folder} has no kernel, and --offline forbids to fetch one")
         for program in ("apt-get", "dpkg-deb", "depmod", "cpio"):
             if not shutil.which(program):
                 raise Unavailable(f"{program} is not installed")
-        folder.mkdir(parents=True, exist_ok=True)
         apt = PrivateApt(folder / "apt", SUITES[series])
         apt.call("apt-get", "-q", "update")
         name = apt.image_package()
@@ -146,6 +157,4 @@ def obtain(series, offline=False):
         package.unlink()
         shutil.rmtree(folder / "apt")
         marker.write_text(release + "\n")
-    kernel = Kernel(series, folder, marker.read_text().strip())
-    build_initramfs(folder / "tree", kernel.release, init, kernel.initramfs)
-    return kernel
+    return Kernel(series, folder, marker.read_text().strip())

@@ -10,6 +10,7 @@ import argparse
 import json
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -55,10 +56,12 @@ def boot(kernel, out, seconds, processors, memory):
     def share(tag, path, readonly):
         return ["-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap" + (",readonly=on" if readonly else ""),
                 "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+    initramfs = out / "initramfs.cpio"
+    image.build_initramfs(kernel, initramfs)
     command = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(processors), "-m", str(memory),
                "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", f"file:{out / 'console.log'}",
                "-object", "rng-random,filename=/dev/urandom,id=rng", "-device", "virtio-rng-pci,rng=rng",
-               "-kernel", str(kernel.vmlinuz), "-initrd", str(kernel.initramfs),
+               "-kernel", str(kernel.vmlinuz), "-initrd", str(initramfs),
                "-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable random.trust_cpu=on",
                *share("root", "/", True), *share("modules", kernel.modules, True), *share("out", out, False)]
     try:
@@ -146,6 +149,8 @@ def main():
         if args.report:
             args.report.write_text(json.dumps({"passed": 0, "failed": 0, "skipped": len(args.kernel), "failures": []}))
         return 0
+    # Told to end, it takes the machine with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     totals = [test_kernel(series, args) for series in args.kernel]
     passed, failed, skipped = (sum(column) for column in list(zip(*totals))[:3])
     if args.report:
