@@ -40,13 +40,14 @@ class PrivateApt:
         (root / "sources.list").write_text(f"deb [signed-by={KEYRING}] {MIRROR} {suite} main\n")
         settings = {"Dir::Etc::sourcelist": root / "sources.list", "Dir::Etc::sourceparts": "/dev/null", "Dir::Etc::preferencesparts": "/dev/null",
                     "Dir::State::lists": root / "lists", "Dir::State::status": root / "status", "Dir::Cache": root / "cache",
-                    "APT::Sandbox::User": "root", "Acquire::Languages": "none", "Acquire::Retries": "2", "Acquire::http::Timeout": "20"}
+                    "APT::Sandbox::User": "root", "Acquire::Languages": "none", "APT::Update::Error-Mode": "any", "Acquire::Retries": "2", "Acquire::http::Timeout": "20"}
         self.options = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
 
     def call(self, program, *words, cwd=None):
         done = run([program, *self.options, *words], cwd=cwd)
         if done.returncode != 0:
-            raise Unavailable(f"{program} {' '.join(words)}: {(done.stderr or done.stdout).strip().splitlines()[-1:] or done.returncode}")
+            lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
+            raise Unavailable(f"{program} {' '.join(words)}: {lines[0]}")
         return done.stdout
 
     def image_package(self):
