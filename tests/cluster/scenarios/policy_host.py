@@ -1,0 +1,105 @@
+"""Policies of nodes themselves: nodeSelector, with enable-host-firewall."""
+from lib import checks, policy
+from lib.policy import clusterwide, no, yes
+from lib.scenario import scenario
+from scenarios.policy_life import monitored, tries
+
+FIREWALL = ["--enable-host-firewall"]
+NODE1 = {"matchLabels": {"kubernetes.io/hostname": "node1"}}
+
+
+def ports(*numbers):
+    return [{"ports": [{"port": str(number), "protocol": "TCP"} for number in numbers]}]
+
+
+def place(context, **options):
+    cluster = context.cluster(nodes=2, agent_flags=FIREWALL, **options)
+    cluster.add_pod("a", "node1", labels="app=a")
+    cluster.add_pod("b", "node2", labels="app=b")
+    return cluster, policy.Policies(cluster)
+
+
+def firewall(context, **options):
+    cluster, policies = place(context, **options)
+    yield policy.ready(cluster, [yes("outside a b node2", "node1", "tcp"), yes("node1", "outside node2 b a", "tcp")])
+    in_cluster = {"fromEntities": ["cluster"]}
+    others = [yes("a b node2", "node1", "tcp"), yes("outside", "node2", "tcp"), yes("outside node1", "a b", "tcp"), yes("node1", "outside b node2", "tcp"),
+              yes("a b", "outside", "tcp")]
+    for title, spec, rows in (
+            ("from the cluster only", {"ingress": [in_cluster]}, others + [no("outside", "node1")]),
+            ("and to one port from the world", {"ingress": [in_cluster, {"fromEntities": ["world"], "toPorts": ports(6443)}]},
+             others + [yes("outside", "node1", "tcp/6443"), no("outside", "node1", "tcp/7000", "icmp")]),
+            ("a denial alone", {"ingressDeny": [{"fromEntities": ["world"], "toPorts": ports(6443)}], "enableDefaultDeny": {"ingress": False}},
+             others + [no("outside", "node1", "tcp/6443"), yes("outside", "node1", "tcp/7000", "icmp")]),
+            ("egress", {"egress": [{"toEntities": ["cluster"]}]},
+             [no("node1", "outside"), yes("node1", "node2 a b", "tcp"), yes("outside", "node1", "tcp"), yes("a", "outside", "tcp")])):
+        done = policies.use(clusterwide("host", {"nodeSelector": NODE1, **spec}))
+        yield checks.check(f"{title}: in force", done, policies.state())
+        yield from policy.verdicts(cluster, title, rows, explain=False)
+    policies.use()
+    yield from policy.verdicts(cluster, "taken away: as it was", others + [yes("outside", "node1", "tcp", "icmp")], explain=False)
+
+
+@scenario(cost=15, only_by_name=True)
+def policy_host_vxlan(context):
+    yield from firewall(context)
+
+
+@scenario(cost=15, only_by_name=True)
+def policy_host_native(context):
+    yield from firewall(context, routing="native")
+
+
+def rejected(cluster, node):
+    return str(cluster.cli_json(node, "status")["axoneme"].get("rejected-objects", []))
+
+
+@scenario(cost=70, only_by_name=True)
+def policy_host_rolled_back(context):
+    """A policy that cuts a node off from the others goes by itself within a minute, and says so; a mended one is taken."""
+    cluster, policies = place(context)
+    yield policy.ready(cluster, [yes("node2", "node1", "tcp"), yes("node1", "node2", "tcp")])
+    yield checks.reachable_nodes(cluster, "node1")
+    policies.use(clusterwide("host", {"nodeSelector": NODE1, "ingressDeny": [{"fromEntities": ["all"]}], "egressDeny": [{"toEntities": ["all"]}]}))
+    addresses = cluster.addresses()
+    cut = policy.expand(addresses, [no("node2", "node1", "tcp"), no("node1", "node2", "tcp")])
+    yield checks.check("it does what it says", not policy.disagreements(cluster, addresses, cut))
+    back = policy.expand(addresses, [yes("node2", "node1", "tcp"), yes("node1", "node2", "tcp")])
+    yield checks.check("within a minute the node is back", checks.wait_until(lambda: not policy.disagreements(cluster, addresses, back), 60, 0.5))
+    said = rejected(cluster, "node1")
+    yield checks.check(f"and says why: {said}", "rolled back" in said, said)
+    policies.use(clusterwide("host", {"nodeSelector": NODE1, "ingress": [{"fromEntities": ["cluster"]}]}))
+    yield from policy.verdicts(cluster, "mended", [yes("node2", "node1", "tcp"), no("outside", "node1", "tcp")], explain=False)
+    said = rejected(cluster, "node1")
+    yield checks.check("the status forgets it", "rolled back" not in said, said)
+
+
+@scenario(cost=15, only_by_name=True)
+def policy_host_restart(context):
+    """A host policy stays in force without an agent, and a new one finds it so."""
+    cluster, policies = place(context)
+    yield policy.ready(cluster, [yes("node2 outside", "node1", "tcp")])
+    policies.use(clusterwide("host", {"nodeSelector": NODE1, "ingress": [{"fromEntities": ["cluster"]}]}))
+    rows = [yes("node2 a b", "node1", "tcp"), no("outside", "node1", "tcp"), yes("node1", "outside", "tcp")]
+    yield from policy.verdicts(cluster, "before", rows, explain=False)
+    cluster.sandbox("agent", "kill", "--all")
+    yield from policy.verdicts(cluster, "without agents", rows, explain=False)
+    cluster.sandbox("agent", "start", "--all")
+    yield from policy.verdicts(cluster, "after", rows, explain=False)
+    for node in cluster.nodes():
+        yield checks.no_reconciler_errors(cluster, node)
+
+
+@scenario(cost=15, only_by_name=True)
+def policy_host_audit(context):
+    """Audit of the host endpoint: it says what would be dropped."""
+    cluster, policies = place(context)
+    yield policy.ready(cluster, [yes("node2 outside", "node1", "tcp")])
+    host = next(item["id"] for item in cluster.cli_json("node1", "endpoint", "list") if item["status"]["identity"]["id"] == 1)
+    cluster.cli("node1", "endpoint", "config", host, "PolicyAuditMode=Enabled")
+    policies.use(clusterwide("host", {"nodeSelector": NODE1, "ingress": [{"fromEntities": ["cluster"]}]}))
+    line, seen = monitored(cluster, "node1", ["-t", "policy-verdict"], tries(cluster, "outside", "node1"), lambda text: "action audit" in text)
+    yield checks.check(f"monitor: {line}", "default deny from CiliumClusterwideNetworkPolicy host" in line, seen)
+    yield from policy.verdicts(cluster, "audited", [yes("node2 outside", "node1", "tcp")], explain=False)
+    cluster.cli("node1", "endpoint", "config", host, "PolicyAuditMode=Disabled")
+    yield from policy.verdicts(cluster, "in force", [yes("node2", "node1", "tcp"), no("outside", "node1", "tcp")], explain=False)
