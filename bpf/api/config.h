@@ -30,6 +30,8 @@ struct node_config {
 	__be32 router_ip4; /* the node's gateway address for its pods */
 	__be32 router_ip6[4];
 	__u32 hash_seed;
+	__u8 host_firewall; /* enable-host-firewall: the node itself has a policy (generations.host_endpoint) */
+	__u8 pad[3];
 };
 
 /* Variable tunnel_cfg. */

@@ -11,7 +11,7 @@
  *     stamp = 1 + node + ipcache[bucket of source] + ipcache[bucket of destination]
  *               + policy[local source endpoint] + policy[local destination endpoint]
  *
- * (endpoint id 0, "not local", never moves; a stamp of 0 marks a half without a decision). An
+ * (the node itself counts as its host endpoint where it has a policy; endpoint id 0, "not local", never moves; a stamp of 0 marks a half without a decision). An
  * endpoint that appears, changes or goes bumps its policy generation and its addresses' buckets.
  * Its policy's generation and location are one aligned 64-bit value: a reader that loads both at
  * once never stamps one policy's verdict with another's generation.
@@ -29,7 +29,8 @@
 
 struct generations {
 	__u32 node; /* routes, devices, node addresses, prefixes shorter than a host's, configuration */
-	__u32 pad[15];
+	__u32 host_endpoint; /* whose policy is the node's own; 0: nobody's. Whoever changes it bumps node */
+	__u32 pad[14];
 	__u32 ipcache[GENERATION_BUCKETS]; /* host prefixes, by axo_addr_bucket of the address */
 	struct policy_ref policy[GENERATION_ENDPOINTS]; /* by endpoint id: its policy, and the endpoint itself; 0 never moves */
 };

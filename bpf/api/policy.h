@@ -28,7 +28,8 @@
 
 /*
  * Which image, in struct policy_ref: slab << 26 | row << 6 | flags. 0: this endpoint's policy has
- * not been computed yet, its packets are dropped with DROP_EP_NOT_READY.
+ * not been computed yet, its packets are dropped with DROP_EP_NOT_READY. Not so the host endpoint's: a
+ * booting node must not be cut off from what would tell it its policy.
  */
 #define POLICY_REF_SLAB_SHIFT 26
 #define POLICY_REF_ROW_SHIFT 6

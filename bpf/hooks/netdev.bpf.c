@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 //
 //   wire ── uplink ──┬─ ingress: cil_from_netdev: pods' traffic from other nodes and from outside; our VXLAN
-//                    └─ egress:  cil_to_netdev:   what leaves the node
+//                    └─ egress:  cil_to_netdev:   what leaves the node; the host firewall's, what the node itself sends
 //
 // VXLAN packets of flows with a current decision are stripped and delivered here, without the tunnel
 // device. All others go on to it and come back through cil_from_overlay.
@@ -92,8 +92,8 @@ static __always_inline int strip_tunnel(struct __sk_buff *skb, const bool outer_
 		if (outer_v6 || tunnel_cfg.has_decap_flags)
 			verdict = decapsulate(skb, outer_v6, true);
 	}
-	// Ours, but not a known flow: the stack takes it to the tunnel device.
-	return verdict == FAST_MISS ? AXO_PASS : verdict;
+	// Ours, but not a known flow: the stack takes it to the tunnel device, if the node may receive it at all.
+	return verdict == FAST_MISS && !node_cfg.host_firewall ? AXO_PASS : verdict;
 }
 
 static __noinline int from_tunnel(struct __sk_buff *skb)
@@ -113,7 +113,7 @@ int cil_from_netdev(struct __sk_buff *skb)
 			if (verdict != FAST_MISS)
 				return verdict;
 		}
-		if (!node_cfg.ipv4 || node_cfg.legacy_routing)
+		if (!node_cfg.ipv4 || (node_cfg.legacy_routing && !node_cfg.host_firewall))
 			return AXO_PASS;
 		verdict = fast4_ingress(skb);
 		return likely(verdict != FAST_MISS) ? verdict : from_netdev4(skb);
@@ -123,7 +123,7 @@ int cil_from_netdev(struct __sk_buff *skb)
 			if (verdict != FAST_MISS)
 				return verdict;
 		}
-		if (!node_cfg.ipv6 || node_cfg.legacy_routing)
+		if (!node_cfg.ipv6 || (node_cfg.legacy_routing && !node_cfg.host_firewall))
 			return AXO_PASS;
 		verdict = fast6_ingress(skb);
 		return likely(verdict != FAST_MISS) ? verdict : from_netdev6(skb);
@@ -131,12 +131,60 @@ int cil_from_netdev(struct __sk_buff *skb)
 	return AXO_PASS;
 }
 
+// What the node itself sends, with the host firewall. It has its route: all there is to replay is that it may go.
+static __always_inline int host_fast_path(struct __sk_buff *skb, const bool v6)
+{
+	struct fast_match match;
+
+	if (!match_flow(skb, ETH_HLEN, CTX_FIELD(skb, ifindex), 0, &match, v6) || match.half->action != FLOW_STACK)
+		return FAST_MISS;
+	account(match.half, CTX_FIELD(skb, len));
+	count_packet(FORWARDED, METRIC_EGRESS, CTX_FIELD(skb, len));
+	return AXO_PASS;
+}
+
+static __noinline int fast4_egress(struct __sk_buff *skb)
+{
+	return host_fast_path(skb, false);
+}
+
+static __noinline int fast6_egress(struct __sk_buff *skb)
+{
+	return host_fast_path(skb, true);
+}
+
+static __noinline int to_netdev4(struct __sk_buff *skb)
+{
+	return slow_path(skb, HOOK_NETDEV_EGRESS, false);
+}
+
+static __noinline int to_netdev6(struct __sk_buff *skb)
+{
+	return slow_path(skb, HOOK_NETDEV_EGRESS, true);
+}
+
 SEC("tc")
 int cil_to_netdev(struct __sk_buff *skb)
 {
+	int verdict;
+
 	// Decided where it came in, and counted there.
 	if (is_decided(skb))
 		return AXO_PASS;
+	if (node_cfg.host_firewall) {
+		switch (CTX_FIELD(skb, protocol)) {
+		case bpf_htons(ETH_P_IP):
+			if (!node_cfg.ipv4)
+				break;
+			verdict = fast4_egress(skb);
+			return likely(verdict != FAST_MISS) ? verdict : to_netdev4(skb);
+		case bpf_htons(ETH_P_IPV6):
+			if (!node_cfg.ipv6)
+				break;
+			verdict = fast6_egress(skb);
+			return likely(verdict != FAST_MISS) ? verdict : to_netdev6(skb);
+		}
+	}
 	count_packet(FORWARDED, METRIC_EGRESS, CTX_FIELD(skb, len));
 	return AXO_PASS;
 }

@@ -12,19 +12,36 @@
 #include "bpf/lib/icmp.h"
 #include "bpf/lib/policy.h"
 
+// In this order what is asked of a hook on every packet is one comparison.
 enum hook {
-	HOOK_POD_EGRESS,  // cil_from_container: what a pod sends
-	HOOK_POD_INGRESS, // cil_to_container: what reaches a pod through the stack
-	HOOK_NETDEV,	  // cil_from_netdev
-	HOOK_OVERLAY,	  // cil_from_overlay
-	HOOK_HOST,	  // cil_from_host: what the node routes towards pods
+	HOOK_POD_EGRESS,    // cil_from_container: what a pod sends
+	HOOK_NETDEV_EGRESS, // cil_to_netdev: what the node sends; only with the host firewall
+	HOOK_HOST,	    // cil_from_host: what the node routes towards pods
+	HOOK_POD_INGRESS,   // cil_to_container: what reaches a pod through the stack
+	HOOK_NETDEV,	    // cil_from_netdev
+	HOOK_OVERLAY,	    // cil_from_overlay
 };
+
+// Egress of an endpoint, for counters and events.
+static __always_inline bool is_egress(__u32 hook)
+{
+	return hook == HOOK_POD_EGRESS || hook == HOOK_NETDEV_EGRESS;
+}
+
+// A device's ingress hook, as against its egress hook.
+static __always_inline bool is_at_ingress(__u32 hook)
+{
+	return hook != HOOK_NETDEV_EGRESS && hook != HOOK_HOST && hook != HOOK_POD_INGRESS;
+}
 
 #define ID_HOST 1
 #define ID_WORLD 2
+#define ID_REMOTE_NODE 6
+#define ID_KUBE_APISERVER 7
 #define ID_WORLD_IPV4 9
 #define ID_WORLD_IPV6 10
 #define MAX_GLOBAL_IDENTITY 0x00ffffff
+#define NODE_IDENTITY_SCOPE 2 // upper 8 bits of identities of other nodes by their labels
 
 static __always_inline __u32 world_identity(const bool v6)
 {
@@ -66,6 +83,14 @@ static __always_inline __u32 ipcache_identity(const union axo_addr *addr, const 
 	if (!info || info->sec_identity == ID_WORLD)
 		return world_identity(v6);
 	return info->sec_identity;
+}
+
+// More than one receiver.
+static __always_inline bool is_group(const union axo_addr *addr, const bool v6)
+{
+	if (v6)
+		return (addr->ip6[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
+	return (addr->ip4 & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) || addr->ip4 == 0xffffffff;
 }
 
 static __always_inline bool is_link_scope(const union axo_addr *addr, const bool v6)
@@ -220,6 +245,8 @@ static __always_inline __u8 trace_point(const struct flow_half *half, __u32 hook
 	default:
 		if (hook == HOOK_POD_INGRESS)
 			return TRACE_TO_LXC;
+		if (hook == HOOK_NETDEV_EGRESS)
+			return TRACE_TO_NETWORK;
 		return to_host ? TRACE_TO_HOST : TRACE_TO_STACK;
 	}
 }
@@ -253,7 +280,7 @@ __noinline int forward(struct __sk_buff *skb, __u32 at_ingress)
 
 static __always_inline int drop_scratch(struct __sk_buff *skb, struct scratch *s, int reason, __u16 line, enum hook hook)
 {
-	const __u8 direction = hook == HOOK_POD_EGRESS ? METRIC_EGRESS : METRIC_INGRESS;
+	const __u8 direction = is_egress(hook) ? METRIC_EGRESS : METRIC_INGRESS;
 
 	count_packet(reason, direction, CTX_FIELD(skb, len));
 	if (trace_cfg.drop) {
@@ -273,8 +300,22 @@ static __always_inline void copy_end(struct local_end *end, const struct endpoin
 	end->ifindex = ep->ifindex;
 	end->identity = ep->sec_id;
 	end->id = ep->lxc_id;
+	if (node_cfg.host_firewall)
+		end->policy_id = ep->lxc_id;
 	end->mac = ep->mac;
 	end->node_mac = ep->node_mac;
+}
+
+// Whose policy is asked, and whose policy's generation stamps depend on. 0: nobody's.
+static __always_inline __u16 policy_id(const struct local_end *end)
+{
+	return node_cfg.host_firewall ? end->policy_id : end->id;
+}
+
+// Does this end have a say? The host only when its policy has been computed.
+static __always_inline bool has_say(const struct local_end *end)
+{
+	return node_cfg.host_firewall ? end->id || end->policy : end->id;
 }
 
 // An end's policy and its generation, by one load: they belong together.
@@ -285,9 +326,41 @@ static __always_inline __u32 read_policy(const struct generations *g, struct loc
 		struct policy_ref ref;
 	} policy;
 
-	policy.whole = READ_ONCE(*(const __u64 *)&g->policy[end->id]);
+	policy.whole = READ_ONCE(*(const __u64 *)&g->policy[policy_id(end)]);
 	end->policy = policy.ref.location;
 	return policy.ref.generation;
+}
+
+// Somebody's own link: of the devices that programs are on, only the node's uplinks are meant.
+static __always_inline bool is_link_local6(const union axo_addr *addr)
+{
+	return (addr->ip6[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
+// Without these the node would be none, whatever its policy: neighbour discovery (ARP is not looked at), multicast listening, its
+// own address from a DHCP server, and the tunnel's packets between nodes, whose contents are judged when they have been unpacked.
+static __always_inline bool is_essential(const struct packet *p, const enum hook hook, const bool v6)
+{
+	const bool sent = hook == HOOK_NETDEV_EGRESS;
+	__u32 peer;
+
+	if (v6 && p->proto == IPPROTO_ICMPV6)
+		return (p->icmp_type >= 130 && p->icmp_type <= 136) || p->icmp_type == 143;
+	if (p->proto != IPPROTO_UDP || (hook != HOOK_NETDEV && hook != HOOK_NETDEV_EGRESS))
+		return false;
+	if (p->sport == bpf_htons(sent ? (v6 ? 546 : 68) : (v6 ? 547 : 67)) &&
+	    p->dport == bpf_htons(sent ? (v6 ? 547 : 67) : (v6 ? 546 : 68)))
+		return true;
+	if (!tunnel_cfg.protocol || p->dport != tunnel_cfg.port)
+		return false;
+	peer = ipcache_identity(sent ? &p->daddr : &p->saddr, v6);
+	return peer == ID_REMOTE_NODE || peer == ID_KUBE_APISERVER || peer >> 24 == NODE_IDENTITY_SCOPE;
+}
+
+// Between the node itself and somebody elsewhere, with a policy to be asked.
+static __always_inline bool is_hosts_affair(const struct scratch *s, const enum hook hook)
+{
+	return (hook == HOOK_NETDEV || hook == HOOK_OVERLAY || hook == HOOK_NETDEV_EGRESS) && !s->dst.id;
 }
 
 // Who sends and who receives. A verdict, or FORWARD.
@@ -297,6 +370,7 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 	struct event_args *ev = &s->event;
 	struct packet *p = &s->packet;
 	const struct endpoint_info *ep;
+	__u16 host = 0; // the host endpoint, where its policy is to be asked
 	int parsed;
 
 	__builtin_memset(ev, 0, sizeof(*ev));
@@ -313,15 +387,35 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 	s->to_host = ep && (ep->flags & ENDPOINT_F_HOST);
 	if (ep && !s->to_host)
 		copy_end(&s->dst, ep);
+	if (node_cfg.host_firewall) {
+		if (v6 && hook == HOOK_NETDEV && is_link_local6(&p->daddr))
+			s->to_host = 1;
+		host = READ_ONCE(g->host_endpoint);
+		if (is_essential(p, hook, v6))
+			host = 0;
+		if (s->to_host) {
+			s->dst.identity = ID_HOST;
+			s->dst.policy_id = host;
+		}
+	}
 	switch (hook) {
 	case HOOK_NETDEV:
-		// The node's own traffic, and in legacy routing everybody's, is the stack's business.
+		if (node_cfg.host_firewall && s->dst.policy_id && s->to_host)
+			break;
+		// Otherwise the node's own traffic, and in legacy routing everybody's, is the stack's business.
 		if (!s->dst.id || node_cfg.legacy_routing)
 			return AXO_PASS;
 		break;
 	case HOOK_OVERLAY:
-		if (!s->dst.id)
+		if (!policy_id(&s->dst))
 			return AXO_PASS;
+		break;
+	case HOOK_NETDEV_EGRESS:
+		ep = lookup_endpoint(&p->saddr, v6);
+		if (!host || is_group(&p->daddr, v6) || !((ep && (ep->flags & ENDPOINT_F_HOST)) || (v6 && is_link_local6(&p->saddr)))) {
+			count_packet(FORWARDED, METRIC_EGRESS, CTX_FIELD(skb, len));
+			return AXO_PASS;
+		}
 		break;
 	case HOOK_HOST:
 		if (s->to_host || is_link_scope(&p->daddr, v6))
@@ -334,7 +428,7 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 	case HOOK_POD_EGRESS:
 		break;
 	}
-	ev->endpoint_dst = s->dst.id;
+	ev->endpoint_dst = policy_id(&s->dst);
 	ev->identity_dst = s->dst.identity;
 
 	// --- source
@@ -345,6 +439,8 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 		if (!dev)
 			DROP(DROP_NO_LXC);
 		s->src.id = ev->endpoint_src = dev->lxc_id;
+		if (node_cfg.host_firewall)
+			s->src.policy_id = dev->lxc_id;
 		s->src.identity = ev->identity_src = dev->sec_id;
 		s->src.ifindex = ifindex;
 		s->src.mac = dev->mac;
@@ -369,10 +465,18 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 			DROP(DROP_INVALID_IDENTITY);
 		if (tunnel.tunnel_id == ID_WORLD || tunnel.tunnel_id == ID_WORLD_IPV4 || tunnel.tunnel_id == ID_WORLD_IPV6)
 			s->src.identity = ipcache_identity(&p->saddr, v6);
+	} else if (hook == HOOK_NETDEV_EGRESS) {
+		s->src.identity = ID_HOST;
+		s->src.policy_id = host;
 	} else {
 		ep = lookup_endpoint(&p->saddr, v6);
 		if (ep && (ep->flags & ENDPOINT_F_HOST)) {
 			s->src.identity = ID_HOST;
+			// The node does not send to itself over the wire: somebody else claims to be it.
+			if (node_cfg.host_firewall && hook == HOOK_NETDEV && s->to_host)
+				s->src.identity = world_identity(v6);
+			else if (node_cfg.host_firewall && hook != HOOK_NETDEV)
+				s->src.policy_id = host;
 		} else if (ep) {
 			copy_end(&s->src, ep);
 			// A local pod's address never comes in from the wire.
@@ -383,14 +487,24 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 		}
 	}
 	ev->identity_src = s->src.identity;
-	ev->endpoint_src = s->src.id;
-	// What could not be parsed is reported with as much as is known of it by now.
-	if (parsed < 0)
-		DROP(-parsed);
+	ev->endpoint_src = policy_id(&s->src);
+	s->stamp += read_policy(g, &s->src) + read_policy(g, &s->dst);
+	if (parsed < 0) {
+		// What could not be parsed is reported with as much as is known of it by now.
+		if (!node_cfg.host_firewall || !is_hosts_affair(s, hook))
+			DROP(-parsed);
+		// Protocols without ports are judged all the same; what cannot be tracked passes while nothing is enforced.
+		if (parsed != -DROP_CT_UNKNOWN_PROTO) {
+			if ((s->src.policy | s->dst.policy) & (POLICY_REF_F_INGRESS | POLICY_REF_F_EGRESS))
+				DROP(-parsed);
+			if (hook == HOOK_NETDEV_EGRESS)
+				count_packet(FORWARDED, METRIC_EGRESS, CTX_FIELD(skb, len));
+			return AXO_PASS;
+		}
+	}
 	// Groups and link scope end at the pod's own link: the node's stack may listen, nothing is forwarded.
 	if (hook == HOOK_POD_EGRESS && is_link_scope(&p->daddr, v6))
 		return AXO_PASS;
-	s->stamp += read_policy(g, &s->src) + read_policy(g, &s->dst);
 	s->ifindex_in = hook == HOOK_OVERLAY ? tunnel_cfg.ifindex : CTX_FIELD(skb, ifindex);
 	return FORWARD;
 }
@@ -425,8 +539,8 @@ static __always_inline int decide_route(struct __sk_buff *skb, __u32 hook, const
 	half->ifindex_in = s->ifindex_in;
 	half->ifindex_out = 0;
 	half->identity = s->src.identity;
-	half->dep_src = s->src.id;
-	half->dep_dst = s->dst.id;
+	half->dep_src = policy_id(&s->src);
+	half->dep_dst = policy_id(&s->dst);
 	half->bucket_src = s->bucket_src;
 	half->bucket_dst = s->bucket_dst;
 	half->flags = 0;
@@ -440,6 +554,8 @@ static __always_inline int decide_route(struct __sk_buff *skb, __u32 hook, const
 	} else {
 		info = lookup_ipcache(&p->daddr, v6);
 		s->dst.identity = !info || info->sec_identity == ID_WORLD ? world_identity(v6) : info->sec_identity;
+		if (node_cfg.host_firewall && hook == HOOK_NETDEV_EGRESS)
+			return 0; // on its way already
 		if (tunnel_cfg.protocol && info && (info->flags & IPCACHE_F_HAS_TUNNEL_EP) && !(info->flags & IPCACHE_F_SKIP_TUNNEL)) {
 			route_tunnel(skb, &s->fib, half, info);
 		} else if (hook == HOOK_HOST) {
@@ -498,7 +614,7 @@ static __always_inline int judge(struct __sk_buff *skb, __u32 hook, const bool v
 	if (s->reply) {
 		q->reference[POLICY_EGRESS] = s->dst.policy;
 		q->reference[POLICY_INGRESS] = s->src.policy;
-		q->ask = (s->dst.id ? 1 << POLICY_EGRESS : 0) | (s->src.id ? 1 << POLICY_INGRESS : 0);
+		q->ask = (has_say(&s->dst) ? 1 << POLICY_EGRESS : 0) | (has_say(&s->src) ? 1 << POLICY_INGRESS : 0);
 		// Where a connection goes is what the ipcache says, as when it was opened; who opens it is what the tunnel says.
 		q->peer[POLICY_EGRESS] = hook == HOOK_OVERLAY ? ipcache_identity(&p->saddr, v6) : s->src.identity;
 		q->peer[POLICY_INGRESS] =
@@ -507,7 +623,7 @@ static __always_inline int judge(struct __sk_buff *skb, __u32 hook, const bool v
 	} else {
 		q->reference[POLICY_EGRESS] = s->src.policy;
 		q->reference[POLICY_INGRESS] = s->dst.policy;
-		q->ask = (s->src.id ? 1 << POLICY_EGRESS : 0) | (s->dst.id ? 1 << POLICY_INGRESS : 0);
+		q->ask = (has_say(&s->src) ? 1 << POLICY_EGRESS : 0) | (has_say(&s->dst) ? 1 << POLICY_INGRESS : 0);
 		q->peer[POLICY_EGRESS] = s->dst.identity;
 		q->peer[POLICY_INGRESS] = s->src.identity;
 		q->port = bpf_ntohs(p->dport);
@@ -552,8 +668,8 @@ static __always_inline void store_decision(struct flow_half *half, const struct 
 static __always_inline void decide_way_back(const struct scratch *s, const struct flow_half *half, struct flow_half *back, __u32 now)
 {
 	back->identity = s->dst.identity;
-	back->dep_src = s->dst.id;
-	back->dep_dst = s->src.id;
+	back->dep_src = policy_id(&s->dst);
+	back->dep_dst = policy_id(&s->src);
 	back->bucket_src = half->bucket_dst;
 	back->bucket_dst = half->bucket_src;
 	route_local(back, &s->src);
@@ -576,9 +692,9 @@ static __always_inline void report_trace(struct __sk_buff *skb, struct scratch *
 
 	ev->type = EVENT_TRACE;
 	ev->subtype = trace_point(half, hook, s->to_host);
-	ev->flags = (hook == HOOK_POD_EGRESS ? 0 : EVENT_F_INGRESS) | (tunnelled ? EVENT_F_TUNNEL : 0);
+	ev->flags = (is_egress(hook) ? 0 : EVENT_F_INGRESS) | (tunnelled ? EVENT_F_TUNNEL : 0);
 	ev->ifindex = half->action == FLOW_STACK ? CTX_FIELD(skb, ifindex) : half->ifindex_out;
-	ev->rule_cookie = s->policy.cookie[hook == HOOK_POD_EGRESS ? POLICY_EGRESS : POLICY_INGRESS];
+	ev->rule_cookie = s->policy.cookie[is_egress(hook) ? POLICY_EGRESS : POLICY_INGRESS];
 	ev->packets = half->packets;
 	ev->bytes = half->bytes;
 	report_event(skb);
@@ -613,8 +729,8 @@ static __always_inline int refuse_oversize(struct __sk_buff *skb, struct scratch
 // The flow's entry, the decision, and out.
 static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool v6)
 {
-	const bool at_ingress = hook != HOOK_HOST && hook != HOOK_POD_INGRESS;
-	const __u8 direction = hook == HOOK_POD_EGRESS ? METRIC_EGRESS : METRIC_INGRESS;
+	const bool at_ingress = is_at_ingress(hook);
+	const __u8 direction = is_egress(hook) ? METRIC_EGRESS : METRIC_INGRESS;
 	__u32 now = now_tick(), dir = 0;
 	struct scratch *s = scratch();
 	struct flow *flow = NULL;

@@ -16,6 +16,7 @@ struct local_end {
 	__u32 identity; // also of ends elsewhere
 	__u32 policy;	// reference to the endpoint's policy (bpf/api/policy.h)
 	__u16 id;
+	__u16 policy_id; // whose policy that is: the endpoint's, or the host's for an address of the node; see policy_id()
 	struct axo_mac mac;
 	struct axo_mac node_mac;
 };

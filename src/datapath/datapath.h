@@ -54,6 +54,7 @@ struct DatapathSettings {
     std::chrono::seconds ct_tcp{8000}, ct_any{60}, ct_tcp_syn{60}, ct_tcp_fin{10};
     bool ipv4_fragments = true, ipv6_fragments = true;
     bool extended_protocols = false;  // protocols without ports (IGMP, VRRP …) are forwarded where policy allows
+    bool host_firewall = false;  // the node's own traffic is tracked and judged; see Generations::set_host_endpoint
     bool conntrack_accounting = true;
     int monitor_aggregation = TRACE_AGGREGATE_MEDIUM;
     std::chrono::nanoseconds monitor_interval = std::chrono::seconds(5);

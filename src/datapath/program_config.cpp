@@ -52,6 +52,7 @@ ProgramConfig make_program_config(const DatapathSettings& settings, const Kernel
     config.node.router_ip4 = write_v4(settings.router_ipv4);
     write_v6(config.node.router_ip6, settings.router_ipv6);
     config.node.hash_seed = hash_seed(devices.host.mac);
+    config.node.host_firewall = settings.host_firewall;
     if (devices.tunnel) {
         config.tunnel.protocol = TUNNEL_VXLAN;
         config.tunnel.fast = decisions.tunnel_fast_path;

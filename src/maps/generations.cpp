@@ -107,6 +107,16 @@ void Generations::set_policy(EndpointId id, std::uint32_t reference) {
     }
 }
 
+void Generations::set_host_endpoint(EndpointId id) {
+    if (host_endpoint() == id) return;
+    std::atomic_ref(memory_->host_endpoint).store(id.value, std::memory_order_relaxed);
+    bump_node();
+}
+
+EndpointId Generations::host_endpoint() const {
+    return EndpointId(static_cast<std::uint16_t>(read(memory_->host_endpoint)));
+}
+
 std::uint32_t Generations::policy(EndpointId id) const {
     return read(memory_->policy[id.value].location);
 }

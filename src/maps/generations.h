@@ -33,6 +33,10 @@ public:
     // the endpoint's packets are dropped. The image has to be in place before.
     void set_policy(EndpointId id, std::uint32_t reference);
     [[nodiscard]] std::uint32_t policy(EndpointId id) const;
+    // Whose policy is the node's own, for programs with the host firewall. 0: nobody's, the node is open. When it
+    // changes, every flow decides again.
+    void set_host_endpoint(EndpointId id);
+    [[nodiscard]] EndpointId host_endpoint() const;
     [[nodiscard]] std::uint32_t node() const;
     [[nodiscard]] std::uint32_t endpoint(EndpointId id) const;
     [[nodiscard]] std::uint32_t address(const IpAddress& ip) const;

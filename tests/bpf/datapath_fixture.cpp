@@ -175,6 +175,7 @@ BpfObject load(const std::string& name, const Options& options) {
     node.ipv4 = node.ipv6 = 1;
     node.legacy_routing = options.legacy;
     node.extended_protocols = options.extended_protocols;
+    node.host_firewall = options.host_firewall;
     node.has_ktime_coarse = features().ktime_coarse;
     node.has_redirect_peer = features().redirect_peer;
     node.has_fib_skip_neigh = features().fib_skip_neigh;
@@ -215,6 +216,7 @@ Datapath::Datapath(const std::string& object, const Options& options) : object_(
     generations_.emplace(must(Generations::use(map("cilium_generations"))));
     slabs_.emplace(
         must(PolicySlabs::use(must(RawBpfMap::from_fd(Fd(::dup(map("cilium_policy_slabs"))), "cilium_policy_slabs")))));
+    generations_->set_host_endpoint(kHostEndpoint);
     add_endpoint(1);
     add_endpoint(2);
     for (const int pod : {1, 2}) generations_->set_policy(endpoint_id(pod), PolicySlabs::open_policy().reference(0));
@@ -338,6 +340,10 @@ std::size_t Datapath::flow_count() {
 
 void Datapath::set_policy(int pod, std::span<const policy_row> image, std::uint32_t flags) {
     generations_->set_policy(endpoint_id(pod), must(slabs_->place(image)).reference(flags));
+}
+
+void Datapath::set_host_policy(std::span<const policy_row> image, std::uint32_t flags) {
+    generations_->set_policy(kHostEndpoint, must(slabs_->place(image)).reference(flags));
 }
 
 std::uint64_t Datapath::counted(std::uint8_t reason, std::uint8_t direction) {

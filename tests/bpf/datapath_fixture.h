@@ -41,6 +41,7 @@ struct Options {
     std::uint32_t report_interval = 37;  // ticks; 0: every packet is decided anew
     bool trace = true;
     bool extended_protocols = false;
+    bool host_firewall = false;
 };
 
 // Enters a network namespace of its own with the devices above; once per process.
@@ -70,6 +71,9 @@ public:
     [[nodiscard]] PolicySlabs& slabs() { return *slabs_; }
     // Pods begin with the policy that enforces nothing. flags: POLICY_REF_F_*.
     void set_policy(int pod, std::span<const policy_row> image, std::uint32_t flags);
+    // The node itself: without a policy of its own until this is called.
+    void set_host_policy(std::span<const policy_row> image, std::uint32_t flags);
+    static constexpr EndpointId kHostEndpoint{300};
     static EndpointId endpoint_id(int pod) { return EndpointId(static_cast<std::uint16_t>(100 + pod)); }
     std::uint64_t counted(std::uint8_t reason, std::uint8_t direction);
     std::vector<flow_event> events();

@@ -269,7 +269,11 @@ std::vector<ConfigOption> make_options() {
         });
     add("enable-health-checking", "true", "probe every node", flag(FIELD(health_checking)));
     add("enable-host-firewall", "false", "policies with a nodeSelector apply to this node",
-        flag(FIELD(policy.host_firewall)));
+        [](Config& c, const std::string& v) -> Status {
+            TRY_ASSIGN(c.policy.host_firewall, parse_bool(v));
+            c.datapath.host_firewall = c.policy.host_firewall;
+            return {};
+        });
     add("enable-host-legacy-routing", "false", "forward through the kernel's stack instead of in BPF",
         flag(FIELD(datapath.legacy_host_routing)));
     add("enable-icmp-rules", "true", "ICMP in policies", flag(FIELD(policy.icmp_rules)));

@@ -381,10 +381,15 @@ EndpointServices ControlPlane::endpoint_services() {
         .claim_addresses = [this](const EndpointRow& endpoint) { return pool_.claim(endpoint); },
         .release_addresses = [this](const EndpointRow& endpoint) { pool_.release(endpoint); },
         .policy = [this](const EndpointRow& endpoint) -> Status {
-            if (endpoint.kind == EndpointKind::kHost && !config_.policy.host_firewall) return {};
+            if (endpoint.kind == EndpointKind::kHost && !config_.policy.host_firewall) {
+                datapath_->generations().set_host_endpoint(EndpointId(0));
+                return {};
+            }
             // Before the ipcache names it.
             if (is_cluster_identity(endpoint.identity)) policy_->set_identity(endpoint.identity, endpoint.labels);
-            return policy_->set_endpoint(endpoint.id, policy_subject(endpoint), endpoint.policy_audit);
+            TRY(policy_->set_endpoint(endpoint.id, policy_subject(endpoint), endpoint.policy_audit));
+            if (endpoint.kind == EndpointKind::kHost) datapath_->generations().set_host_endpoint(endpoint.id);
+            return {};
         },
         .row_changed =
             [this](const EndpointRow& endpoint) {
