@@ -6,6 +6,8 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -15,15 +17,37 @@ namespace axo {
 
 class HostTrial {
 public:
+    using Time = std::chrono::steady_clock::time_point;
     struct Callbacks {
         std::function<void()> confirm;
         std::function<void(const std::string& why)> roll_back;
         // "": the store answers, as it did before.
         std::function<std::string()> store_problem;
     };
-    HostTrial(EventLoop& loop, Callbacks callbacks) : loop_(loop), callbacks_(std::move(callbacks)) {}
+    // The other nodes, as health checking sees them.
+    struct Peers {
+        // Probes all of them now; done runs when all have answered or timed out.
+        std::function<void(std::function<void()> done)> probe;
+        // By name: whether the node answered its latest probe.
+        std::function<std::map<std::string, bool>()> answering;
+        // Whether another node's probe has reached this one since then.
+        std::function<bool(Time)> heard_since;
+    };
+    struct Timing {
+        Duration first_look = std::chrono::milliseconds(500);
+        Duration interval = std::chrono::seconds(2);
+        // Others' probes come at their interval; after this long without any of them, a node that heard some in
+        // `recent` before the change is cut off.
+        Duration silence = std::chrono::seconds(40);
+        Duration recent = std::chrono::minutes(1);
+        Duration trial = std::chrono::seconds(45);
+    };
+    HostTrial(EventLoop& loop, Callbacks callbacks) : HostTrial(loop, std::move(callbacks), Timing()) {}
+    HostTrial(EventLoop& loop, Callbacks callbacks, Timing timing)
+        : loop_(loop), callbacks_(std::move(callbacks)), timing_(timing) {}
     // nullptr: nodes are not probed, only the store is looked at.
-    void set_health(HealthChecker* health) { health_ = health; }
+    void set_health(HealthChecker* health);
+    void set_peers(std::optional<Peers> peers) { peers_ = std::move(peers); }
 
     void changing();  // remembers what works now
     void changed();   // starts watching, or starts again
@@ -35,14 +59,17 @@ private:
 
     EventLoop& loop_;
     Callbacks callbacks_;
+    Timing timing_;
     Logger log_{"host-policy"};
-    HealthChecker* health_ = nullptr;
+    std::optional<Peers> peers_;
     std::set<std::string> reachable_;  // names of nodes
     bool heard_ = false;               // others reached this node
-    std::chrono::steady_clock::time_point changed_at_{};
+    Time changed_at_{};
+    std::uint64_t round_ = 0;  // of probes; answers of an earlier one do not count
     int failures_ = 0;
     bool running_ = false;
     EventLoop::Handle next_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace axo

@@ -1,7 +1,7 @@
 // Two operators on one store: who works, who takes over, and what a restart changes.
 #include "app/operator/operator.h"
 
-#include "features/operator/store_fixture.h"
+#include "io/store_fixture.h"
 
 namespace axo {
 namespace {

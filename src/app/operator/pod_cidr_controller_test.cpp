@@ -4,7 +4,7 @@
 #include <set>
 #include <thread>
 
-#include "features/operator/store_fixture.h"
+#include "io/store_fixture.h"
 
 namespace axo {
 namespace {

@@ -2,7 +2,8 @@
 #include "features/operator/endpoint_gc.h"
 #include "features/operator/identity_gc.h"
 #include "features/operator/node_gc.h"
-#include "features/operator/store_fixture.h"
+#include "features/operator/tables.h"
+#include "io/store_fixture.h"
 #include "model/cilium_identity.h"
 
 namespace axo {

@@ -84,20 +84,24 @@ std::vector<ImageEntry> list_image(std::span<const policy_row> rows, Direction d
         for (const Ports& ports : ranges)
             verdicts.push_back(id.value == 0 ? everybody[verdicts.size()] : decide(id, ports));
         const bool uniform = std::ranges::all_of(verdicts, [&](const Lookup& one) { return one == verdicts.front(); });
+        if (uniform) {
+            if (!verdicts.front().matched || (id.value != 0 && verdicts == everybody)) continue;
+            if (entries.size() == limit) return entries;
+            entries.push_back(
+                {.direction = direction, .identity = id, .all_protocols = true, .verdict = verdicts.front()});
+            continue;
+        }
         for (std::size_t i = 0; i < ranges.size(); ++i) {
             if (!verdicts[i].matched || (id.value != 0 && verdicts[i] == everybody[i])) continue;
-            if (uniform && i != 0) break;
-            ImageEntry entry{.direction = direction,
-                             .identity = id,
-                             .all_protocols = uniform,
-                             .protocol = ranges[i].slot,
-                             .first = ranges[i].first,
-                             .last = ranges[i].last,
-                             .verdict = verdicts[i]};
+            const ImageEntry entry{.direction = direction,
+                                   .identity = id,
+                                   .protocol = ranges[i].slot,
+                                   .first = ranges[i].first,
+                                   .last = ranges[i].last,
+                                   .verdict = verdicts[i]};
             // Ranges differ by rules that do not concern this identity.
-            if (!uniform && !entries.empty() && entries.back().identity == id && !entries.back().all_protocols &&
-                entries.back().protocol == entry.protocol && entries.back().last + 1 == entry.first &&
-                entries.back().verdict == entry.verdict) {
+            if (!entries.empty() && entries.back().identity == id && entries.back().protocol == entry.protocol &&
+                entries.back().last + 1 == entry.first && entries.back().verdict == entry.verdict) {
                 entries.back().last = entry.last;
                 continue;
             }

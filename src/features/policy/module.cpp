@@ -80,7 +80,11 @@ void PolicyModule::start(std::function<void()> synced) {
     // Endpoints that went while no agent ran: their numbers will be others'.
     for (std::uint32_t number = 1; number < GENERATION_ENDPOINTS; ++number) {
         const EndpointId id(static_cast<std::uint16_t>(number));
-        if (!endpoints_.contains(id) && generations_.policy(id) != 0) generations_.set_policy(id, 0);
+        if (endpoints_.contains(id) || generations_.policy(id) == 0) continue;
+        Endpoint gone;
+        take_over(id, gone);
+        generations_.set_policy(id, 0);
+        if (gone.location) leave(*gone.location);
     }
     sources_.start();
 }
@@ -105,30 +109,40 @@ void PolicyModule::prepare_prefixes(const Policy& policy) {
     if (!synced_) return;
     const std::vector<Prefix> added = engine_.cidrs_added_by(policy);
     if (added.empty()) return;
-    give_identities(added);
+    if (!give_identities(added)) return;
+    prepared_.insert(added.begin(), added.end());
     for (const EndpointId id : engine_.changes()) switch_endpoint(id);
     callbacks_.prefixes(prefixes_);
 }
 
-void PolicyModule::give_identities(const std::vector<Prefix>& prefixes) {
+// Whether any of them had none.
+bool PolicyModule::give_identities(const std::vector<Prefix>& prefixes) {
+    bool given = false;
     for (const Prefix& prefix : prefixes) {
         if (prefixes_.contains(prefix)) continue;
         const IdentityId id = allocate(prefix);
         prefixes_.emplace(prefix, id);
         engine_.upsert_identity(id, labels_of_prefix(prefix), prefix);
+        given = true;
     }
+    return given;
 }
 
 // Images first, then prefixes: an address changes its identity when every image knows the new one.
 void PolicyModule::apply() {
     if (!synced_) return;
     const std::uint64_t revision = revision_;
-    const CidrChanges cidrs = engine_.take_cidr_changes();
-    give_identities(cidrs.added);
+    CidrChanges cidrs = engine_.take_cidr_changes();
+    if (const auto prepared = std::exchange(prepared_, {}); !prepared.empty()) {
+        // The engine never told of those whose policy went before it was in force.
+        const std::vector<Prefix> wanted = engine_.cidrs();
+        std::ranges::set_difference(prepared, wanted, std::back_inserter(cidrs.removed));
+    }
+    const bool given = give_identities(cidrs.added);
     std::set<EndpointId> changed = std::exchange(outstanding_, {});
     for (const EndpointId id : engine_.changes()) changed.insert(id);
     for (const EndpointId id : changed) switch_endpoint(id);
-    if (!cidrs.added.empty() || !cidrs.removed.empty()) {
+    if (given || !cidrs.removed.empty()) {
         std::vector<IdentityId> unused;
         for (const Prefix& prefix : cidrs.removed) {
             const auto gone = prefixes_.extract(prefix);
@@ -142,10 +156,10 @@ void PolicyModule::apply() {
         if (!unused.empty()) schedule();
     }
     applied_revision_ = revision;
-    if (when_synced_) {
-        remembered_.clear();
-        std::exchange(when_synced_, {})();
+    for (const auto& [prefix, id] : std::exchange(remembered_, {})) {
+        if (!prefixes_.contains(prefix)) prefix_numbers_.erase(id.value);
     }
+    if (when_synced_) std::exchange(when_synced_, {})();
 }
 
 void PolicyModule::restore_prefixes(const std::map<Prefix, IdentityId>& prefixes) {
@@ -239,7 +253,10 @@ void PolicyModule::set_named_ports(const std::string& owner, IdentityId id, Name
 }
 
 Status PolicyModule::set_endpoint(EndpointId id, Subject subject, bool audit) {
-    Endpoint& endpoint = endpoints_[id];
+    const auto [entry, inserted] = endpoints_.try_emplace(id);
+    Endpoint& endpoint = entry->second;
+    // At once: whatever is placed from now on must not lie where an image is in force.
+    if (inserted) take_over(id, endpoint);
     if (endpoint.audit != audit) outstanding_.insert(id);
     endpoint.audit = audit;
     engine_.upsert_subject(id, std::move(subject));
@@ -253,7 +270,6 @@ void PolicyModule::remove_endpoint(EndpointId id) {
     outstanding_.erase(id);
     auto gone = endpoints_.extract(id);
     if (!gone) return;
-    if (!gone.mapped().looked_at) take_over(id, gone.mapped());
     generations_.set_policy(id, 0);
     if (gone.mapped().location) leave(*gone.mapped().location);
     ++counters_.removed;
@@ -291,7 +307,6 @@ std::string PolicyModule::match_of(const RuleInfo& info) const {
 
 // What an earlier agent put into force counts as placed here.
 void PolicyModule::take_over(EndpointId id, Endpoint& endpoint) {
-    endpoint.looked_at = true;
     const std::uint32_t reference = generations_.policy(id);
     if (reference == 0) return;
     const auto location = PolicyLocation::of_reference(reference);
@@ -311,8 +326,7 @@ void PolicyModule::switch_endpoint(EndpointId id) {
     const auto found = endpoints_.find(id);
     if (found == endpoints_.end()) return;
     Endpoint& endpoint = found->second;
-    const bool first = !endpoint.looked_at;
-    if (first) take_over(id, endpoint);
+    const bool first = !std::exchange(endpoint.compared, true);
 
     const std::string where = "policy of endpoint " + id.to_string();
     const auto image = engine_.image(id);
@@ -326,55 +340,76 @@ void PolicyModule::switch_endpoint(EndpointId id) {
         flags = image->ref_flags & ~POLICY_REF_F_READY;
     } else {
         problem = placed.error();
+        outstanding_.insert(id);
     }
     if (problem) {
         ++counters_.failed;
+        if (!endpoint.error) retry_.trigger();
         endpoint.error = problem;
         callbacks_.rejected(where, Error{problem->code, problem->message + "; the endpoint is closed", 0});
+    } else if (endpoint.error) {
+        endpoint.error.reset();
+        callbacks_.accepted(where);
+        retry_.trigger();  // has nothing left to do, and says so
+    }
+    const bool host = engine_.subject(id) != nullptr && engine_.subject(id)->host;
+    std::optional<HostState> state;
+    if (host) state = host_state(id, problem.has_value());
+    if (host && rolled_back_) {
+        if (rolled_back_ == state) {
+            if (!problem) leave(*placed);
+            return;
+        }
+        rolled_back_.reset();
+        callbacks_.accepted("host policy");
+    }
+    if (problem) {
         placed = place(closed_image());
-        retry_.trigger();
         if (!placed) {
             // Not even two rows: nothing is in force, and nothing passes.
+            outstanding_.insert(id);
             generations_.set_policy(id, 0);
             if (endpoint.location) leave(*std::exchange(endpoint.location, {}));
             return;
         }
-    } else if (endpoint.error) {
-        endpoint.error.reset();
-        callbacks_.accepted(where);
     }
     if (audited(id) && !problem) flags |= POLICY_REF_F_AUDIT;
     const std::uint32_t reference = placed->reference(flags);
-    const bool host = engine_.subject(id) != nullptr && engine_.subject(id)->host;
-    if (host && rolled_back_) {
-        if (!problem && *rolled_back_ == image->hash) return leave(*placed);
-        rolled_back_.reset();
-        callbacks_.accepted("host policy");
-    }
     if (reference == generations_.policy(id)) {
         leave(*placed);  // place() counted it once more
         if (first) ++counters_.unchanged_at_start;
+        if (host) host_in_force_ = std::move(state);
         return;
     }
     ++(generations_.policy(id) == 0 ? counters_.added : counters_.updated);
     // A node that starts has nothing to go back to, and nothing that could be cut.
-    const bool on_trial = host && generations_.policy(id) != 0;
+    const bool on_trial = host && generations_.policy(id) != 0 && endpoint.location && host_in_force_ != state;
     if (on_trial) {
         callbacks_.host_changing();
         if (!trial_) {
-            trial_ = Trial{id, generations_.policy(id), endpoint.location};
-            if (endpoint.location) use(*endpoint.location);
+            trial_ = Trial{id, generations_.policy(id), *endpoint.location, host_in_force_};
+            use(*endpoint.location);
         }
     }
     generations_.set_policy(id, reference);
     const auto before = std::exchange(endpoint.location, *placed);
     if (before) leave(*before);
+    if (host) host_in_force_ = std::move(state);
     if (on_trial) callbacks_.host_changed();
+}
+
+PolicyModule::HostState PolicyModule::host_state(EndpointId id, bool closed) const {
+    HostState state{.policies = {}, .closed = closed, .audit = audited(id)};
+    const Subject* subject = engine_.subject(id);
+    if (subject == nullptr) return state;
+    for (const SelectedSpec& selected : engine_.selected_by(subject->labels, true))
+        state.policies.emplace_back(selected.policy->origin, selected.spec());
+    return state;
 }
 
 void PolicyModule::confirm_host() {
     if (!trial_) return;
-    if (trial_->location) leave(*trial_->location);
+    leave(trial_->location);
     trial_.reset();
 }
 
@@ -382,14 +417,11 @@ void PolicyModule::roll_back_host(const std::string& why) {
     if (!trial_) return;
     const Trial trial = *std::exchange(trial_, {});
     const auto found = endpoints_.find(trial.endpoint);
-    if (found == endpoints_.end()) {
-        if (trial.location) leave(*trial.location);
-        return;
-    }
+    if (found == endpoints_.end()) return leave(trial.location);
     generations_.set_policy(trial.endpoint, trial.reference);
     const auto refused = std::exchange(found->second.location, trial.location);
     if (refused) leave(*refused);
-    if (const auto image = engine_.image(trial.endpoint)) rolled_back_ = image->hash;
+    rolled_back_ = std::exchange(host_in_force_, trial.state);
     callbacks_.rejected(
         "host policy",
         Error{Code::kAborted,
@@ -431,22 +463,34 @@ void PolicyModule::leave(PolicyLocation location) {
 }
 
 void PolicyModule::free_retired() {
-    if (freeing_) return;
+    if (freeing_) {
+        more_retired_ = true;  // the slabs do not say so again
+        return;
+    }
     freeing_ = true;
     loop_.post([this, alive = std::weak_ptr<bool>(alive_)] {
         if (alive.expired()) return;
-        auto batch = std::make_shared<PolicySlabs::Retired>(slabs_.take_retired());
-        loop_.run_blocking([batch] { return batch->wait(); },
-                           [this, alive, batch](const Status& waited) {
-                               if (alive.expired()) return;
-                               freeing_ = false;
-                               if (!waited) {
-                                   log_.warn("Memory of replaced policies is not reused", {waited.error()});
-                                   return;
-                               }
-                               slabs_.free(*batch);
-                           });
+        more_retired_ = false;
+        wait_and_free(std::make_shared<PolicySlabs::Retired>(slabs_.take_retired()));
     });
+}
+
+void PolicyModule::wait_and_free(std::shared_ptr<PolicySlabs::Retired> batch) {
+    loop_.run_blocking([batch] { return batch->wait(); },
+                       [this, alive = std::weak_ptr<bool>(alive_), batch](const Status& waited) {
+                           if (alive.expired()) return;
+                           if (!waited) {
+                               log_.warn("Memory of replaced policies cannot be reused yet", {waited.error()});
+                               freeing_again_ =
+                                   loop_.after(std::chrono::seconds(1), [this, batch] { wait_and_free(batch); });
+                               return;
+                           }
+                           slabs_.free(*batch);
+                           freeing_ = false;
+                           if (more_retired_) free_retired();
+                           // There may be room now for what did not fit.
+                           if (!outstanding_.empty()) schedule();
+                       });
 }
 
 }  // namespace axo::policy

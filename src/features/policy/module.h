@@ -94,27 +94,36 @@ public:
 private:
     struct Endpoint {
         bool audit = false;
-        bool looked_at = false;  // what an earlier run left has been taken over
+        bool compared = false;  // with what an earlier run left
         std::optional<PolicyLocation> location;
         std::optional<Error> error;
+    };
+    // What the host endpoint is told. Not the image: that is another one with every pod that comes.
+    struct HostState {
+        std::vector<std::pair<Origin, Spec>> policies;
+        bool closed = false, audit = false;
+        friend bool operator==(const HostState&, const HostState&) = default;
     };
     // What goes back into force if the host endpoint's new policy cuts the node off.
     struct Trial {
         EndpointId endpoint;
         std::uint32_t reference = 0;
-        std::optional<PolicyLocation> location;
+        PolicyLocation location;
+        std::optional<HostState> state;
     };
 
     void schedule();
     void apply();
     void prepare_prefixes(const Policy& policy);
-    void give_identities(const std::vector<Prefix>& prefixes);
+    bool give_identities(const std::vector<Prefix>& prefixes);
     void switch_endpoint(EndpointId id);
     void take_over(EndpointId id, Endpoint& endpoint);
     Result<PolicyLocation> place(const std::vector<policy_row>& rows);
     void use(PolicyLocation location);
     void leave(PolicyLocation location);
+    [[nodiscard]] HostState host_state(EndpointId id, bool closed) const;
     void free_retired();
+    void wait_and_free(std::shared_ptr<PolicySlabs::Retired> batch);
     void set_api_server(const std::set<IpAddress>& addresses);
     IdentityId allocate(const Prefix& prefix);
 
@@ -141,12 +150,16 @@ private:
     std::map<IdentityId, std::map<std::string, NamedPorts>> named_ports_;
     std::map<std::string, IdentityId> named_ports_of_;
     std::set<IpAddress> api_server_;
-    std::set<EndpointId> outstanding_;  // audit changed, or the last attempt failed
+    std::set<Prefix> prepared_;         // for policies that are not in force yet
+    std::set<EndpointId> outstanding_;  // audit changed, or there was no room for the image
     ReconcileCounters counters_;
     std::uint64_t revision_ = 1, applied_revision_ = 0;
     std::optional<Trial> trial_;
-    std::optional<std::uint64_t> rolled_back_;  // digest of the host endpoint's image that must not come back
-    bool synced_ = false, scheduled_ = false, freeing_ = false;
+    std::optional<HostState> host_in_force_;  // of the host endpoint; nothing: an earlier run's
+    std::optional<HostState> rolled_back_;    // must not come back
+    bool synced_ = false, scheduled_ = false;
+    bool freeing_ = false, more_retired_ = false;
+    EventLoop::Handle freeing_again_;
     std::function<void()> when_synced_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
     Controller retry_;

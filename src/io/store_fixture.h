@@ -5,10 +5,11 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "base/file.h"
-#include "features/operator/tables.h"
 #include "io/resources.h"
+#include "model/json.h"
 #include "runtime/controller.h"
 
 namespace axo {
@@ -16,7 +17,7 @@ namespace axo {
 class StoreTest : public testing::Test {
 protected:
     StoreTest() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "axo-operator-XXXXXX").string();
+        std::string pattern = (std::filesystem::temp_directory_path() / "axo-store-XXXXXX").string();
         directory_ = mkdtemp(pattern.data());
         store_ = open_object_store("dir:" + directory_.string(), loop_).value();
     }
@@ -39,6 +40,14 @@ protected:
     void run_for(Duration time) {
         wait_until([] { return false; }, time);
     }
+
+    // A manifest as somebody who edits the directory leaves it.
+    void write(const std::string& file, const std::string& text) {
+        const std::filesystem::path hidden = directory_ / ("." + file);
+        std::ofstream(hidden) << text;
+        std::filesystem::rename(hidden, directory_ / file);
+    }
+    void erase(const std::string& file) { std::filesystem::remove(directory_ / file); }
 
     Json put(const ResourceType& type, Json object) {
         object["apiVersion"] = type.api_version();

@@ -1,0 +1,168 @@
+// A host policy that cuts its node off is taken back; one that does not is kept.
+#include "app/agent/host_trial.h"
+
+#include <gtest/gtest.h>
+
+namespace axo {
+namespace {
+
+using namespace std::chrono_literals;
+
+class Trial : public testing::Test {
+protected:
+    Trial()
+        : trial_(loop_,
+                 {.confirm = [this] { outcome_ = "confirmed"; },
+                  .roll_back = [this](const std::string& why) { outcome_ = why; },
+                  .store_problem = [this] { return store_problem_; }},
+                 {.first_look = 5ms, .interval = 10ms, .silence = 100ms, .recent = 1min, .trial = 160ms}) {
+        trial_.set_peers(HostTrial::Peers{.probe =
+                                              [this](std::function<void()> done) {
+                                                  ++probes_;
+                                                  waiting_.push_back(loop_.after(answer_after_, std::move(done)));
+                                              },
+                                          .answering = [this] { return nodes_; },
+                                          .heard_since = [this](HostTrial::Time time) { return heard_at_ >= time; }});
+    }
+    void change() {
+        trial_.changing();
+        trial_.changed();
+    }
+    // Until it is over; how long that took.
+    Duration finish(Duration limit = 3s) {
+        const auto start = std::chrono::steady_clock::now();
+        const auto poll = loop_.every(1ms, [&] {
+            if (!trial_.running() || std::chrono::steady_clock::now() - start > limit) loop_.stop();
+        });
+        loop_.run();
+        return std::chrono::steady_clock::now() - start;
+    }
+    void run_for(Duration time) {
+        const auto timer = loop_.after(time, [this] { loop_.stop(); });
+        loop_.run();
+    }
+
+    EventLoop loop_;
+    std::map<std::string, bool> nodes_{{"b", true}, {"c", true}, {"down", false}};
+    HostTrial::Time heard_at_ = std::chrono::steady_clock::now() - 1h;
+    std::string store_problem_, outcome_;
+    Duration answer_after_ = 1ms;
+    int probes_ = 0;
+    std::vector<EventLoop::Handle> waiting_;
+    HostTrial trial_;
+};
+
+TEST_F(Trial, ConfirmedWhenTheNodeStaysReachable) {
+    change();
+    EXPECT_TRUE(trial_.running());
+    EXPECT_GE(finish(), 160ms) << "not before its time";
+    EXPECT_EQ(outcome_, "confirmed");
+    EXPECT_GE(probes_, 3);
+}
+
+TEST_F(Trial, RolledBackWhenANodeStopsToAnswer) {
+    change();
+    nodes_["c"] = false;
+    EXPECT_LT(finish(), 160ms);
+    EXPECT_EQ(outcome_, "node c answered health probes before the change and does not since");
+}
+
+TEST_F(Trial, OneLostProbeIsNone) {
+    change();
+    nodes_["b"] = false;
+    while (probes_ < 1) run_for(1ms);
+    run_for(3ms);
+    nodes_["b"] = true;
+    finish();
+    EXPECT_EQ(outcome_, "confirmed");
+}
+
+TEST_F(Trial, NodesThatDidNotAnswerBeforeOrLeaveTheClusterProveNothing) {
+    change();
+    nodes_.erase("b");
+    nodes_["new"] = false;
+    finish();
+    EXPECT_EQ(outcome_, "confirmed");
+}
+
+TEST_F(Trial, WhoWasHeardBeforeHasToBeHeardAfterwards) {
+    heard_at_ = std::chrono::steady_clock::now();
+    change();
+    run_for(5ms);
+    EXPECT_GE(finish(), 90ms);
+    EXPECT_EQ(outcome_, "no other node's health probe has reached this node since the change");
+
+    heard_at_ = std::chrono::steady_clock::now();
+    change();
+    run_for(5ms);
+    heard_at_ = std::chrono::steady_clock::now();
+    finish();
+    EXPECT_EQ(outcome_, "confirmed");
+}
+
+TEST_F(Trial, AStoreThatIsAwayTakesThePolicyBackEvenWithoutHealthChecking) {
+    trial_.set_health(nullptr);
+    change();
+    finish();
+    EXPECT_EQ(outcome_, "confirmed");
+    change();
+    store_problem_ = "the object store does not answer";
+    finish();
+    EXPECT_EQ(outcome_, store_problem_);
+    EXPECT_EQ(probes_, 0);
+}
+
+TEST_F(Trial, AnotherChangeStartsTheTimeAgainAndKeepsWhatWorkedBeforeTheFirst) {
+    change();
+    run_for(100ms);
+    nodes_["b"] = false;
+    change();
+    EXPECT_LT(finish(), 160ms);
+    EXPECT_EQ(outcome_, "node b answered health probes before the change and does not since");
+    // A later trial does not expect of b what it cannot.
+    change();
+    run_for(100ms);
+    EXPECT_TRUE(trial_.running());
+    change();
+    EXPECT_GE(finish(), 155ms);
+    EXPECT_EQ(outcome_, "confirmed");
+}
+
+// Or one lost packet would count twice.
+TEST_F(Trial, AnswersToProbesOfAnEarlierChangeDoNotCount) {
+    answer_after_ = 40ms;
+    change();
+    run_for(10ms);
+    EXPECT_EQ(probes_, 1);
+    nodes_["b"] = false;
+    change();
+    run_for(10ms);
+    EXPECT_EQ(probes_, 2);
+    run_for(38ms);  // both have ended
+    nodes_["b"] = true;
+    finish();
+    EXPECT_EQ(outcome_, "confirmed");
+}
+
+TEST_F(Trial, ProbesThatEndAfterItAreHarmless) {
+    answer_after_ = 30ms;
+    {
+        HostTrial gone(loop_,
+                       {.confirm = [] { FAIL(); },
+                        .roll_back = [](const std::string&) { FAIL(); },
+                        .store_problem = []() -> std::string { return ""; }},
+                       {.first_look = 1ms, .interval = 1ms, .silence = 1ms, .recent = 1ms, .trial = 1ms});
+        gone.set_peers(HostTrial::Peers{
+            .probe =
+                [this](std::function<void()> done) { waiting_.push_back(loop_.after(answer_after_, std::move(done))); },
+            .answering = [] { return std::map<std::string, bool>{}; },
+            .heard_since = [](HostTrial::Time) { return false; }});
+        gone.changed();
+        run_for(10ms);
+        EXPECT_EQ(waiting_.size(), 1U);
+    }
+    run_for(40ms);
+}
+
+}  // namespace
+}  // namespace axo
