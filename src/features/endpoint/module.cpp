@@ -273,6 +273,8 @@ void EndpointManager::create(EndpointRow draft, Done done) {
             done(forward_error(Error(error).with_context(name_of(endpoint))));
             return;
         }
+    } else if (auto computed = services_.policy(endpoint); !computed) {
+        log_.warn("The node's own policy cannot be put into force", {computed.error()});
     }
     endpoint.state = EndpointState::kReady;
     change(endpoint, "Successfully regenerated endpoint");
