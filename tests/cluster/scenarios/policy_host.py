@@ -40,12 +40,12 @@ def firewall(context, **options):
     yield from policy.verdicts(cluster, "taken away: as it was", others + [yes("outside", "node1", "tcp", "icmp")], explain=False)
 
 
-@scenario(cost=15, only_by_name=True)
+@scenario(cost=15)
 def policy_host_vxlan(context):
     yield from firewall(context)
 
 
-@scenario(cost=15, only_by_name=True)
+@scenario(cost=15)
 def policy_host_native(context):
     yield from firewall(context, routing="native")
 
@@ -54,7 +54,7 @@ def rejected(cluster, node):
     return str(cluster.cli_json(node, "status")["axoneme"].get("rejected-objects", []))
 
 
-@scenario(cost=70, only_by_name=True)
+@scenario(cost=70)
 def policy_host_rolled_back(context):
     """A policy that cuts a node off from the others goes by itself within a minute, and says so; a mended one is taken."""
     cluster, policies = place(context)
@@ -74,7 +74,7 @@ def policy_host_rolled_back(context):
     yield checks.check("the status forgets it", "rolled back" not in said, said)
 
 
-@scenario(cost=15, only_by_name=True)
+@scenario(cost=15)
 def policy_host_restart(context):
     """A host policy stays in force without an agent, and a new one finds it so."""
     cluster, policies = place(context)
@@ -90,7 +90,7 @@ def policy_host_restart(context):
         yield checks.no_reconciler_errors(cluster, node)
 
 
-@scenario(cost=15, only_by_name=True)
+@scenario(cost=15)
 def policy_host_audit(context):
     """Audit of the host endpoint: it says what would be dropped."""
     cluster, policies = place(context)
