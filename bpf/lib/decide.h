@@ -840,7 +840,8 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 	}
 	if (READ_ONCE(s->is_new)) {
 		ret = insert_flow(&s->key, flow, v6);
-		if (ret) {
+		// A table full of pods' connections does not cut the node off: what its policy allows passes, and is not remembered.
+		if (ret && !(node_cfg.host_firewall && !s->src.id && !s->dst.id && half->action == FLOW_STACK)) {
 			s->event.ext_error = (__s8)ret;
 			DROP(DROP_CT_CREATE_FAILED);
 		}

@@ -207,6 +207,9 @@ BpfObject load(const std::string& name, const Options& options) {
     spec.object = blob(name);
     spec.config = {BpfConfigBlob::of("node_cfg", node), BpfConfigBlob::of("tunnel_cfg", tunnel),
                    BpfConfigBlob::of("trace_cfg", trace)};
+    if (options.flow_map_max != 0) {
+        spec.max_entries = {{"cilium_flows4", options.flow_map_max}, {"cilium_flows6", options.flow_map_max}};
+    }
     return must(BpfObject::load(spec));
 }
 

@@ -42,6 +42,7 @@ struct Options {
     bool trace = true;
     bool extended_protocols = false;
     bool host_firewall = false;
+    std::uint32_t flow_map_max = 0;  // 0: as shipped
 };
 
 // Enters a network namespace of its own with the devices above; once per process.

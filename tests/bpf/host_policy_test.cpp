@@ -439,6 +439,18 @@ TEST_P(HostPolicy, ProtocolsWithoutPortsAndFragments) {
     EXPECT_EQ(arrives(datapath, later(2)), kPass);
 }
 
+TEST_P(HostPolicy, AFullTableDoesNotCutTheNodeOff) {
+    Datapath datapath = netdev({.flow_map_max = 2});
+    datapath.set_host_policy(ingress({tcp_port(22)}), kIngress);
+    for (std::uint16_t port = 40000; port < 40005; ++port) {
+        EXPECT_EQ(arrives(datapath, ip(f().outside, f().host).tcp(port, 22, tcp::kSyn)), kPass);
+        EXPECT_EQ(arrives(datapath, ip(f().outside, f().host).tcp(port, 23, tcp::kSyn)), kDrop);
+    }
+    EXPECT_EQ(datapath.flow_count(), 2U);
+    EXPECT_EQ(arrives(datapath, ip(f().remote_pod, f().pod1).tcp(40000, 22, tcp::kSyn)), kDrop);
+    EXPECT_EQ(datapath.counted(DROP_CT_CREATE_FAILED, METRIC_INGRESS), 1U);
+}
+
 TEST_P(HostPolicy, AuditReportsAndLetsPass) {
     Datapath datapath = netdev();
     datapath.set_host_policy(closed(), kIngress | kEgress | POLICY_REF_F_AUDIT);
