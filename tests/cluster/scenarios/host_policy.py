@@ -11,7 +11,7 @@ FIREWALL = ["--enable-host-firewall=true"]
 NODE1 = {"matchLabels": {"kubernetes.io/hostname": "node1"}}
 HEALTH = [{"ports": [{"port": "4240", "protocol": "TCP"}]}]
 OPEN = [{"ports": [{"port": str(policy.PORT), "protocol": "TCP"}]}]
-OTHER = "tcp/7001"
+OTHER = "tcp/7500"
 IN = clusterwide("in", {"nodeSelector": NODE1, "ingress": [{"fromEntities": ["remote-node"], "toPorts": HEALTH}, {"fromEntities": ["all"], "toPorts": OPEN}]})
 OUT = clusterwide("out", {"nodeSelector": NODE1, "egress": [{"toEntities": ["remote-node"], "toPorts": HEALTH}, {"toEntities": ["all"], "toPorts": OPEN}]})
 # What a policy of node1 has nothing to do with: between pods, between pods and outside, and the other node.
@@ -41,7 +41,7 @@ def enforced(context, **options):
     inward = [yes(TO_NODE1, "node1", "tcp"), no(TO_NODE1, "node1", OTHER), no("outside", "node1", "udp", "icmp"),
               yes("node1", FROM_NODE1, OTHER), *UNCONCERNED]
     yield from policy.verdicts(cluster, "ingress of node1", inward, explain=False)
-    line, seen = monitored(cluster, "node1", ["-t", "drop"], tries(cluster, "outside", "node1", port=7001), lambda text: "Policy denied" in text)
+    line, seen = monitored(cluster, "node1", ["-t", "drop"], tries(cluster, "outside", "node1", port=7500), lambda text: "Policy denied" in text)
     yield checks.check(f"monitor: {line}", "CiliumClusterwideNetworkPolicy in" in line and str(host_endpoint(cluster, "node1")) in line, seen)
     yield checks.check("taken back", policies.use(), policies.state())
     for family, talk in talks.items():
@@ -60,7 +60,8 @@ def enforced(context, **options):
     reconcilers, datapath = checks.restart_report(cluster, "node1")
     changed = [r for r in reconcilers if r.get("added", 0) or r.get("updated", 0) or r.get("removed", 0) or r.get("failed", 0)]
     yield checks.check("the start changed nothing in the kernel", datapath.get("programs") == "adopted" and not changed, changed or datapath)
-    yield checks.reachable_nodes(cluster, "node2", 10)
+    rejected = cluster.cli_json("node1", "status")["axoneme"].get("rejected-objects", [])
+    yield checks.check("nothing was rolled back: probes get through", not rejected, rejected)
 
 
 @scenario(cost=25)
