@@ -2,6 +2,7 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -103,6 +104,26 @@ Result<std::map<std::string, std::string>> parse_labels(const std::string& text)
     return labels;
 }
 
+Result<std::map<std::string, std::string>> parse_ports(const std::string& text) {
+    auto ports = parse_labels(text);
+    if (!ports) return fail(Code::kInvalidArgument, "ports: '" + text + "': expected name=number/protocol, …");
+    for (auto& [name, port] : *ports) {
+        const std::size_t slash = port.find('/');
+        const std::string digits = port.substr(0, slash);
+        const std::string protocol = slash == std::string::npos ? "TCP" : port.substr(slash + 1);
+        unsigned number = 0;
+        const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+        if (error != std::errc() || end != digits.data() + digits.size() || number == 0 || number > 65535 ||
+            (protocol != "TCP" && protocol != "UDP" && protocol != "SCTP")) {
+            return fail(Code::kInvalidArgument, "ports: '" + name + "=" + port +
+                                                    "': expected a number from 1 to 65535 and /TCP, /UDP or /SCTP");
+        }
+        port = digits;
+        port += "/" + protocol;
+    }
+    return ports;
+}
+
 std::string node_manifest(const ClusterSpec& spec, const NodeSpec& node) {
     std::string text =
         "apiVersion: v1\nkind: Node\nmetadata:\n  name: " + quoted(node.name) + "\n" +
@@ -128,16 +149,16 @@ std::string pod_manifest(const PodSpec& pod, const std::string& host_address, co
     for (const auto& [name, port] : pod.ports) {
         const std::size_t slash = port.find('/');
         ports += "    - name: " + quoted(name) + "\n      containerPort: " + port.substr(0, slash) +
-                 "\n      protocol: " + (slash == std::string::npos ? "TCP" : port.substr(slash + 1)) + "\n";
+                 "\n      protocol: " + port.substr(slash + 1) + "\n";
     }
-    std::string text =
-        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + quoted(pod.name) +
-        "\n  namespace: " + quoted(pod.name_space) + "\n  uid: " + quoted(pod.uid) + "\n" +
-        map_lines("  ", "labels", pod.labels) + map_lines("  ", "annotations", pod.annotations) +
-        "spec:\n  nodeName: " + quoted(pod.node) +
-        "\n  serviceAccountName: default\n  containers:\n  - name: main\n    image: sandbox\n" +
-        (ports.empty() ? "" : "    ports:\n" + ports) + "status:\n  phase: " +
-        (addresses.empty() ? "Pending" : "Running") + "\n  hostIP: " + quoted(host_address) + "\n";
+    std::string text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + quoted(pod.name) +
+                       "\n  namespace: " + quoted(pod.name_space) + "\n  uid: " + quoted(pod.uid) + "\n" +
+                       map_lines("  ", "labels", pod.labels) + map_lines("  ", "annotations", pod.annotations) +
+                       "spec:\n  nodeName: " + quoted(pod.node) +
+                       "\n  serviceAccountName: default\n  containers:\n  - name: main\n    image: sandbox\n" +
+                       (ports.empty() ? "" : "    ports:\n" + ports) +
+                       "status:\n  phase: " + (addresses.empty() ? "Pending" : "Running") +
+                       "\n  hostIP: " + quoted(host_address) + "\n";
     if (!addresses.empty()) {
         text += "  podIP: " + quoted(addresses.front().to_string()) + "\n  podIPs:\n";
         for (const auto& address : addresses) text += "  - ip: " + quoted(address.to_string()) + "\n";

@@ -30,6 +30,9 @@ struct PodSpec {
 // "a=b,c=d"
 Result<std::map<std::string, std::string>> parse_labels(const std::string& text);
 
+// "http=8080/TCP,dns=53/UDP"; without a protocol: TCP. Values of the result always have one.
+Result<std::map<std::string, std::string>> parse_ports(const std::string& text);
+
 // What kubelet registers: the node with its addresses and Cilium's start-up taint.
 std::string node_manifest(const ClusterSpec& spec, const NodeSpec& node);
 std::string namespace_manifest(const std::string& name);

@@ -101,5 +101,18 @@ TEST(ParseLabels, PairsOrAnError) {
     EXPECT_TRUE(parse_labels("")->empty());
 }
 
+TEST(Manifests, NamedPorts) {
+    PodSpec pod{.name = "web", .node = "n", .ports = parse_ports("http=8080,dns=53/UDP").value()};
+    const YAML::Node ports = YAML::Load(pod_manifest(pod, "172.18.1.11", {}))["spec"]["containers"][0]["ports"];
+    ASSERT_EQ(ports.size(), 2u);
+    EXPECT_EQ(ports[0]["name"].as<std::string>(), "dns");
+    EXPECT_EQ(ports[0]["containerPort"].as<int>(), 53);
+    EXPECT_EQ(ports[0]["protocol"].as<std::string>(), "UDP");
+    EXPECT_EQ(ports[1]["containerPort"].as<int>(), 8080);
+    EXPECT_EQ(ports[1]["protocol"].as<std::string>(), "TCP");
+    for (const char* bad : {"http", "http=0", "http=65536", "http=80/ICMP", "http=web", "http=80/"})
+        EXPECT_FALSE(parse_ports(bad)) << bad;
+}
+
 }  // namespace
 }  // namespace axo::sandbox

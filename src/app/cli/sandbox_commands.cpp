@@ -181,7 +181,7 @@ Status pod_add(const Options& options) {
     TRY_ASSIGN(const Cluster cluster, Cluster::open(options.cluster));
     TRY_ASSIGN(const auto labels, parse_labels(options.labels));
     TRY_ASSIGN(const auto annotations, parse_labels(options.annotations));
-    TRY_ASSIGN(const auto ports, parse_labels(options.ports));
+    TRY_ASSIGN(const auto ports, parse_ports(options.ports));
     std::vector<PodSpec> specs;
     for (const auto& name : options.names) {
         const std::string node = options.node.empty() ? cluster.spec().nodes.front().name : options.node;
