@@ -1,4 +1,4 @@
-"""Policies of nodes themselves: nodeSelector, with enable-host-firewall."""
+"""Policies of nodes themselves, beside host_policy.py: denials, audit, and the way back from a policy that cuts its node off."""
 from lib import checks, policy
 from lib.policy import clusterwide, no, yes
 from lib.scenario import scenario
@@ -45,11 +45,6 @@ def policy_host_vxlan(context):
     yield from firewall(context)
 
 
-@scenario(cost=15)
-def policy_host_native(context):
-    yield from firewall(context, routing="native")
-
-
 def rejected(cluster, node):
     return str(cluster.cli_json(node, "status")["axoneme"].get("rejected-objects", []))
 
@@ -72,22 +67,6 @@ def policy_host_rolled_back(context):
     yield from policy.verdicts(cluster, "mended", [yes("node2", "node1", "tcp"), no("outside", "node1", "tcp")], explain=False)
     said = rejected(cluster, "node1")
     yield checks.check("the status forgets it", "rolled back" not in said, said)
-
-
-@scenario(cost=15)
-def policy_host_restart(context):
-    """A host policy stays in force without an agent, and a new one finds it so."""
-    cluster, policies = place(context)
-    yield policy.ready(cluster, [yes("node2 outside", "node1", "tcp")])
-    policies.use(clusterwide("host", {"nodeSelector": NODE1, "ingress": [{"fromEntities": ["cluster"]}]}))
-    rows = [yes("node2 a b", "node1", "tcp"), no("outside", "node1", "tcp"), yes("node1", "outside", "tcp")]
-    yield from policy.verdicts(cluster, "before", rows, explain=False)
-    cluster.sandbox("agent", "kill", "--all")
-    yield from policy.verdicts(cluster, "without agents", rows, explain=False)
-    cluster.sandbox("agent", "start", "--all")
-    yield from policy.verdicts(cluster, "after", rows, explain=False)
-    for node in cluster.nodes():
-        yield checks.no_reconciler_errors(cluster, node)
 
 
 @scenario(cost=15)
