@@ -331,7 +331,6 @@ static __always_inline __u32 read_policy(const struct generations *g, struct loc
 	return policy.ref.generation;
 }
 
-// Somebody's own link: of the devices that programs are on, only the node's uplinks are meant.
 static __always_inline bool is_link_local6(const union axo_addr *addr)
 {
 	return (addr->ip6[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
@@ -387,9 +386,10 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 	s->to_host = ep && (ep->flags & ENDPOINT_F_HOST);
 	if (ep && !s->to_host)
 		copy_end(&s->dst, ep);
+	// Of the node's link-local addresses there is one per device; a pod's link has nobody else on it.
+	if (v6 && is_link_local6(&p->daddr) && (hook == HOOK_POD_EGRESS || (node_cfg.host_firewall && hook == HOOK_NETDEV)))
+		s->to_host = 1;
 	if (node_cfg.host_firewall) {
-		if (v6 && hook == HOOK_NETDEV && is_link_local6(&p->daddr))
-			s->to_host = 1;
 		host = READ_ONCE(g->host_endpoint);
 		if (is_essential(p, hook, v6))
 			host = 0;
@@ -449,10 +449,11 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 				       (p->saddr.ip6[2] ^ dev->ip6[2]) | (p->saddr.ip6[3] ^ dev->ip6[3])
 			     : p->saddr.ip4 ^ dev->ip4;
 		if (differs && !(dev->flags & ENDPOINT_DEV_F_NO_SIP_CHECK)) {
+			if (!v6 || !is_link_scope(&p->saddr, true) || !is_link_scope(&p->daddr, true))
+				DROP(DROP_INVALID_SIP);
 			// Neighbour discovery and multicast listening use link-local sources: not forwarded, no event.
-			if (v6 && is_link_scope(&p->saddr, true) && is_link_scope(&p->daddr, true))
+			if (!s->to_host || is_essential(p, hook, true))
 				return AXO_PASS;
-			DROP(DROP_INVALID_SIP);
 		}
 	} else if (hook == HOOK_OVERLAY) {
 		struct bpf_tunnel_key tunnel = {};
@@ -502,8 +503,8 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 			return AXO_PASS;
 		}
 	}
-	// Groups and link scope end at the pod's own link: the node's stack may listen, nothing is forwarded.
-	if (hook == HOOK_POD_EGRESS && is_link_scope(&p->daddr, v6))
+	// Groups end at the pod's own link: the node's stack may listen, nothing is forwarded. So does discovery.
+	if (hook == HOOK_POD_EGRESS && (is_group(&p->daddr, v6) || (v6 && is_link_local6(&p->daddr) && is_essential(p, hook, true))))
 		return AXO_PASS;
 	s->ifindex_in = hook == HOOK_OVERLAY ? tunnel_cfg.ifindex : CTX_FIELD(skb, ifindex);
 	return FORWARD;

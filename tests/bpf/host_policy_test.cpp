@@ -504,6 +504,42 @@ TEST(HostLinkLocal, AddressesAreTheNodesToo) {
     EXPECT_EQ(leaves(180), kDrop);
 }
 
+// The node's end of a pod's link is the node: no way around the pod's policy.
+TEST(HostLinkLocal, APodReachesItByPolicyOnly) {
+    for (const bool firewall : {false, true}) {
+        Datapath datapath("pod", {.host_firewall = firewall});
+        for (const char* source : {"fe80::2", "fd00:10:1::1"}) {
+            const auto packet = [&](const char* destination = "fe80::1") {
+                return PacketBuilder().eth(kUplink, kFar).ipv6(source, destination, 255);
+            };
+            const auto send = [&](const PacketBuilder& built) {
+                return datapath.run("cil_from_container", built.build(), "lxc1").return_value;
+            };
+            const auto opens = [&](std::uint16_t port) { return send(packet().tcp(40000, port, tcp::kSyn)); };
+            datapath.set_policy(1, PolicyImageBuilder::build({}, {}), 0);
+            datapath.set_host_policy(PolicyImageBuilder::build({}, {}), 0);
+            EXPECT_EQ(opens(10250), kPass);
+            datapath.set_policy(1, egress({}), kEgress);
+            EXPECT_EQ(opens(10250), kDrop);
+            EXPECT_EQ(send(packet().icmp(128, 0, 7, 1, true)), kDrop);
+            EXPECT_EQ(send(packet().icmp(136, 0, 7, 1, true)), kPass);
+            EXPECT_EQ(send(packet("ff02::16").icmp(143, 0, 7, 1, true)), kPass);
+            datapath.set_policy(1, egress({tcp_port(10250, 1, {1})}), kEgress);
+            EXPECT_EQ(opens(10250), kPass);
+            datapath.set_host_policy(ingress({}), kIngress);
+            EXPECT_EQ(opens(10250), firewall ? kDrop : kPass);
+            EXPECT_EQ(send(packet().icmp(136, 0, 7, 1, true)), kPass);
+        }
+        // Nobody else is on that link.
+        EXPECT_EQ(datapath
+                      .run("cil_from_container",
+                           PacketBuilder().eth(kUplink, kFar).ipv6("fe80::2", "fd00:10:1::2").udp(1, 2).build(), "lxc1")
+                      .return_value,
+                  kDrop);
+        EXPECT_EQ(datapath.counted(DROP_INVALID_SIP, METRIC_EGRESS), 1U);
+    }
+}
+
 // Whatever is cut off or changed in a packet: never out of bounds, and what is closed stays closed.
 TEST_P(HostPolicy, BrokenPackets) {
     Datapath datapath = netdev();
