@@ -72,6 +72,36 @@ TEST_F(OperatorTest, OnlyTheLeaderWorksAndTheOtherTakesOver) {
     EXPECT_EQ(cidrs("a"), R"(["10.0.0.0/24"])");
 }
 
+// The cluster's addresses are known before the first policy is looked at; what one agent may refuse for its flags is
+// valid.
+TEST_F(OperatorTest, TheLeaderSaysWhetherPoliciesAreValid) {
+    put(resources::kCiliumNode, {{"metadata", {{"name", "a"}}},
+                                 {"spec", {{"ipam", {{"podCIDRs", {"10.0.0.0/24"}}}}, {"addresses", Json::array()}}}});
+    const auto policy = [this](const std::string& name, Json spec) {
+        put(resources::kCiliumNetworkPolicy,
+            {{"metadata", {{"name", name}, {"namespace", "default"}}}, {"spec", spec}});
+    };
+    const Json everybody = Json::object();
+    policy("good", {{"endpointSelector", everybody},
+                    {"ingress", {{{"toPorts", {{{"ports", {{{"port", "80"}, {"protocol", "SCTP"}}}}}}}}}}});
+    policy("over", {{"endpointSelector", everybody}, {"egress", {{{"toCIDR", {"10.0.0.7/32"}}}}}});
+    policy("bad", {{"endpointSelector", everybody}, {"egress", {{{"toCIDR", {"10.0.0.7/40"}}}}}});
+    const auto condition = [this](const std::string& name) {
+        const Json object = get(resources::kCiliumNetworkPolicy, {"default", name});
+        const Json found = object.value(Json::json_pointer("/status/conditions/0"), Json::object());
+        return found.value("type", "") + "=" + found.value("status", "") + " " + found.value("message", "");
+    };
+    std::string first;
+    auto leader = candidate("one");
+    ASSERT_TRUE(wait_until([&] {
+        first = condition("over");
+        return first.starts_with("Valid=");
+    }));
+    EXPECT_TRUE(first.starts_with("Valid=True") && first.find("warning") != std::string::npos) << first;
+    ASSERT_TRUE(wait_until([&] { return condition("bad").starts_with("Valid=False"); })) << condition("bad");
+    EXPECT_EQ(condition("good"), "Valid=True Policy validation succeeded");
+}
+
 TEST_F(OperatorTest, ASilentLeaderIsReplacedAndItsWritesAreRefused) {
     put(resources::kLease, {{"metadata", {{"name", "cilium-operator-resource-lock"}, {"namespace", "kube-system"}}},
                             {"spec", {{"holderIdentity", "dead"}, {"leaseDurationSeconds", 1}}}});

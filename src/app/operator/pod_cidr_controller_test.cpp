@@ -4,6 +4,7 @@
 #include <set>
 #include <thread>
 
+#include "features/operator/tables.h"
 #include "io/store_fixture.h"
 
 namespace axo {

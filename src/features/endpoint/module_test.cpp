@@ -93,6 +93,7 @@ protected:
                 .release_addresses = [this](const EndpointRow& row) { released_.insert(row.ipv4); },
                 .policy = [this](const EndpointRow& row) -> Status {
                     policy_[row.id] = row.identity;
+                    audits_.push_back(row.policy_audit);
                     return {};
                 },
                 .row_changed = [this](const EndpointRow& row) { ipcache_[row.ipv4] = row.identity; },
@@ -146,6 +147,7 @@ protected:
     std::map<ObjectKey, LabelSet> pods_;
     std::map<IdentityId, LabelSet> known_;
     std::map<EndpointId, IdentityId> policy_;
+    std::vector<bool> audits_;  // as policy was told of them
     std::map<IpAddress, IdentityId> ipcache_;
     std::set<IpAddress> released_;
     IpAddress refused_;
@@ -317,6 +319,35 @@ TEST_F(Endpoints, TornStateFileCostsOnlyItself) {
     ASSERT_EQ(manager_->rejected_state().size(), 1U);
     EXPECT_EQ(manager_->rejected_state().begin()->first, path.string());
     EXPECT_NE(manager_->rejected_state().begin()->second.find("not valid JSON"), std::string::npos);
+}
+
+TEST_F(Endpoints, PolicyAuditIsToldAtOnceAndSurvivesARestart) {
+    pods_[{"default", "pod1"}] = kWeb;
+    manager_->restore({});
+    manager_->set_complete();
+    const auto made = create(draft());
+    ASSERT_TRUE(made);
+    run_for(std::chrono::milliseconds(20));
+    audits_.clear();
+    ASSERT_TRUE(manager_->set_policy_audit(made->id, true));
+    EXPECT_EQ(audits_, std::vector<bool>{true});
+    EXPECT_TRUE(manager_->find(made->id)->policy_audit);
+    ASSERT_TRUE(manager_->set_policy_audit(made->id, true));
+    EXPECT_EQ(audits_.size(), 1U) << "nothing to tell";
+    EXPECT_EQ(manager_->set_policy_audit(EndpointId(60000), true).error().code, Code::kNotFound);
+
+    run_for(std::chrono::milliseconds(50));
+    start();
+    audits_.clear();
+    manager_->restore({link(*made)});
+    manager_->set_complete();
+    run_for(std::chrono::milliseconds(20));
+    ASSERT_NE(manager_->find(made->id), nullptr);
+    EXPECT_TRUE(manager_->find(made->id)->policy_audit);
+    ASSERT_FALSE(audits_.empty());
+    for (const bool audit : audits_) EXPECT_TRUE(audit) << "not enforced for a moment";
+    ASSERT_TRUE(manager_->set_policy_audit(made->id, false));
+    EXPECT_FALSE(audits_.back());
 }
 
 TEST_F(Endpoints, HostAddressesFollowTheNode) {

@@ -60,13 +60,20 @@ void PolicySources::one_synced() {
     if (--unsynced_ == 0) callbacks_.synced();
 }
 
+// Files that the store itself refuses are in its own list, and go from there when they are corrected.
+std::function<void(const std::string&, const Error&)> PolicySources::failures_of(const ResourceType& type) const {
+    return [this, objects = type.kind + " "](const std::string& where, const Error& error) {
+        if (where.starts_with(objects)) callbacks_.rejected(where, error);
+    };
+}
+
 void PolicySources::watch_policies(const Kind& kind) {
     ++unsynced_;
     watches_.push_back(store_.watch(
         *kind.type, {.upserted = [this, &kind](const ObjectKey& key, const Json& json) { upserted(kind, key, json); },
                      .deleted = [this, &kind](const ObjectKey& key) { removed(kind, key); },
                      .synced = [this] { one_synced(); },
-                     .rejected = callbacks_.rejected}));
+                     .rejected = failures_of(*kind.type)}));
 }
 
 void PolicySources::watch_groups() {
@@ -90,7 +97,7 @@ void PolicySources::watch_groups() {
                                              if (groups_.erase(key.name) != 0) changed(key.name);
                                          },
                                      .synced = [this] { one_synced(); },
-                                     .rejected = callbacks_.rejected}));
+                                     .rejected = failures_of(resources::kCiliumCidrGroup)}));
 }
 
 void PolicySources::watch_services() {
@@ -113,7 +120,7 @@ void PolicySources::watch_services() {
                                                    if (service_objects_.erase(name) != 0) service_changed(name);
                                                },
                                            .synced = [this] { one_synced(); },
-                                           .rejected = callbacks_.rejected}));
+                                           .rejected = failures_of(resources::kService)}));
     watches_.push_back(
         store_.watch(resources::kEndpointSlice, {.upserted =
                                                      [this](const ObjectKey& key, const Json& json) {
@@ -140,7 +147,7 @@ void PolicySources::watch_services() {
                                                          service_changed(owner.mapped());
                                                      },
                                                  .synced = [this] { one_synced(); },
-                                                 .rejected = callbacks_.rejected}));
+                                                 .rejected = failures_of(resources::kEndpointSlice)}));
 }
 
 void PolicySources::service_changed(const ServiceName& name) {

@@ -67,6 +67,7 @@ public:
 private:
     struct Kind;
     static const std::vector<Kind>& kinds();
+    [[nodiscard]] std::function<void(const std::string&, const Error&)> failures_of(const ResourceType& type) const;
     void watch_policies(const Kind& kind);
     void watch_groups();
     void watch_services();

@@ -293,6 +293,22 @@ TEST_F(Sources, FilesWithOddKindsHarmNobody) {
     EXPECT_EQ(store_->rejected().size(), 3U);
 }
 
+// The store lists what it cannot read; nobody would take a second list's entry away.
+TEST_F(Sources, FilesThatCannotBeReadAreTheStoresToTell) {
+    const std::string good = cnp_manifest("p", "{endpointSelector: {}, " + kIngress + "}");
+    write("p.yaml", good);
+    start();
+    const std::string before = rules(kCnpP);
+    write("p.yaml", good.substr(0, good.size() - 2));
+    ASSERT_TRUE(wait_until([&] { return !store_->rejected().empty(); }));
+    run_for(20ms);
+    EXPECT_EQ(rules(kCnpP), before);
+    EXPECT_TRUE(rejected_.empty()) << rejected_.begin()->first;
+    write("p.yaml", good);
+    EXPECT_TRUE(wait_until([&] { return store_->rejected().empty(); }));
+    EXPECT_EQ(rules(kCnpP), before);
+}
+
 TEST_F(Sources, ObjectsAreThoseOfTheStore) {
     write("p.yaml", cnp_manifest("p", "{endpointSelector: {}, " + kIngress + "}"));
     start();
