@@ -155,9 +155,14 @@ TEST(Generations, OnlyWhatChangedMoves) {
     generations->bump_endpoint(EndpointId(0));
     EXPECT_EQ(generations->endpoint(EndpointId(65535)), 1U);
     EXPECT_EQ(generations->endpoint(EndpointId(0)), 0U);
+    EXPECT_EQ(generations->host_endpoint(), EndpointId(0));
+    for (int again = 0; again < 2; ++again) generations->set_host_endpoint(EndpointId(7));
+    EXPECT_EQ(generations->host_endpoint(), EndpointId(7));
+    EXPECT_EQ(generations->node(), 3U);
+    EXPECT_EQ(generations->endpoint(EndpointId(7)), 0U);
     Generations moved = std::move(*generations);
     moved.bump_node();
-    EXPECT_EQ(moved.node(), 3U);
+    EXPECT_EQ(moved.node(), 4U);
 }
 
 TEST(Metrics, Texts) {

@@ -39,6 +39,15 @@ TEST_F(ConfigDir, DefaultsAreCiliums) {
     EXPECT_TRUE(parsed->warnings.empty());
 }
 
+// What policies may say and what the programs do go together.
+TEST_F(ConfigDir, TheHostFirewallIsOfBoth) {
+    const auto off = parse({});
+    const auto on = parse({"--enable-host-firewall"});
+    ASSERT_TRUE(off && on);
+    EXPECT_FALSE(off->config.policy.host_firewall || off->config.datapath.host_firewall);
+    EXPECT_TRUE(on->config.policy.host_firewall && on->config.datapath.host_firewall);
+}
+
 TEST_F(ConfigDir, FlagsWinOverEnvironmentOverDirectory) {
     put("cluster-name", "from-dir\n");
     put("mtu", "1400\n");
