@@ -466,6 +466,13 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 			DROP(DROP_INVALID_IDENTITY);
 		if (tunnel.tunnel_id == ID_WORLD || tunnel.tunnel_id == ID_WORLD_IPV4 || tunnel.tunnel_id == ID_WORLD_IPV6)
 			s->src.identity = ipcache_identity(&p->saddr, v6);
+		// What tells one node from another stays on each node; on the wire all are remote nodes.
+		if (tunnel.tunnel_id == ID_REMOTE_NODE) {
+			__u32 known = ipcache_identity(&p->saddr, v6);
+
+			if (known == ID_KUBE_APISERVER || known >> 24 == NODE_IDENTITY_SCOPE)
+				s->src.identity = known;
+		}
 	} else if (hook == HOOK_NETDEV_EGRESS) {
 		s->src.identity = ID_HOST;
 		s->src.policy_id = host;

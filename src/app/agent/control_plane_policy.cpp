@@ -132,10 +132,13 @@ policy::Subject ControlPlane::policy_subject(const EndpointRow& endpoint) {
 void ControlPlane::claim_node(const std::string& name) {
     const NodeRow* node = nodes_->table().find(name);
     IpcacheRows rows = node == nullptr ? IpcacheRows{} : node_rows(ipcache_->settings(), *node);
+    // The API server sends from whichever of its node's addresses the route says, through the tunnel from cilium_host's.
+    const bool api_server = std::ranges::any_of(rows, [this](const auto& entry) {
+        return entry.first.is_host() && api_server_.contains(entry.first.address());
+    });
     std::vector<IdentityId> taken;
     for (auto& [prefix, row] : rows) {
         if (row.identity != identity::kRemoteNode || !prefix.is_host()) continue;
-        const bool api_server = api_server_.contains(prefix.address());
         if (config_.policy.node_selector_labels && !node->labels.empty()) {
             LabelSet labels = LabelSet::from_map(node->labels, label_source::kNode);
             labels.merge(LabelSet::reserved("remote-node"));

@@ -20,15 +20,15 @@ Json log_json(const std::vector<EndpointLogEntry>& log) {
     return all;
 }
 
-Json health_json(const EndpointRow& endpoint) {
+Json health_json(const EndpointRow& endpoint, bool closed) {
     const char* word =
         endpoint.state == EndpointState::kReady                                                             ? "OK"
         : endpoint.state == EndpointState::kNotReady || endpoint.state == EndpointState::kInvalid           ? "Failure"
         : endpoint.state == EndpointState::kDisconnecting || endpoint.state == EndpointState::kDisconnected ? "Disabled"
                                                                                                             : "Pending";
-    return {{"overallHealth", word},
+    return {{"overallHealth", closed ? "Warning" : word},
             {"bpf", word},
-            {"policy", word},
+            {"policy", closed ? "Failure" : word},
             {"connected", endpoint.state == EndpointState::kReady}};
 }
 
@@ -88,7 +88,7 @@ Json AgentApi::endpoint_json(const EndpointRow& endpoint) const {
         {"log", std::move(latest)},
         {"controllers", Json::array()},
         {"state", endpoint_state_text(endpoint.state)},
-        {"health", health_json(endpoint)},
+        {"health", health_json(endpoint, plane_.policy_->error(endpoint.id) != nullptr)},
         {"namedPorts", Json::array()}};
     return {{"id", endpoint.id.value}, {"spec", spec_json(endpoint)}, {"status", std::move(status)}};
 }
@@ -216,8 +216,9 @@ void AgentApi::add_endpoint_routes() {
     add("GET", "/v1/endpoint/{}/log", with_endpoint([this](const Call& call, const EndpointRow& row) {
             call.answer(200, log_json(plane_.endpoints_->log(row.id)));
         }));
-    add("GET", "/v1/endpoint/{}/healthz",
-        with_endpoint([](const Call& call, const EndpointRow& row) { call.answer(200, health_json(row)); }));
+    add("GET", "/v1/endpoint/{}/healthz", with_endpoint([this](const Call& call, const EndpointRow& row) {
+            call.answer(200, health_json(row, plane_.policy_->error(row.id) != nullptr));
+        }));
 }
 
 }  // namespace axo

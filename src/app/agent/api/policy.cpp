@@ -145,6 +145,9 @@ Json AgentApi::policy_image(const EndpointRow& endpoint, std::size_t limit) cons
 
 Result<AgentApi::Party> AgentApi::find_party(const std::string& text) const {
     const auto of_endpoint = [](const EndpointRow& row) { return Party{row.identity, &row}; };
+    const auto of_identity = [this](IdentityId id) {
+        return Party{id, id == identity::kHost ? plane_.endpoints_->find_kind(EndpointKind::kHost) : nullptr};
+    };
     const auto number = [&](const std::string& digits) -> Result<std::uint32_t> {
         std::uint32_t value = 0;
         const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
@@ -156,19 +159,20 @@ Result<AgentApi::Party> AgentApi::find_party(const std::string& text) const {
         TRY_ASSIGN(const std::uint32_t id, number(text.substr(9)));
         if (plane_.labels_of(IdentityId(id)).empty())
             return fail(Code::kNotFound, "identity " + std::to_string(id) + " does not exist");
-        return Party{IdentityId(id), nullptr};
+        return of_identity(IdentityId(id));
     }
     if (text.starts_with("endpoint:")) {
         TRY_ASSIGN(const EndpointId id, plane_.endpoints_->resolve(text.substr(9)));
         return of_endpoint(*plane_.endpoints_->find(id));
     }
-    if (const auto reserved = reserved_identity_by_name(text)) return Party{*reserved, nullptr};
+    if (const auto reserved = reserved_identity_by_name(text)) return of_identity(*reserved);
     if (const auto ip = IpAddress::parse(text)) {
         if (const EndpointRow* row = plane_.endpoints_->find_address(*ip)) return of_endpoint(*row);
         if (const IpcacheRow* row = plane_.ipcache_->lookup(*ip)) {
             // In dual stack clusters the world has a half for each family.
             const bool world = row->identity == identity::kWorld && plane_.config_.ipv4 && plane_.config_.ipv6;
-            return Party{!world ? row->identity : ip->is_v4() ? identity::kWorldIpv4 : identity::kWorldIpv6, nullptr};
+            if (!world) return of_identity(row->identity);
+            return Party{ip->is_v4() ? identity::kWorldIpv4 : identity::kWorldIpv6, nullptr};
         }
         return fail(Code::kNotFound, "address " + text + " is not known");
     }
@@ -215,7 +219,8 @@ void AgentApi::policy_explain(const Call& call) {
     if (!port_text.empty()) {
         const auto [end, error] = std::from_chars(port_text.data(), port_text.data() + port_text.size(), traffic.port);
         if (error != std::errc{} || end != port_text.data() + port_text.size())
-            return call.fail(400, std::string(icmp ? "type" : "port") + " '" + port_text + "': a number is expected");
+            return call.fail(400, std::string(icmp ? "type '" : "port '") + port_text + "': accepted: 0 to " +
+                                      (icmp ? "255" : "65535"));
     }
     // Each end has its say; what is not a pod has none.
     Json parts = Json::array();
@@ -224,7 +229,8 @@ void AgentApi::policy_explain(const Call& call) {
     for (const Direction direction : {Direction::kEgress, Direction::kIngress}) {
         const Party& subject = direction == Direction::kEgress ? *from : *to;
         const Party& peer = direction == Direction::kEgress ? *to : *from;
-        if (subject.endpoint != nullptr ? subject.endpoint->kind == EndpointKind::kHost
+        // Without the host firewall the node is no subject; nor is what is no pod elsewhere.
+        if (subject.endpoint != nullptr ? plane_.policy_->engine().subject(subject.endpoint->id) == nullptr
                                         : !is_cluster_identity(subject.identity))
             continue;
         const auto explanation =

@@ -112,8 +112,12 @@ void AgentApi::add_table_routes() {
             if (!labels.empty()) add_one(IdentityId(id), labels);
         }
         for (const auto& [id, row] : plane_.identities_->table().rows()) add_one(id, row.labels);
-        for (const auto& [prefix, id] : plane_.policy_->prefixes())
-            add_one(id, plane_.policy_->labels_of_prefix(prefix));
+        // Those of prefixes and of nodes, which only this node knows.
+        std::map<IdentityId, LabelSet> local;
+        for (const auto& [id, slot] : plane_.policy_->engine().identities().identities()) {
+            if (id.value >> 24 != 0) local.emplace(id, plane_.labels_of(id));
+        }
+        for (const auto& [id, labels] : local) add_one(id, labels);
         call.answer(200, all);
     });
     add("GET", "/v1/identity/endpoints", [this](const Call& call) {
