@@ -14,8 +14,7 @@ OPEN = [{"ports": [{"port": str(policy.PORT), "protocol": "TCP"}]}]
 OTHER = "tcp/7500"
 # What a policy of node1 has nothing to do with: between pods, between pods and outside, and the other node.
 UNCONCERNED = [yes("app1", "nginx outside node2", OTHER), yes("nginx outside", "app1", OTHER), yes("outside app1", "node2", OTHER)]
-TO_NODE1 = "outside node2 app1 nginx"
-FROM_NODE1 = "outside node2 app1 nginx"
+OTHERS = "outside node2 app1 nginx"
 
 
 def only(side, name):
@@ -34,7 +33,13 @@ def enforced(context, **options):
     cluster, policies = place(context, PODS, agent_flags=FIREWALL + options.pop("agent_flags", []), **options)
     addresses = cluster.addresses()
     ingress, egress = only("ingress", "in"), only("egress", "out")
-    yield policy.ready(cluster, [yes(TO_NODE1, "node1", "tcp", OTHER), yes("node1", FROM_NODE1, "tcp", OTHER)])
+    yield policy.ready(cluster, [yes(OTHERS, "node1", "tcp", OTHER), yes("node1", OTHERS, "tcp", OTHER)])
+    yield checks.check("everything allowed: in force", policies.use(clusterwide("all", {"nodeSelector": {}, "ingress": [{"fromEntities": ["all"]}],
+                                                                                     "egress": [{"toEntities": ["all"]}]})), policies.state())
+    # Fragments and segments pass a firewall as they pass none.
+    others = OTHERS.split()
+    yield from checks.connectivity(cluster, [(other, "node1") for other in others] + [("node1", other) for other in others])
+    policies.use()
     talks = {checks.family_name(family): Conversation(cluster, "outside", "node1", "tcp", addresses["node1"][family], 9000 + number)
              for number, family in enumerate(sorted(addresses["node1"]))}
     for family, talk in talks.items():
@@ -43,8 +48,8 @@ def enforced(context, **options):
     for family, talk in talks.items():
         yield checks.check(f"the connection, {family}, ends: not even the next request passes", not talk.gets_through())
         yield checks.check(f"nor the next answer, {family}", not talk.gets_through(back=True))
-    inward = [yes(TO_NODE1, "node1", "tcp"), no(TO_NODE1, "node1", OTHER), no("outside", "node1", "udp", "icmp"),
-              yes("node1", FROM_NODE1, OTHER), *UNCONCERNED]
+    inward = [yes(OTHERS, "node1", "tcp"), no(OTHERS, "node1", OTHER), no("outside", "node1", "udp", "icmp"),
+              yes("node1", OTHERS, OTHER), *UNCONCERNED]
     yield from policy.verdicts(cluster, "ingress of node1", inward, explain=False)
     line, seen = monitored(cluster, "node1", ["-t", "drop"], tries(cluster, "outside", "node1", port=7500), lambda text: "Policy denied" in text and ":7500 tcp SYN" in text)
     yield checks.check(f"monitor: {line}", "CiliumClusterwideNetworkPolicy in" in line and str(host_endpoint(cluster, "node1")) in line, seen)
@@ -52,11 +57,11 @@ def enforced(context, **options):
     for family, talk in talks.items():
         yield checks.check(f"the same connection goes on, {family}", talk.gets_through(seconds=6) and talk.gets_through(back=True, seconds=6))
     yield checks.check("egress: in force", policies.use(egress), policies.state())
-    outward = [yes("node1", FROM_NODE1, "tcp"), no("node1", FROM_NODE1, OTHER), no("node1", "outside", "udp", "icmp"),
-               yes(TO_NODE1, "node1", OTHER), *UNCONCERNED]
+    outward = [yes("node1", OTHERS, "tcp"), no("node1", OTHERS, OTHER), no("node1", "outside", "udp", "icmp"),
+               yes(OTHERS, "node1", OTHER), *UNCONCERNED]
     yield from policy.verdicts(cluster, "egress of node1", outward, explain=False)
     yield checks.check("both: in force", policies.use(ingress, egress), policies.state())
-    both = [yes(TO_NODE1, "node1", "tcp"), no(TO_NODE1, "node1", OTHER), yes("node1", FROM_NODE1, "tcp"), no("node1", FROM_NODE1, OTHER), *UNCONCERNED]
+    both = [yes(OTHERS, "node1", "tcp"), no(OTHERS, "node1", OTHER), yes("node1", OTHERS, "tcp"), no("node1", OTHERS, OTHER), *UNCONCERNED]
     cluster.sandbox("agent", "kill", "node1")
     yield from policy.verdicts(cluster, "without its agent", both, explain=False)
     cluster.sandbox("agent", "start", "node1")
