@@ -111,6 +111,17 @@ TEST(ImageListing, TheSameRuleOnPortsOfSomeAndAllOfOthers) {
     EXPECT_EQ(entries[1].identity, IdentityId(300));
     EXPECT_EQ(port_text(entries[1]), "ANY");
     EXPECT_TRUE(list_image(image->rows, Direction::kEgress, 10).empty());
+
+    // The identity's verdict is that of everybody for most, but not for all.
+    ImageRule denied = everybody, rest = everybody;
+    denied.verdict.cookie = 30;
+    denied.verdict.action = POLICY_DENY;
+    rest.all_ports = true;
+    rest.ports.clear();
+    ingress.rules = {one, denied, rest};
+    const auto other = ImageBuilder().build(ingress, {}, identities);
+    ASSERT_TRUE(other);
+    expect_same(other->rows, Direction::kIngress, {0, 79, 80, 81, 65535});
 }
 
 TEST(ImageListing, NeighbouringRangesAreOneEntry) {

@@ -144,10 +144,15 @@ TEST_F(ModuleTest, AnImageThatDoesNotFitItsDigestIsReplaced) {
 TEST_F(ModuleTest, ReferencesOfEndpointsThatWentAreTakenAwayAtTheStart) {
     write("a.yaml", cnp_manifest("a", kFromClient));
     write("b.yaml", cnp_manifest("b", kToWeb));
+    write("c.yaml", cnp_manifest("c",
+                                 "{endpointSelector: {matchLabels: {app: gone}}, ingress: [{toPorts: [{ports: "
+                                 "[{port: '7', protocol: UDP}]}]}]}"));
     ASSERT_TRUE(set(1, "web"));
     ASSERT_TRUE(set(2, "client"));
     ASSERT_TRUE(set(3, "client"));
+    ASSERT_TRUE(set(4, "gone"));
     start();
+    EXPECT_EQ(slabs_->usage().images, 4U) << "the open one, that of web, of client and of gone";
     module_.reset();
     generations_->set_policy(EndpointId(65535), reference(2));
     make();
@@ -161,7 +166,8 @@ TEST_F(ModuleTest, ReferencesOfEndpointsThatWentAreTakenAwayAtTheStart) {
     ASSERT_TRUE(wait_until([this] { return synced_; }));
     EXPECT_EQ(reference(3), kept);
     EXPECT_EQ(module_->counters().unchanged_at_start, 2U);
-    EXPECT_EQ(slabs_->usage().images, 3U) << "the open one, that of web and that of client";
+    EXPECT_EQ(reference(4), 0U);
+    EXPECT_TRUE(wait_until([&] { return slabs_->usage().images == 3; })) << "nobody uses that of gone";
     ASSERT_TRUE(set(2, "web"));
     EXPECT_EQ(reference(2), reference(1));
 }
