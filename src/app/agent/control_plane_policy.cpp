@@ -132,7 +132,8 @@ policy::Subject ControlPlane::policy_subject(const EndpointRow& endpoint) {
 void ControlPlane::claim_node(const std::string& name) {
     const NodeRow* node = nodes_->table().find(name);
     IpcacheRows rows = node == nullptr ? IpcacheRows{} : node_rows(ipcache_->settings(), *node);
-    // The API server sends from whichever of its node's addresses the route says, through the tunnel from cilium_host's.
+    // The API server sends from whichever of its node's addresses the route says, through the tunnel from
+    // cilium_host's.
     const bool api_server = std::ranges::any_of(rows, [this](const auto& entry) {
         return entry.first.is_host() && api_server_.contains(entry.first.address());
     });

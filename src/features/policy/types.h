@@ -55,7 +55,7 @@ struct Selector {
 };
 
 enum class Protocol : std::uint8_t {  // IANA numbers
-    kAny = 0,  // of ports: TCP, UDP and SCTP; without ports: everything
+    kAny = 0,                         // of ports: TCP, UDP and SCTP; without ports: everything
     kIcmp = 1,
     kIgmp = 2,
     kTcp = 6,
