@@ -191,6 +191,7 @@ def crr(bench, row, cluster, to, store):
     from bench import CPU, PORT as TRAFFIC_PORT, SECONDS
     cluster.serve("p1", cpu=CPU)
     without, with_policies = [], []
+    last = f"        endPort: {TRAFFIC_PORT + 1}\n"  # the load's own connection
 
     def once():
         return cluster.measure("p0", "crr", "--to", to["p1"], "--port", TRAFFIC_PORT, "--seconds", SECONDS, "--cpu", CPU)["per-second"]
@@ -198,7 +199,7 @@ def crr(bench, row, cluster, to, store):
         without.append(once())
         for number in range(100):
             store.put(f"crr-{number}", f"  endpointSelector: {{}}\n  ingress:\n  - fromEndpoints:\n    - {{}}\n    toPorts:\n    - ports:\n"
-                      f"      - port: \"{TRAFFIC_PORT if number == 50 else 1000 + number}\"\n        protocol: TCP\n")
+                      f"      - port: \"{TRAFFIC_PORT if number == 50 else 1000 + number}\"\n{last if number == 50 else ''}        protocol: TCP\n")
         time.sleep(0.7)
         with_policies.append(once())
         for number in range(100):
@@ -219,9 +220,9 @@ def engine(bench, row):
     for _ in range(bench.runs):
         done = subprocess.run([str(binary), "--gtest_filter=PolicyScale.FiveThousandIdentitiesByTwoHundredFiftyRules"], stdout=subprocess.PIPE, text=True,
                               timeout=120, env=dict(os.environ), check=True)
-        figures = {line.strip().rsplit(None, 2)[0]: line.split()[-2:] for line in done.stdout.splitlines() if re.match(r"^ {4}\S.* [0-9.]+ \S+$", line)}
-        times.append(next(float(value) for what, (value, unit) in figures.items() if unit == "ms" and "nothing" in what))
-        sizes.append(next(float(value) for what, (value, unit) in figures.items() if unit == "MiB"))
+        figures = dict(re.findall(r"^ +(policy_scale[^0-9]*?) +([0-9.]+) (?:ms|KiB)$", done.stdout, re.MULTILINE))
+        times.append(float(figures["policy_scale, identities first"]))
+        sizes.append(float(figures["policy_scale image"]) / 1024)
     bench.add(row("policy_scale_ms", times, "ms", what="5,000 identities x 250 rules, from nothing to the image"))
     bench.add(row("policy_scale_mib", sizes, "MiB", what="the image"))
     done = subprocess.run([str(binary), "--gtest_filter=PolicyExplain*"], stdout=subprocess.PIPE, text=True, timeout=300, check=False)
