@@ -112,10 +112,11 @@ void ControlPlane::start_with_store() {
     waiting_for_ = "CiliumNode " + config_.node_name;
     nodes_->start();
     publish_node();
-    if (config_.ipam == "kubernetes") watch_kubernetes_node();
+    watch_kubernetes_node();
 }
 
-// ipam=kubernetes: the pod CIDRs are Node.spec.podCIDRs, and this agent copies them into its CiliumNode.
+// This node's labels; with ipam=kubernetes also its pod CIDRs, Node.spec.podCIDRs, which this agent copies into its
+// CiliumNode.
 void ControlPlane::watch_kubernetes_node() {
     kubernetes_node_watch_ = store_->watch(
         resources::kNode,
@@ -127,10 +128,16 @@ void ControlPlane::watch_kubernetes_node() {
                      rejections_.reject("Node " + key.to_string(), node.error());
                      return;
                  }
-                 local_node_.pod_cidrs = node->pod_cidrs;
+                 if (config_.ipam == "kubernetes") local_node_.pod_cidrs = node->pod_cidrs;
+                 set_node_labels(LabelSet::from_map(node->metadata.labels, label_source::kK8s));
                  publish_node();
              },
-         .deleted = [](const ObjectKey&) {},
+         .deleted =
+             [this](const ObjectKey& key) {
+                 if (key.name != config_.node_name) return;
+                 set_node_labels(std::nullopt);
+                 publish_node();
+             },
          .synced = [] {},
          .rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); }});
 }
@@ -523,7 +530,6 @@ void ControlPlane::start_cluster_watches() {
         });
     });
     pods_->start([this](const ObjectKey& pod) { endpoints_->pod_changed(pod); });
-    watch_node_labels();
     const IpAddress node_ip = datapath_->decisions().underlay_ipv6 || !datapath_->decisions().node_ipv4
                                   ? datapath_->decisions().node_ipv6
                                   : datapath_->decisions().node_ipv4;

@@ -78,7 +78,7 @@ private:
     void start_health_endpoint();
     Status start_policy();
     policy::Subject policy_subject(const EndpointRow& endpoint);
-    void watch_node_labels();
+    void set_node_labels(std::optional<LabelSet> labels);
     void claim_node(const std::string& name);
     void start_cluster_watches();
     void update_host_addresses();
@@ -130,7 +130,6 @@ private:
     Table<IdentityId, IdentityRow>::Watch identity_watch_;
     std::set<IpAddress> api_server_;
     std::map<std::string, std::vector<IdentityId>> node_identities_;  // by node's name
-    std::unique_ptr<ObjectStore::Watch> node_labels_watch_;
     std::optional<LabelSet> node_labels_;  // of the Node object; without one: of the CiliumNode
     std::map<std::uint32_t, std::string> interface_names_;
 

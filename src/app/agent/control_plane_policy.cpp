@@ -1,7 +1,5 @@
 // The control plane's part in policy: who is subject to it, which identities nodes and prefixes have.
 #include "app/agent/control_plane.h"
-#include "io/resources.h"
-#include "model/node.h"
 
 namespace axo {
 
@@ -76,34 +74,17 @@ Status ControlPlane::start_policy() {
     return {};
 }
 
-// nodeSelector of host policies matches these.
-void ControlPlane::watch_node_labels() {
-    const auto changed = [this](std::optional<LabelSet> labels) {
-        if (labels == node_labels_) return;
-        node_labels_ = std::move(labels);
-        local_node_.labels.clear();
-        if (node_labels_) {
-            for (const Label& label : *node_labels_) local_node_.labels.emplace(label.key, label.value);
-        }
-        publish_node();
-        const EndpointRow* host = endpoints_->find_kind(EndpointKind::kHost);
-        if (host != nullptr && config_.policy.host_firewall)
-            (void)policy_->set_endpoint(host->id, policy_subject(*host), host->policy_audit);
-    };
-    node_labels_watch_ = store_->watch(
-        resources::kNode,
-        {.upserted =
-             [this, changed](const ObjectKey& key, const nlohmann::json& json) {
-                 if (key.name != config_.node_name) return;
-                 if (const auto node = Node::parse(json))
-                     changed(LabelSet::from_map(node->metadata.labels, label_source::kK8s));
-             },
-         .deleted =
-             [this, changed](const ObjectKey& key) {
-                 if (key.name == config_.node_name) changed(std::nullopt);
-             },
-         .synced = [] {},
-         .rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); }});
+// nodeSelector of host policies matches these. nullopt: there is no Node object.
+void ControlPlane::set_node_labels(std::optional<LabelSet> labels) {
+    if (labels == node_labels_) return;
+    node_labels_ = std::move(labels);
+    local_node_.labels.clear();
+    if (node_labels_) {
+        for (const Label& label : *node_labels_) local_node_.labels.emplace(label.key, label.value);
+    }
+    const EndpointRow* host = endpoints_ ? endpoints_->find_kind(EndpointKind::kHost) : nullptr;
+    if (host != nullptr && config_.policy.host_firewall)
+        (void)policy_->set_endpoint(host->id, policy_subject(*host), host->policy_audit);
 }
 
 LabelSet ControlPlane::labels_of(IdentityId id) const {
