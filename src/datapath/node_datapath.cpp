@@ -261,6 +261,7 @@ void NodeDatapath::promote_later() {
 }
 
 void NodeDatapath::promote_next() {
+    promote_ = {};  // its timer has fired; while one is under way, its end goes on
     const auto next =
         std::ranges::find_if(pods_, [](const auto& pod) { return !pod.second.promoted && !pod.second.refused; });
     if (next == pods_.end() || promoting_) return;
@@ -277,7 +278,6 @@ void NodeDatapath::promote_next() {
                            promoted(id, link, outcome);
                            if (!promote_) promote_ = loop_.after(Duration{0}, [this] { promote_next(); });
                        });
-    promote_ = {};
 }
 
 void NodeDatapath::promoted(EndpointId id, IfIndex link, const Status& outcome) {
