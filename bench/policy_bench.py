@@ -225,7 +225,7 @@ def engine(bench, row):
         sizes.append(float(figures["policy_scale image"]) / 1024)
     bench.add(row("policy_scale_ms", times, "ms", what="5,000 identities x 250 rules, from nothing to the image"))
     bench.add(row("policy_scale_mib", sizes, "MiB", what="the image"))
-    done = subprocess.run([str(binary), "--gtest_filter=PolicyExplain*"], stdout=subprocess.PIPE, text=True, timeout=300, check=False)
+    done = subprocess.run([str(binary), "--gtest_filter=ExplainAccuracy.*"], stdout=subprocess.PIPE, text=True, timeout=300, check=False)
     found = re.search(r"(\d+) of (\d+) explanations", done.stdout)
     if found:
         right, all_pairs = int(found[1]), int(found[2])

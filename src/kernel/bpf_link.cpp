@@ -53,6 +53,17 @@ Result<TcxLink> tcx_link_info(int link_fd, const std::string& path) {
     return link;
 }
 
+// Nothing when there is no such pin.
+Result<std::optional<TcxLink>> pinned_link(const std::string& path) {
+    auto pinned = open_pin(path);
+    if (!pinned) {
+        if (pinned.error().code == Code::kNotFound) return std::nullopt;
+        return forward_error(std::move(pinned).error());
+    }
+    TRY_ASSIGN(const TcxLink link, tcx_link_info(pinned->get(), path));
+    return link;
+}
+
 Status create_tcx(const TcAttachment& attachment) {
     const std::string what = "attach " + attachment_text(attachment);
     const Fd link(bpf_link_create(attachment.program_fd, static_cast<int>(attachment.device.value),
@@ -97,23 +108,15 @@ Result<std::uint32_t> program_id(int program_fd) {
 }
 
 Result<std::optional<std::uint32_t>> linked_program_id(const std::string& pin_path) {
-    auto pinned = open_pin(pin_path);
-    if (!pinned) {
-        if (pinned.error().code == Code::kNotFound) return std::nullopt;
-        return forward_error(std::move(pinned).error());
-    }
-    TRY_ASSIGN(const TcxLink link, tcx_link_info(pinned->get(), pin_path));
-    return link.program;
+    TRY_ASSIGN(const auto link, pinned_link(pin_path));
+    if (!link) return std::nullopt;
+    return link->program;
 }
 
 Result<std::optional<IfIndex>> linked_device(const std::string& pin_path) {
-    auto pinned = open_pin(pin_path);
-    if (!pinned) {
-        if (pinned.error().code == Code::kNotFound) return std::nullopt;
-        return forward_error(std::move(pinned).error());
-    }
-    TRY_ASSIGN(const TcxLink link, tcx_link_info(pinned->get(), pin_path));
-    return IfIndex(link.tcx ? link.device : 0);
+    TRY_ASSIGN(const auto link, pinned_link(pin_path));
+    if (!link) return std::nullopt;
+    return IfIndex(link->tcx ? link->device : 0);
 }
 
 Result<AttachOutcome> attach_tc(const TcAttachment& attachment, AttachMode mode) {

@@ -7,23 +7,13 @@
 #include "model/names.h"
 #include "model/namespace.h"
 #include "model/node.h"
+#include "model/object_checks.h"
 #include "model/pod.h"
 #include "model/pod_ip_pool.h"
 #include "model/time.h"
 
 namespace axo {
 namespace {
-
-template <class Object>
-void expect_round_trip(const char* document) {
-    const Json json = Json::parse(document);
-    const auto object = Object::parse(json);
-    ASSERT_TRUE(object) << object.error().message;
-    EXPECT_EQ(object->to_json(), json);
-    const auto again = Object::parse(object->to_json());
-    ASSERT_TRUE(again);
-    EXPECT_EQ(*again, *object);
-}
 
 TEST(Objects, RoundTrip) {
     expect_round_trip<CiliumNode>(R"({"apiVersion": "cilium.io/v2", "kind": "CiliumNode",
@@ -63,13 +53,6 @@ TEST(Objects, RoundTrip) {
       "spec": {"ipv4": {"cidrs": ["10.0.0.0/8"], "maskSize": 24}, "ipv6": {"cidrs": ["fd00::/104"], "maskSize": 120},
         "podSelector": {"matchLabels": {"a": "b"}},
         "namespaceSelector": {"matchExpressions": [{"key": "k", "operator": "In", "values": ["v"]}]}}})");
-}
-
-template <class Object>
-void expect_refused(const char* document, const char* message_part) {
-    const auto object = Object::parse(Json::parse(document));
-    ASSERT_FALSE(object) << document;
-    EXPECT_NE(object.error().message.find(message_part), std::string::npos) << object.error().message;
 }
 
 TEST(Objects, BadDocumentsNameThePlace) {

@@ -4,6 +4,7 @@
 
 #include "bpf/api/drop_reason.h"
 #include "bpf/api/policy.h"
+#include "maps/convert.h"
 #include "maps/metrics_map.h"
 #include "model/time.h"
 
@@ -25,10 +26,6 @@ std::string protocol_text(const flow_event& event) {
         case 132: return "SCTP";
         default: return std::to_string(event.proto);
     }
-}
-
-IpAddress address(const axo_addr& raw, bool ipv6) {
-    return ipv6 ? IpAddress::v6(raw.bytes) : IpAddress::v4(raw.ip4);
 }
 
 // Whose policy it was, and who is at the other end: not always the packet's source and destination, since a
@@ -148,7 +145,7 @@ Json event_json(const flow_event& event, const EventNames& names, std::int64_t w
         json["ethertype"] = event.ethertype;
         return json;
     }
-    const IpAddress source = address(event.saddr, ipv6), destination = address(event.daddr, ipv6);
+    const IpAddress source = from_axo_addr(event.saddr, ipv6), destination = from_axo_addr(event.daddr, ipv6);
     json["src"] = source.to_string();
     json["dst"] = destination.to_string();
     if (const std::string pod = names.pod(source); !pod.empty()) json["pod-src"] = pod;

@@ -241,6 +241,7 @@ TEST(ExplainAccuracy, NamesWhatTheOracleNames) {
             if (wrong > 3) return;
         }
     }
+    std::printf("    %d of %d explanations are the oracle's\n", pairs - wrong, pairs);
     EXPECT_EQ(wrong, 0);
     EXPECT_GE(denied_by_default, 2000);
     EXPECT_GE(near, 1000);

@@ -8,6 +8,7 @@
 #include "features/policy/listing.h"
 #include "features/policy/match.h"
 #include "io/manifest_file.h"
+#include "maps/convert.h"
 
 namespace axo {
 
@@ -291,15 +292,9 @@ void AgentApi::policy_diff(const Call& call) {
     for (const flow_event& event : plane_.monitor_->recent_denials()) {
         policy::FlowTuple tuple;
         const bool v6 = (event.flags & EVENT_F_IPV6) != 0;
-        const auto address = [v6](const axo_addr& a) {
-            if (!v6) return IpAddress::v4({a.bytes[0], a.bytes[1], a.bytes[2], a.bytes[3]});
-            std::array<std::uint8_t, 16> bytes{};
-            std::ranges::copy(a.bytes, bytes.begin());
-            return IpAddress::v6(bytes);
-        };
-        side(event.endpoint_src, event.identity_src, address(event.saddr), tuple.source, tuple.source_identity,
-             tuple.source_address);
-        side(event.endpoint_dst, event.identity_dst, address(event.daddr), tuple.destination,
+        side(event.endpoint_src, event.identity_src, from_axo_addr(event.saddr, v6), tuple.source,
+             tuple.source_identity, tuple.source_address);
+        side(event.endpoint_dst, event.identity_dst, from_axo_addr(event.daddr, v6), tuple.destination,
              tuple.destination_identity, tuple.destination_address);
         tuple.protocol = event.proto;
         tuple.port = event.proto == 1 || event.proto == 58
