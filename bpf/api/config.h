@@ -79,4 +79,50 @@ struct ct_config {
 	__u16 pad;
 };
 
+/* Variable lb_cfg: services in the packet path, and translation of addresses. */
+enum lb_mode { /* bpf-lb-mode */
+	LB_MODE_SNAT = 0,
+	LB_MODE_DSR = 1,
+	LB_MODE_HYBRID = 2,	/* DSR for TCP, SNAT for the rest */
+	LB_MODE_ANNOTATION = 3, /* DSR where the service says so (LB_F2_DSR) */
+};
+enum lb_dispatch { /* bpf-lb-dsr-dispatch */
+	LB_DISPATCH_OPTION = 0, /* IPv4 option, IPv6 destination option */
+	LB_DISPATCH_IPIP = 1,
+	LB_DISPATCH_GENEVE = 2,
+};
+struct lb_config {
+	__u8 pods;	/* what pods send to services is translated at their devices */
+	__u8 node_port; /* what arrives from outside is: NodePort, LoadBalancer, external IPs, host ports */
+	__u8 mode;	/* enum lb_mode */
+	__u8 dispatch;	/* enum lb_dispatch */
+	__u8 external_cluster_ip;	/* bpf-lb-external-clusterip */
+	__u8 no_backend_drop;		/* service-no-backend-response=drop; 0: an ICMP error */
+	__u8 source_range_all_types;	/* bpf-lb-source-range-all-types */
+	__u8 masquerade4;		/* pods' traffic that leaves the cluster gets the node's address */
+	__u8 masquerade6;
+	__u8 ip_masq_agent;		/* cilium_ipmasq_* names destinations that are spared */
+	__u8 masquerade_remote_nodes;	/* enable-remote-node-masquerade */
+	__u8 native_routing6_len;	/* prefix length; 0: no prefix */
+	__u16 nat_port_low;		/* range of translated source ports, machine order */
+	__u16 nat_port_high;
+	__be32 native_routing4;		/* ipv4-native-routing-cidr: is spared */
+	__be32 native_routing4_mask;	/* 0: no prefix */
+	__be32 native_routing6[4];
+	__be32 loopback_ip4;		/* source of a pod that reaches itself through a service */
+	__be32 loopback_ip6[4];
+	__u32 maglev_seed;		/* of the hash over a connection; equal on all nodes */
+};
+
+/* Variable sock_cfg: services at sockets. */
+struct sock_config {
+	__u8 ipv4;
+	__u8 ipv6;
+	__u8 host_only; /* bpf-lb-sock-hostns-only: pods' sockets are left to the packet path */
+	__u8 bind_protection; /* node-port-bind-protection */
+	__u16 node_port_low;
+	__u16 node_port_high;
+	__u64 host_netns_cookie; /* of the node's network namespace */
+};
+
 #endif

@@ -85,6 +85,31 @@ AXO_STATIC_ASSERT(sizeof(struct flow_half) == 80, "flow_half");
 #define FLOW_F_REPLIED 16u	 /* a packet against the original direction was seen */
 #define FLOW_F_LOCAL 32u	 /* both ends are endpoints of this node */
 #define FLOW_F_FAST 64u		 /* plain packets may replay the decision: not a handshake, not closed */
+#define FLOW_F_REWRITE_LOW 128u  /* packets of half[0] are rewritten; see struct flow_rewrite */
+#define FLOW_F_REWRITE_HIGH 256u /* those of half[1] */
+#define FLOW_F_TRANSLATED 512u	 /* the entry of the translated addresses: its replies are rewritten */
+#define FLOW_F_NODE_PORT 1024u	 /* a service, reached from outside */
+#define FLOW_F_DSR 2048u	 /* replies go from the backend's node straight to the client */
+#define FLOW_F_LOOPBACK 4096u	 /* a pod reaches itself through a service */
+#define FLOW_F_SNAT 8192u	 /* the translated source's port was taken from the range */
+
+/*
+ * A translated connection has two entries, one under the addresses that its opener uses and one under those that its
+ * other end sees (FLOW_F_TRANSLATED), because a packet is looked up as it arrives. Each rewrites the packets of one
+ * direction: the first those of the opener, the second the replies. The rewritten addresses and ports are the other
+ * entry's key, so each finds the other; state and lifetime are kept equal by the slow path, which sees all that changes
+ * them. The translated entry is also what reserves its source port: there is no NAT table beside the flow table.
+ */
+struct flow_rewrite {
+	union axo_addr saddr; /* after the rewrite */
+	union axo_addr daddr;
+	__be16 sport;
+	__be16 dport;
+	__u32 addr_delta; /* what checksums change by: addresses, and ports (bpf_csum_diff from the packet's to these) */
+	__u32 port_delta;
+	__u32 pad;
+};
+AXO_STATIC_ASSERT(sizeof(struct flow_rewrite) == 48, "flow_rewrite");
 
 struct flow {
 	__u32 created; /* tick */
@@ -105,8 +130,9 @@ struct flow {
 	__u32 ingress_cookie; /* the same of the destination's policy */
 	__u32 pad2;
 	struct flow_half half[2];
+	struct flow_rewrite rewrite;
 };
-AXO_STATIC_ASSERT(sizeof(struct flow) == 208, "flow");
+AXO_STATIC_ASSERT(sizeof(struct flow) == 256, "flow");
 
 /* Fragments: first fragment's ports, for those that carry none. Cilium's keys. */
 struct ipv4_frag_id {

@@ -38,6 +38,20 @@ inline constexpr const char* kFragments6 = "cilium_ipv6_frag_datagrams";
 inline constexpr const char* kEvents = "cilium_events";
 inline constexpr const char* kEventsLost = "cilium_events_lost";
 inline constexpr const char* kMetrics = "cilium_metrics";
+inline constexpr const char* kServices4 = "cilium_lb4_services_v2";
+inline constexpr const char* kServices6 = "cilium_lb6_services_v2";
+inline constexpr const char* kLbTables = "cilium_lb_tables";
+inline constexpr const char* kLbBackends = "cilium_lb_backends";
+inline constexpr const char* kLbAffinity = "cilium_lb_affinity";
+inline constexpr const char* kLbAffinityMatch = "cilium_lb_affinity_match";
+inline constexpr const char* kLbSourceRange4 = "cilium_lb4_source_range";
+inline constexpr const char* kLbSourceRange6 = "cilium_lb6_source_range";
+inline constexpr const char* kLbPorts = "cilium_lb_ports";
+inline constexpr const char* kReverseSk4 = "cilium_lb4_reverse_sk";
+inline constexpr const char* kReverseSk6 = "cilium_lb6_reverse_sk";
+inline constexpr const char* kNatAddresses = "cilium_nat_addresses";
+inline constexpr const char* kIpMasq4 = "cilium_ipmasq_v4";
+inline constexpr const char* kIpMasq6 = "cilium_ipmasq_v6";
 }  // namespace map_name
 
 }  // namespace axo

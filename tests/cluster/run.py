@@ -21,6 +21,7 @@ from lib import scenario as scenarios  # noqa: E402
 from lib.checks import Check  # noqa: E402
 
 PRINT = threading.Lock()
+SECOND_ATTEMPTS = 4  # more failures than that are no accident
 
 
 def run_scenario(item, build, keep_logs, verbose):
@@ -74,10 +75,20 @@ def main():
     for item in chosen:
         if item.alone:
             outcome.append(run_scenario(item, args.build, keep_logs, args.verbose))
+    # These scenarios share two cores with whatever else the machine does: what fails once and passes alone is named, for somebody to look at.
+    unsteady = []
+    if not args.filter:
+        for index, (item, results) in enumerate(outcome):
+            if len(unsteady) < SECOND_ATTEMPTS and any(not result.ok for result in results):
+                unsteady.append(item.name)
+                outcome[index] = run_scenario(item, args.build, keep_logs, args.verbose)
+        unsteady = [item.name for item, results in outcome if item.name in unsteady and all(result.ok for result in results)]
     passed = sum(result.ok for _, results in outcome for result in results)
     failures = [f"{item.name}: {result.what}" for item, results in outcome for result in results if not result.ok]
     if args.report:
-        args.report.write_text(json.dumps({"passed": passed, "failed": len(failures), "failures": failures[:40]}))
+        args.report.write_text(json.dumps({"passed": passed, "failed": len(failures), "failures": failures[:40], "unsteady": unsteady}))
+    for name in unsteady:
+        print(f"unsteady: {name} failed, and passed when run again")
     print(f"{passed} passed, {len(failures)} failed")
     return 0 if passed and not failures else 1
 

@@ -64,17 +64,22 @@ private:
     }
 };
 
+// Goes when everything has gone that may still write into it.
+struct StateDirectory {
+    StateDirectory() {
+        char pattern[] = "/tmp/axo-endpoints-XXXXXX";
+        path = ::mkdtemp(pattern);
+    }
+    ~StateDirectory() { std::filesystem::remove_all(path); }
+    StateDirectory(const StateDirectory&) = delete;
+    StateDirectory& operator=(const StateDirectory&) = delete;
+    std::filesystem::path path;
+};
+
 class Endpoints : public testing::Test {
 protected:
-    void SetUp() override {
-        char pattern[] = "/tmp/axo-endpoints-XXXXXX";
-        directory_ = ::mkdtemp(pattern);
-        start();
-    }
-    void TearDown() override {
-        manager_.reset();
-        std::filesystem::remove_all(directory_);
-    }
+    void SetUp() override { start(); }
+    void TearDown() override { manager_.reset(); }
     void start() {
         manager_ = std::make_unique<EndpointManager>(
             loop_, registry_,
@@ -140,7 +145,8 @@ protected:
         return outcome ? *outcome : fail(Code::kDeadlineExceeded, "no answer");
     }
 
-    std::filesystem::path directory_;
+    StateDirectory state_;  // before the loop: its workers write states until they are joined
+    const std::filesystem::path& directory_ = state_.path;
     EventLoop loop_;
     ControllerRegistry registry_;
     FakeDatapath datapath_;
