@@ -3,8 +3,8 @@
 //   wire ── uplink ──┬─ ingress: cil_from_netdev: pods' traffic from other nodes and from outside; our VXLAN
 //                    └─ egress:  cil_to_netdev:   what leaves the node; the host firewall's, what the node itself sends
 //
-// VXLAN packets of flows with a current decision are stripped and delivered here, without the tunnel
-// device. All others go on to it and come back through cil_from_overlay.
+// VXLAN packets for pods of this node are stripped and delivered here, without the tunnel device. All
+// others go on to it and come back through cil_from_overlay.
 #define AXO_FILE 2
 
 #include "bpf/lib/decide.h"
@@ -30,7 +30,80 @@ static __noinline int from_netdev6(struct __sk_buff *skb)
 	return slow_path(skb, HOOK_NETDEV, true);
 }
 
-// Strips the outer headers of a flow's packet and delivers it. FAST_MISS: for the tunnel device.
+static __always_inline bool is_node_address6(const __be32 *ip6)
+{
+	return !((ip6[0] ^ tunnel_cfg.node_ip6[0]) | (ip6[1] ^ tunnel_cfg.node_ip6[1]) | (ip6[2] ^ tunnel_cfg.node_ip6[2]) |
+		 (ip6[3] ^ tunnel_cfg.node_ip6[3]));
+}
+
+static __noinline int from_wire_overlay4(struct __sk_buff *skb)
+{
+	return slow_path(skb, HOOK_OVERLAY, false);
+}
+
+static __noinline int from_wire_overlay6(struct __sk_buff *skb)
+{
+	return slow_path(skb, HOOK_OVERLAY, true);
+}
+
+// Takes the outer headers off. FAST_MISS: the packet is as it was.
+static __always_inline int pull_outer_headers(struct __sk_buff *skb, const bool outer_v6, const bool v6)
+{
+	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
+
+	if (outer_v6 != v6)
+		flags |= v6 ? AXO_ADJ_ROOM_DECAP_L3_IPV6 : AXO_ADJ_ROOM_DECAP_L3_IPV4;
+	if (bpf_skb_adjust_room(skb, outer_v6 ? -OUTER6_LEN : -OUTER4_LEN, BPF_ADJ_ROOM_MAC, flags))
+		return FAST_MISS;
+	if (outer_v6 != v6) {
+		void *data = (void *)(long)skb->data;
+		void *end = (void *)(long)skb->data_end;
+		struct ethhdr *eth = data;
+
+		if ((void *)(eth + 1) > end)
+			return AXO_DROP;
+		eth->h_proto = v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+	}
+	return AXO_PASS;
+}
+
+// A packet for a pod of this node that no decision stands for: most are handshakes. The tunnel device would queue it for
+// another round of the stack before its hook saw it, which costs a short connection more than everything else here.
+static __always_inline int decide_stripped(struct __sk_buff *skb, __u32 identity, const bool outer_v6, const bool v6)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	void *inner = data + ETH_HLEN + (outer_v6 ? OUTER6_LEN : OUTER4_LEN);
+	const struct endpoint_info *ep;
+	struct scratch *s = scratch();
+	union axo_addr daddr = {};
+	int verdict;
+
+	if (v6) {
+		struct ipv6hdr *ip = inner;
+
+		// Whose last hop this is gets an error back through the tunnel: the device's business.
+		if ((void *)(ip + 1) > end || ip->hop_limit <= 1)
+			return FAST_MISS;
+		__builtin_memcpy(daddr.ip6, ip->daddr.s6_addr, 16);
+	} else {
+		struct iphdr *ip = inner;
+
+		if ((void *)(ip + 1) > end || ip->ttl <= 1)
+			return FAST_MISS;
+		daddr.ip4 = ip->daddr;
+	}
+	ep = lookup_endpoint(&daddr, v6);
+	if (!s || !ep || (ep->flags & ENDPOINT_F_HOST))
+		return FAST_MISS;
+	verdict = pull_outer_headers(skb, outer_v6, v6);
+	if (verdict != AXO_PASS)
+		return verdict;
+	s->tunnel_identity = identity;
+	return v6 ? from_wire_overlay6(skb) : from_wire_overlay4(skb);
+}
+
+// Strips the outer headers of a pod's packet and delivers it. FAST_MISS: for the tunnel device.
 static __always_inline int decapsulate(struct __sk_buff *skb, const bool outer_v6, const bool v6)
 {
 	const __u32 outer_len = outer_v6 ? OUTER6_LEN : OUTER4_LEN;
@@ -39,28 +112,23 @@ static __always_inline int decapsulate(struct __sk_buff *skb, const bool outer_v
 	struct vxlanhdr *vxlan = data + ETH_HLEN + outer_len - ETH_HLEN - sizeof(*vxlan);
 	struct ethhdr *inner = (void *)(vxlan + 1);
 	struct fast_match match;
-	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
+	__u32 identity;
+	int verdict;
 
-	if ((void *)(inner + 1) > end || vxlan->flags != VXLAN_FLAGS ||
-	    !match_flow(skb, ETH_HLEN + outer_len, tunnel_cfg.ifindex, bpf_ntohl(vxlan->vni) >> 8, &match, v6))
+	if ((void *)(inner + 1) > end || vxlan->flags != VXLAN_FLAGS)
 		return FAST_MISS;
+	identity = bpf_ntohl(vxlan->vni) >> 8;
+	// Identity 0 would mean "carries none" to match_flow; in a tunnel it is invalid.
+	if (!identity || !match_flow(skb, ETH_HLEN + outer_len, tunnel_cfg.ifindex, identity, &match, v6)) {
+		// With a host firewall, who may send to the tunnel at all is asked first.
+		if (node_cfg.host_firewall || node_cfg.legacy_routing)
+			return FAST_MISS;
+		return decide_stripped(skb, identity, outer_v6, v6);
+	}
 	if (match.half->action != FLOW_DELIVER)
 		return FAST_MISS;
-	if (outer_v6 != v6)
-		flags |= v6 ? AXO_ADJ_ROOM_DECAP_L3_IPV6 : AXO_ADJ_ROOM_DECAP_L3_IPV4;
-	if (bpf_skb_adjust_room(skb, -(__s32)outer_len, BPF_ADJ_ROOM_MAC, flags))
-		return FAST_MISS;
-	if (outer_v6 != v6) {
-		struct ethhdr *eth;
-
-		data = (void *)(long)skb->data;
-		end = (void *)(long)skb->data_end;
-		eth = data;
-		if ((void *)(eth + 1) > end)
-			return AXO_DROP;
-		eth->h_proto = v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
-	}
-	return replay(skb, &match, METRIC_INGRESS, true, v6);
+	verdict = pull_outer_headers(skb, outer_v6, v6);
+	return verdict == AXO_PASS ? replay(skb, &match, METRIC_INGRESS, true, v6) : verdict;
 }
 
 static __always_inline int strip_tunnel(struct __sk_buff *skb, const bool outer_v6)
@@ -77,12 +145,13 @@ static __always_inline int strip_tunnel(struct __sk_buff *skb, const bool outer_
 	if (outer_v6) {
 		struct ipv6hdr *ip = data + ETH_HLEN;
 
-		if (ip->nexthdr != IPPROTO_UDP)
+		if (ip->nexthdr != IPPROTO_UDP || !is_node_address6(ip->daddr.s6_addr32))
 			return FAST_MISS;
 	} else {
 		struct iphdr *ip = data + ETH_HLEN;
 
-		if (ip->protocol != IPPROTO_UDP || ip->ihl != 5 || (ip->frag_off & bpf_htons(IP4_MF | IP4_OFFSET)))
+		if (ip->protocol != IPPROTO_UDP || ip->ihl != 5 || (ip->frag_off & bpf_htons(IP4_MF | IP4_OFFSET)) ||
+		    ip->daddr != tunnel_cfg.node_ip4)
 			return FAST_MISS;
 	}
 	if (inner->h_proto == bpf_htons(ETH_P_IP) && node_cfg.ipv4) {
@@ -92,7 +161,7 @@ static __always_inline int strip_tunnel(struct __sk_buff *skb, const bool outer_
 		if (outer_v6 || tunnel_cfg.has_decap_flags)
 			verdict = decapsulate(skb, outer_v6, true);
 	}
-	// Ours, but not a known flow: the stack takes it to the tunnel device, if the node may receive it at all.
+	// Ours, but not a pod's: the stack takes it to the tunnel device, if the node may receive it at all.
 	return verdict == FAST_MISS && !node_cfg.host_firewall ? AXO_PASS : verdict;
 }
 

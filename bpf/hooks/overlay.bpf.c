@@ -6,13 +6,27 @@
 
 #include "bpf/lib/decide.h"
 
+static __always_inline void read_tunnel_key(struct __sk_buff *skb)
+{
+	struct bpf_tunnel_key key = {};
+	struct scratch *s = scratch();
+
+	if (bpf_skb_get_tunnel_key(skb, &key, offsetof(struct bpf_tunnel_key, local_ipv4), 0) &&
+	    bpf_skb_get_tunnel_key(skb, &key, offsetof(struct bpf_tunnel_key, local_ipv4), BPF_F_TUNINFO_IPV6))
+		key.tunnel_id = NO_TUNNEL_KEY;
+	if (s)
+		s->tunnel_identity = key.tunnel_id;
+}
+
 static __noinline int from_overlay4(struct __sk_buff *skb)
 {
+	read_tunnel_key(skb);
 	return slow_path(skb, HOOK_OVERLAY, false);
 }
 
 static __noinline int from_overlay6(struct __sk_buff *skb)
 {
+	read_tunnel_key(skb);
 	return slow_path(skb, HOOK_OVERLAY, true);
 }
 

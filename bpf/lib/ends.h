@@ -13,7 +13,7 @@ enum hook {
 	HOOK_HOST,	    // cil_from_host: what the node routes towards pods
 	HOOK_POD_INGRESS,   // cil_to_container: what reaches a pod through the stack
 	HOOK_NETDEV,	    // cil_from_netdev
-	HOOK_OVERLAY,	    // cil_from_overlay
+	HOOK_OVERLAY,	    // cil_from_overlay, and what cil_from_netdev has stripped
 };
 
 // Egress of an endpoint, for counters and events.
@@ -270,18 +270,17 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 				return AXO_PASS;
 		}
 	} else if (hook == HOOK_OVERLAY) {
-		struct bpf_tunnel_key tunnel = {};
+		const __u32 identity = READ_ONCE(s->tunnel_identity);
 
-		if (bpf_skb_get_tunnel_key(skb, &tunnel, offsetof(struct bpf_tunnel_key, local_ipv4), 0) &&
-		    bpf_skb_get_tunnel_key(skb, &tunnel, offsetof(struct bpf_tunnel_key, local_ipv4), BPF_F_TUNINFO_IPV6))
+		s->src.identity = identity;
+		if (identity == NO_TUNNEL_KEY)
 			DROP(DROP_NO_TUNNEL_KEY);
-		s->src.identity = tunnel.tunnel_id;
-		if (tunnel.tunnel_id <= ID_HOST || tunnel.tunnel_id > MAX_GLOBAL_IDENTITY)
+		if (identity <= ID_HOST || identity > MAX_GLOBAL_IDENTITY)
 			DROP(DROP_INVALID_IDENTITY);
-		if (tunnel.tunnel_id == ID_WORLD || tunnel.tunnel_id == ID_WORLD_IPV4 || tunnel.tunnel_id == ID_WORLD_IPV6)
+		if (identity == ID_WORLD || identity == ID_WORLD_IPV4 || identity == ID_WORLD_IPV6)
 			s->src.identity = ipcache_identity(&p->saddr, v6);
 		// What tells one node from another stays on each node; on the wire all are remote nodes.
-		if (tunnel.tunnel_id == ID_REMOTE_NODE) {
+		if (identity == ID_REMOTE_NODE) {
 			__u32 known = ipcache_identity(&p->saddr, v6);
 
 			if (known == ID_KUBE_APISERVER || known >> 24 == NODE_IDENTITY_SCOPE)

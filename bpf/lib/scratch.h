@@ -10,6 +10,8 @@
 #include "bpf/lib/forward.h"
 #include "bpf/lib/icmp_error.h"
 
+#define NO_TUNNEL_KEY 0xffffffff
+
 // An end of a connection, as far as it is an endpoint of this node (id 0: it is not).
 struct local_end {
 	__u32 ifindex;
@@ -59,6 +61,7 @@ struct scratch {
 	__u32 ifindex_in;
 	__u32 bucket_src;
 	__u32 bucket_dst;
+	__u32 tunnel_identity; // what the tunnel carried; the hook's to set
 	__u32 to_host;
 	__u32 reply;  // the packet runs against the direction in which its connection was opened
 	__u32 is_new; // no entry was found, or another connection's

@@ -51,47 +51,82 @@ TEST(Netdev, LegacyRoutingLeavesPodsToTheStack) {
 
 class Decapsulation : public testing::TestWithParam<bool> {};
 
-TEST_P(Decapsulation, KnownFlowsAreStrippedOthersGoToTheDevice) {
+TEST_P(Decapsulation, PodsPacketsAreStrippedAtTheUplink) {
     const bool v6 = GetParam();
     const char* remote = v6 ? "fd00:10:2::1" : "10.0.2.1";
     const char* pod = v6 ? "fd00:10:1::1" : "10.0.1.1";
+    const char* router = v6 ? "fd00:10:1::fe" : "10.0.1.254";
     Datapath datapath("netdev", {.tunnel = true});
-    const auto inner = [&] {
+    const auto inner = [&](const char* to, std::uint8_t hops) {
         auto builder = PacketBuilder().eth(kUplink, kFar);
-        return (v6 ? builder.ipv6(remote, pod) : builder.ipv4(remote, pod)).udp(5000, 53).payload(40).build();
+        return (v6 ? builder.ipv6(remote, to, hops) : builder.ipv4(remote, to, hops)).udp(5000, 53).payload(40).build();
     };
-    const auto outer = [&](std::uint32_t vni) {
-        return wire().ipv4("172.18.0.3", "172.18.0.2").udp(45000, 8472).vxlan(vni).raw(inner()).build();
+    const auto outer = [&](std::uint32_t vni, const char* node = "172.18.0.2", const char* to = nullptr,
+                           std::uint8_t hops = 64) {
+        return wire()
+            .ipv4("172.18.0.3", node)
+            .udp(45000, 8472)
+            .vxlan(vni)
+            .raw(inner(to != nullptr ? to : pod, hops))
+            .build();
     };
-    EXPECT_EQ(datapath.run("cil_from_netdev", outer(3001), "eth0").return_value, kPass);
-    // As if the device's hook had decided: a flow that came through the tunnel.
-    EXPECT_EQ(datapath.run("cil_from_netdev", inner(), "eth0").return_value, kRedirect);
-    auto entry = *datapath.find_flow(remote, pod, 5000, 53, IPPROTO_UDP);
-    const bool remote_low = *IpAddress::parse(remote) < *IpAddress::parse(pod);
-    entry.half[remote_low ? 0 : 1].ifindex_in = ifindex("cilium_vxlan");
-    datapath.put_flow_update(remote, pod, 5000, 53, IPPROTO_UDP, entry);
-    const auto out = datapath.run("cil_from_netdev", outer(3001), "eth0");
+    const auto run = [&](const Bytes& packet) { return datapath.run("cil_from_netdev", packet, "eth0"); };
     if (!can_pull_outer_headers(v6)) {
-        EXPECT_EQ(out.return_value, kPass);
+        EXPECT_EQ(run(outer(3001)).return_value, kPass);
         GTEST_SKIP() << "this kernel cannot take IPv4 off an IPv6 packet (6.3): the device does it";
     }
-    EXPECT_EQ(out.return_value, kRedirect);
-    ASSERT_EQ(out.packet_out.size(), inner().size());
-    EXPECT_EQ(MacAddress::from_bytes(out.packet_out.data()), Datapath::pod_mac(1));
-    EXPECT_EQ(static_cast<int>(out.packet_out[12]), v6 ? 0x86 : 0x08);
-    EXPECT_EQ(static_cast<int>(out.packet_out[ETH_HLEN + (v6 ? 7 : 8)]), 63);
-    if (!v6) {
-        EXPECT_EQ(PacketBuilder::checksum(out.packet_out.data() + ETH_HLEN, 20), 0);
+    // The tunnel device's business: what is not for a pod of this node, not for this node, or has no hop left.
+    EXPECT_EQ(run(outer(3001, "172.18.0.2", router)).return_value, kPass);
+    EXPECT_EQ(run(outer(3001, "172.18.0.9")).return_value, kPass);
+    EXPECT_EQ(run(outer(3001, "172.18.0.2", pod, 1)).return_value, kPass);
+    EXPECT_FALSE(datapath.find_flow(remote, pod, 5000, 53, IPPROTO_UDP));
+
+    // The first is decided here, the second replays it; the bytes are the same.
+    for (int packet = 0; packet < 2; ++packet) {
+        const auto out = run(outer(3001));
+        EXPECT_EQ(out.return_value, kRedirect);
+        ASSERT_EQ(out.packet_out.size(), inner(pod, 64).size());
+        EXPECT_EQ(MacAddress::from_bytes(out.packet_out.data()), Datapath::pod_mac(1));
+        EXPECT_EQ(static_cast<int>(out.packet_out[12]), v6 ? 0x86 : 0x08);
+        EXPECT_EQ(static_cast<int>(out.packet_out[ETH_HLEN + (v6 ? 7 : 8)]), 63);
+        if (!v6) {
+            EXPECT_EQ(PacketBuilder::checksum(out.packet_out.data() + ETH_HLEN, 20), 0);
+        }
     }
-    // Another identity than the one decided upon: not replayed.
-    EXPECT_EQ(datapath.run("cil_from_netdev", outer(3002), "eth0").return_value, kPass);
+    const auto entry = datapath.find_flow(remote, pod, 5000, 53, IPPROTO_UDP);
+    ASSERT_TRUE(entry);
+    const bool remote_low = *IpAddress::parse(remote) < *IpAddress::parse(pod);
+    EXPECT_EQ(entry->half[remote_low ? 0 : 1].ifindex_in, ifindex("cilium_vxlan"));
+    EXPECT_EQ(entry->half[remote_low ? 0 : 1].packets, 2U);
+    EXPECT_EQ(entry->identity_src, 3001U);
+    // Another identity than the one decided upon is decided again, one that nobody may carry is refused.
+    EXPECT_EQ(run(outer(3002)).return_value, kRedirect);
+    EXPECT_EQ(datapath.find_flow(remote, pod, 5000, 53, IPPROTO_UDP)->identity_src, 3002U);
+    EXPECT_EQ(run(outer(0)).return_value, kDrop);
+    EXPECT_EQ(run(outer(1)).return_value, kDrop);
+    EXPECT_EQ(datapath.counted(DROP_INVALID_IDENTITY, METRIC_INGRESS), 2U);
     // Truncated at every length: never out of bounds, never delivered half.
-    const Bytes whole = outer(3001);
+    const Bytes whole = outer(3002);
     for (std::size_t size = ETH_HLEN + 20; size < whole.size(); ++size) {
         const Bytes cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
-        const auto verdict = datapath.run("cil_from_netdev", cut, "eth0").return_value;
+        const auto verdict = run(cut).return_value;
         EXPECT_TRUE(verdict == kPass || verdict == kDrop || verdict == kRedirect) << size;
     }
+}
+
+TEST_P(Decapsulation, WithAHostFirewallOnlyKnownFlowsAreStripped) {
+    const bool v6 = GetParam();
+    const char* remote = v6 ? "fd00:10:2::1" : "10.0.2.1";
+    const char* pod = v6 ? "fd00:10:1::1" : "10.0.1.1";
+    Datapath datapath("netdev", {.tunnel = true, .host_firewall = true});
+    auto builder = PacketBuilder().eth(kUplink, kFar);
+    const auto inner = (v6 ? builder.ipv6(remote, pod) : builder.ipv4(remote, pod)).udp(5000, 53).payload(40).build();
+    EXPECT_EQ(datapath
+                  .run("cil_from_netdev",
+                       wire().ipv4("172.18.0.3", "172.18.0.2").udp(45000, 8472).vxlan(3001).raw(inner).build(), "eth0")
+                  .return_value,
+              kPass);
+    EXPECT_FALSE(datapath.find_flow(remote, pod, 5000, 53, IPPROTO_UDP));
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, Decapsulation, testing::Bool(),
