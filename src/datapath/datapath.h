@@ -18,6 +18,7 @@
 #include "base/types.h"
 #include "bpf/api/config.h"
 #include "bpf/api/event.h"
+#include "datapath/service_settings.h"
 #include "kernel/bpf_link.h"
 #include "kernel/features.h"
 #include "maps/endpoint_map.h"
@@ -66,6 +67,7 @@ struct DatapathSettings {
     std::uint32_t fragment_map_max = 8192;
     std::uint32_t event_ring_bytes = 2U << 20;
     std::uint64_t policy_max_bytes = PolicySlabs::kDefaultMaxBytes;
+    ServiceSettings services{};
 };
 
 struct NativeDevice {
