@@ -68,7 +68,9 @@ Status connect_request_response(const RateOptions& options) {
         if (!send_all(fd.get(), &byte, 1) || !receive_all(fd.get(), &byte, 1))
             return fail_errno("connect/request/response");
         // The server closes; its end is the end of the transaction.
-        if (::recv(fd.get(), &byte, 1, 0) != 0) return fail(Code::kInternal, "the server did not close the connection");
+        if (const auto got = ::recv(fd.get(), &byte, 1, 0); got != 0)
+            return got < 0 ? fail_errno("waiting for the server's end")
+                           : fail(Code::kInternal, "more than one byte came back");
         return {};
     });
 }
