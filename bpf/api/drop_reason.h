@@ -34,15 +34,20 @@
 	X(DROP_CT_CREATE_FAILED, 155, "CT: Map insertion failed")               \
 	X(DROP_INVALID_EXTHDR, 156, "Invalid IPv6 extension header")            \
 	X(DROP_FRAG_NOSUPPORT, 157, "IP fragmentation not supported")           \
+	X(DROP_NO_SERVICE, 158, "Service backend not found")                           \
 	X(DROP_NO_TUNNEL_ENDPOINT, 160, "No tunnel/encapsulation endpoint (datapath BUG!)") \
 	X(DROP_HOST_UNREACHABLE, 164, "Local host is unreachable")              \
 	X(DROP_UNSUPPORTED_L2, 166, "Unsupported L2 protocol")                  \
+	X(DROP_NAT_NO_MAPPING, 167, "No mapping for NAT masquerade")                   \
+	X(DROP_NAT_UNSUPP_PROTO, 168, "Unsupported protocol for NAT masquerade")       \
 	X(DROP_NO_FIB, 169, "FIB lookup failed")                                \
 	X(DROP_ENCAP_PROHIBITED, 170, "Encapsulation traffic is prohibited")    \
 	X(DROP_INVALID_IDENTITY, 171, "Invalid identity")                       \
 	X(DROP_UNKNOWN_SENDER, 172, "Unknown sender")                           \
+	X(DROP_IS_CLUSTER_IP, 174, "Is a ClusterIP")                                   \
 	X(DROP_FRAG_NOT_FOUND, 175, "First logical datagram fragment not found") \
 	X(DROP_FORBIDDEN_ICMP6, 176, "Forbidden ICMPv6 message")                \
+	X(DROP_NOT_IN_SRC_RANGE, 177, "Denied by LB src range check")                  \
 	X(DROP_POLICY_DENY, 181, "Policy denied by denylist")                   \
 	X(DROP_TTL_EXCEEDED, 196, "TTL exceeded")                               \
 	X(DROP_HOST_NOT_READY, 202, "Host datapath not ready")                  \

@@ -20,7 +20,7 @@ struct flow_key4 {
 	__be32 addr[2]; /* [0] < [1] */
 	__be16 port[2]; /* ICMP echo: the identifier twice; protocols without ports: 0 */
 	__u8 proto;
-	__u8 zone; /* 0; kept for traffic that passes a proxy */
+	__u8 zone; /* FLOW_ZONE_* */
 	__u16 pad;
 };
 AXO_STATIC_ASSERT(sizeof(struct flow_key4) == 16, "flow_key4");
@@ -33,6 +33,13 @@ struct flow_key6 {
 	__u16 pad;
 };
 AXO_STATIC_ASSERT(sizeof(struct flow_key6) == 40, "flow_key6");
+
+/*
+ * What leaves a node through its stack is translated at the uplink, although its addresses mean something else before:
+ * a pod's connection that cil_from_container left to the stack, or a port of the node that a translated connection has taken.
+ */
+#define FLOW_ZONE_DEFAULT 0
+#define FLOW_ZONE_UPLINK 1
 
 enum flow_action {
 	FLOW_UNDECIDED = 0, /* no packet has been seen in this direction yet */
@@ -48,6 +55,7 @@ enum flow_action {
 #define FLOW_HALF_NH_V6 1u     /* the next hop is an IPv6 address */
 #define FLOW_HALF_TUNNEL_V6 2u /* the tunnel endpoint is an IPv6 address */
 #define FLOW_HALF_PEER 4u      /* deliver with bpf_redirect_peer */
+#define FLOW_HALF_AS_NODE 8u   /* the tunnel carries the node's identity, because the packet has the node's address */
 
 struct flow_half {
 	__u32 stamp;	   /* generation.h */
@@ -107,7 +115,8 @@ struct flow_rewrite {
 	__be16 dport;
 	__u32 addr_delta; /* what checksums change by: addresses, and ports (bpf_csum_diff from the packet's to these) */
 	__u32 port_delta;
-	__u32 pad;
+	__u8 zone; /* of the other entry's key */
+	__u8 pad[3];
 };
 AXO_STATIC_ASSERT(sizeof(struct flow_rewrite) == 48, "flow_rewrite");
 

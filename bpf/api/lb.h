@@ -199,6 +199,13 @@ struct nat_addresses {
     __be32 ip6[4];
 };
 
+/*
+ * Ports that are tried for a connection's translated source before it is refused. With tries all over the range,
+ * the first connection to one destination fails when more than 95 % of it are in use. Maps cilium_snat_v4_alloc_retries and
+ * cilium_snat_v6_alloc_retries: how many took so many further tries; at NAT_PORT_TRIES: got none.
+ */
+#define NAT_PORT_TRIES 192
+
 /* Maps cilium_ipmasq_v4, cilium_ipmasq_v6 (LPM): destinations that pods' traffic reaches with its own addresses. */
 struct lpm_v4_key {
     __u32 prefixlen;

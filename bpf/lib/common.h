@@ -17,6 +17,7 @@
 #include "bpf/api/flow.h"
 #include "bpf/api/generation.h"
 #include "bpf/api/ipcache.h"
+#include "bpf/api/lb.h"
 #include "bpf/api/metrics.h"
 #include "bpf/api/policy.h"
 
@@ -84,6 +85,7 @@ const volatile struct ct_config ct_cfg = {
 	.fragments_v4 = 1,
 	.fragments_v6 = 1,
 };
+const volatile struct lb_config lb_cfg = {};
 
 // Fields of the context by one load with a constant offset. Left to itself, clang shares address
 // computations between branches, and the verifier refuses a context pointer that was added to.

@@ -121,6 +121,23 @@ struct {
 	AXO_PIN;
 } cilium_ipmasq_v6 SEC(".maps");
 
+// How many tries a translated source port took; the last counts the connections that got none. Cilium's names.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, NAT_PORT_TRIES + 1);
+	AXO_PIN;
+} cilium_snat_v4_alloc_retries SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, NAT_PORT_TRIES + 1);
+	AXO_PIN;
+} cilium_snat_v6_alloc_retries SEC(".maps");
+
 static __always_inline const struct lb_backend *lb_backend(__u32 id)
 {
 	return bpf_map_lookup_elem(&cilium_lb_backends, &id);

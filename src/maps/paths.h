@@ -50,6 +50,8 @@ inline constexpr const char* kLbPorts = "cilium_lb_ports";
 inline constexpr const char* kReverseSk4 = "cilium_lb4_reverse_sk";
 inline constexpr const char* kReverseSk6 = "cilium_lb6_reverse_sk";
 inline constexpr const char* kNatAddresses = "cilium_nat_addresses";
+inline constexpr const char* kNatRetries4 = "cilium_snat_v4_alloc_retries";
+inline constexpr const char* kNatRetries6 = "cilium_snat_v6_alloc_retries";
 inline constexpr const char* kIpMasq4 = "cilium_ipmasq_v4";
 inline constexpr const char* kIpMasq6 = "cilium_ipmasq_v6";
 }  // namespace map_name
