@@ -91,8 +91,7 @@ void ControlPlane::start_with_store() {
                     run_datapath_when_possible();
                     all_sources_synced();
                 },
-            .rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); },
-            .accepted = [this](const std::string& where) { rejections_.accept(where); },
+            .verdicts = rejections_.verdicts(),
             .ask_owner =
                 [this](const CiliumNode& theirs, const std::function<void(bool)>& answer) {
                     std::vector<IpAddress> addresses;
@@ -118,28 +117,22 @@ void ControlPlane::start_with_store() {
 // This node's labels; with ipam=kubernetes also its pod CIDRs, Node.spec.podCIDRs, which this agent copies into its
 // CiliumNode.
 void ControlPlane::watch_kubernetes_node() {
-    kubernetes_node_watch_ = store_->watch(
-        resources::kNode,
-        {.upserted =
-             [this](const ObjectKey& key, const nlohmann::json& json) {
-                 if (key.name != config_.node_name) return;
-                 const auto node = Node::parse(json);
-                 if (!node) {
-                     rejections_.reject("Node " + key.to_string(), node.error());
-                     return;
-                 }
-                 if (config_.ipam == "kubernetes") local_node_.pod_cidrs = node->pod_cidrs;
-                 set_node_labels(LabelSet::from_map(node->metadata.labels, label_source::kK8s));
-                 publish_node();
-             },
-         .deleted =
-             [this](const ObjectKey& key) {
-                 if (key.name != config_.node_name) return;
-                 set_node_labels(std::nullopt);
-                 publish_node();
-             },
-         .synced = [] {},
-         .rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); }});
+    kubernetes_node_watch_ =
+        watch_objects<Node>(*store_, resources::kNode,
+                            {.upserted =
+                                 [this](const ObjectKey& key, const Node& node) {
+                                     if (key.name != config_.node_name) return;
+                                     if (config_.ipam == "kubernetes") local_node_.pod_cidrs = node.pod_cidrs;
+                                     set_node_labels(LabelSet::from_map(node.metadata.labels, label_source::kK8s));
+                                     publish_node();
+                                 },
+                             .deleted =
+                                 [this](const ObjectKey& key) {
+                                     if (key.name != config_.node_name) return;
+                                     set_node_labels(std::nullopt);
+                                     publish_node();
+                                 },
+                             .verdicts = rejections_.verdicts()});
 }
 
 // The node's addresses are needed before the datapath can start: they are what the operator and others learn first.
@@ -273,16 +266,16 @@ Status ControlPlane::run_datapath(const std::vector<Prefix>& pod_cidrs) {
                                                   .tunnel = config_.datapath.routing == RoutingMode::kTunnel,
                                                   .underlay = decisions.underlay_ipv6 ? Family::kIpv6 : Family::kIpv4},
                                   Ipcache::operations(datapath_->ipcache(), datapath_->generations()));
-    const auto rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); };
     identities_ = std::make_unique<IdentityManager>(
         loop_, controllers_, *store_, system_random(),
         [this](IdentityId id) {
             return std::ranges::any_of(endpoints_->table().rows(),
                                        [id](const auto& entry) { return entry.second.identity == id; });
         },
-        rejected);
+        rejections_.verdicts());
     TRY_ASSIGN(LabelFilter filter, LabelFilter::create(config_.label_filter));
-    pods_ = std::make_unique<PodLabels>(*store_, config_.node_name, config_.cluster_name, std::move(filter), rejected);
+    pods_ = std::make_unique<PodLabels>(*store_, config_.node_name, config_.cluster_name, std::move(filter),
+                                        rejections_.verdicts());
     TRY(start_policy());
     endpoints_ =
         std::make_unique<EndpointManager>(loop_, controllers_,
@@ -502,7 +495,6 @@ void ControlPlane::start_health_endpoint() {
 }
 
 void ControlPlane::start_cluster_watches() {
-    const auto rejected = [this](const std::string& where, const Error& error) { rejections_.reject(where, error); };
     node_watch_ = nodes_->table().watch([this](const std::set<std::string>& changed) {
         for (const std::string& name : changed) {
             claim_node(name);
@@ -561,7 +553,7 @@ void ControlPlane::start_cluster_watches() {
                     remote_synced_ = true;
                     all_sources_synced();
                 },
-            .rejected = rejected,
+            .verdicts = rejections_.verdicts(),
         });
 }
 

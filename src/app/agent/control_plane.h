@@ -43,6 +43,11 @@ class Rejections {
 public:
     void reject(const std::string& where, const Error& error);
     void accept(const std::string& where) { all_.erase(where); }
+    // For those who watch objects; they must not outlive this.
+    [[nodiscard]] ObjectVerdicts verdicts() {
+        return {.rejected = [this](const std::string& where, const Error& error) { reject(where, error); },
+                .accepted = [this](const std::string& where) { accept(where); }};
+    }
     [[nodiscard]] const std::map<std::string, std::string>& all() const { return all_; }
 
 private:

@@ -5,57 +5,44 @@
 namespace axo {
 
 PodLabels::PodLabels(ObjectStore& store, std::string node_name, std::string cluster_name, LabelFilter filter,
-                     Rejected rejected)
+                     ObjectVerdicts verdicts)
     : store_(store),
       node_name_(std::move(node_name)),
       cluster_name_(std::move(cluster_name)),
       filter_(std::move(filter)),
-      rejected_(std::move(rejected)) {}
+      verdicts_(std::move(verdicts)) {}
 
 void PodLabels::start(Changed changed) {
     changed_ = std::move(changed);
-    namespace_watch_ =
-        store_.watch(resources::kNamespace, {.upserted =
-                                                 [this](const ObjectKey& key, const Json& json) {
-                                                     auto parsed = Namespace::parse(json);
-                                                     if (!parsed) {
-                                                         rejected_("Namespace " + key.to_string(), parsed.error());
-                                                         return;
-                                                     }
-                                                     const auto known = namespaces_.find(key.name);
-                                                     if (known != namespaces_.end() &&
-                                                         known->second.metadata.labels == parsed->metadata.labels)
-                                                         return;
-                                                     namespaces_.insert_or_assign(key.name, std::move(*parsed));
-                                                     namespace_changed(key.name);
-                                                 },
-                                             .deleted =
-                                                 [this](const ObjectKey& key) {
-                                                     if (namespaces_.erase(key.name) != 0) namespace_changed(key.name);
-                                                 },
-                                             .synced = [] {},
-                                             .rejected = rejected_});
-    pod_watch_ =
-        store_.watch(resources::kPod, {.upserted =
-                                           [this](const ObjectKey& key, const Json& json) {
-                                               auto parsed = Pod::parse(json);
-                                               if (!parsed) {
-                                                   rejected_("Pod " + key.to_string(), parsed.error());
-                                                   return;
-                                               }
-                                               if (!parsed->node_name.empty() && parsed->node_name != node_name_) {
-                                                   if (pods_.erase(key) != 0) changed_(key);
-                                                   return;
-                                               }
-                                               pods_.insert_or_assign(key, std::move(*parsed));
-                                               changed_(key);
-                                           },
-                                       .deleted =
-                                           [this](const ObjectKey& key) {
-                                               if (pods_.erase(key) != 0) changed_(key);
-                                           },
-                                       .synced = [] {},
-                                       .rejected = rejected_});
+    namespace_watch_ = watch_objects<Namespace>(
+        store_, resources::kNamespace,
+        {.upserted =
+             [this](const ObjectKey& key, Namespace object) {
+                 const auto known = namespaces_.find(key.name);
+                 if (known != namespaces_.end() && known->second.metadata.labels == object.metadata.labels) return;
+                 namespaces_.insert_or_assign(key.name, std::move(object));
+                 namespace_changed(key.name);
+             },
+         .deleted =
+             [this](const ObjectKey& key) {
+                 if (namespaces_.erase(key.name) != 0) namespace_changed(key.name);
+             },
+         .verdicts = verdicts_});
+    pod_watch_ = watch_objects<Pod>(store_, resources::kPod,
+                                    {.upserted =
+                                         [this](const ObjectKey& key, Pod pod) {
+                                             if (!pod.node_name.empty() && pod.node_name != node_name_) {
+                                                 if (pods_.erase(key) != 0) changed_(key);
+                                                 return;
+                                             }
+                                             pods_.insert_or_assign(key, std::move(pod));
+                                             changed_(key);
+                                         },
+                                     .deleted =
+                                         [this](const ObjectKey& key) {
+                                             if (pods_.erase(key) != 0) changed_(key);
+                                         },
+                                     .verdicts = verdicts_});
 }
 
 void PodLabels::namespace_changed(const std::string& name) {
@@ -81,10 +68,7 @@ std::optional<PodLabels::Info> PodLabels::find(const ObjectKey& key) {
         const auto json = store_.get(resources::kPod, key);
         if (!json) return std::nullopt;
         auto parsed = Pod::parse(*json);
-        if (!parsed) {
-            rejected_("Pod " + key.to_string(), parsed.error());
-            return std::nullopt;
-        }
+        if (!parsed) return std::nullopt;  // the watch reports it
         known = pods_.emplace(key, std::move(*parsed)).first;
     }
     const Pod& pod = known->second;

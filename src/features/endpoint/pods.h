@@ -10,7 +10,7 @@
 #include <string>
 
 #include "features/endpoint/desired.h"
-#include "io/object_store.h"
+#include "io/object_watch.h"
 #include "model/label_filter.h"
 #include "model/pod.h"
 
@@ -28,10 +28,9 @@ public:
         }
     };
     using Changed = std::function<void(const ObjectKey& pod)>;
-    using Rejected = std::function<void(const std::string& where, const Error&)>;
 
     PodLabels(ObjectStore& store, std::string node_name, std::string cluster_name, LabelFilter filter,
-              Rejected rejected);
+              ObjectVerdicts verdicts);
     // changed is called for every pod whose labels may have changed, also when it went.
     void start(Changed changed);
     // Asks the store itself when the watch has not brought the pod yet: a pod's object is often milliseconds
@@ -46,7 +45,7 @@ private:
     std::string node_name_;
     std::string cluster_name_;
     LabelFilter filter_;
-    Rejected rejected_;
+    ObjectVerdicts verdicts_;
     Changed changed_;
     std::map<ObjectKey, Pod> pods_;  // of this node, or of no node yet
     std::map<std::string, Namespace> namespaces_;

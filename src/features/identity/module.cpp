@@ -6,26 +6,19 @@
 namespace axo {
 
 IdentityManager::IdentityManager(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, RandomSource random,
-                                 std::function<bool(IdentityId)> in_use, Rejected rejected)
+                                 std::function<bool(IdentityId)> in_use, ObjectVerdicts verdicts)
     : store_(store),
       random_(std::move(random)),
       in_use_(std::move(in_use)),
-      rejected_(std::move(rejected)),
+      verdicts_(std::move(verdicts)),
       table_(loop, "identities"),
       restore_missing_(loop, registry, "restore-identities", [this] { return restore_missing(); }) {}
 
 void IdentityManager::start(std::function<void()> synced) {
-    watch_ = store_.watch(
-        resources::kCiliumIdentity,
-        {.upserted =
-             [this](const ObjectKey& key, const Json& json) {
-                 auto parsed = CiliumIdentity::parse(json);
-                 if (!parsed) {
-                     rejected_("CiliumIdentity " + key.to_string(), parsed.error());
-                     return;
-                 }
-                 learn(parsed->id(), parsed->security_labels, true);
-             },
+    watch_ = watch_objects<CiliumIdentity>(
+        store_, resources::kCiliumIdentity,
+        {.upserted = [this](const ObjectKey&,
+                            const CiliumIdentity& object) { learn(object.id(), object.security_labels, true); },
          .deleted =
              [this](const ObjectKey& key) {
                  const IdentityId id(static_cast<std::uint32_t>(std::strtoul(key.name.c_str(), nullptr, 10)));
@@ -38,7 +31,7 @@ void IdentityManager::start(std::function<void()> synced) {
                  restore_missing_.trigger();
                  synced();
              },
-         .rejected = rejected_});
+         .verdicts = verdicts_});
 }
 
 void IdentityManager::learn(IdentityId id, const LabelSet& labels, bool stored) {
@@ -46,7 +39,7 @@ void IdentityManager::learn(IdentityId id, const LabelSet& labels, bool stored) 
     if (const IdentityRow* row = table_.find(id); row != nullptr && row->labels.key() != key) {
         // Labels of an identity never change; another meaning for a number in use would mix up pods.
         if (in_use_(id)) {
-            rejected_(
+            verdicts_.rejected(
                 "CiliumIdentity " + id.to_string(),
                 Error{Code::kFailedPrecondition,
                       "its labels are " + labels.to_string() + ", but an endpoint of this node uses the number for " +

@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "features/identity/allocator.h"
 #include "features/identity/types.h"
-#include "io/object_store.h"
+#include "io/object_watch.h"
 #include "runtime/controller.h"
 #include "runtime/table.h"
 
@@ -23,10 +23,9 @@ namespace axo {
 
 class IdentityManager {
 public:
-    using Rejected = std::function<void(const std::string& where, const Error&)>;
     // in_use: whether an endpoint of this node has the identity.
     IdentityManager(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, RandomSource random,
-                    std::function<bool(IdentityId)> in_use, Rejected rejected);
+                    std::function<bool(IdentityId)> in_use, ObjectVerdicts verdicts);
 
     // synced runs once the first listing is complete.
     void start(std::function<void()> synced);
@@ -50,7 +49,7 @@ private:
     ObjectStore& store_;
     RandomSource random_;
     std::function<bool(IdentityId)> in_use_;
-    Rejected rejected_;
+    ObjectVerdicts verdicts_;
     Logger log_{"identity"};
     Table<IdentityId, IdentityRow> table_;
     std::map<std::string, std::set<IdentityId>> by_key_;

@@ -7,23 +7,18 @@ namespace axo {
 
 RemoteEndpoints::RemoteEndpoints(ObjectStore& store, Ipcache& ipcache, Callbacks callbacks)
     : ipcache_(ipcache), callbacks_(std::move(callbacks)) {
-    watch_ = store.watch(resources::kCiliumEndpoint,
-                         {.upserted = [this](const ObjectKey& key, const nlohmann::json& json) { upserted(key, json); },
-                          .deleted = [this](const ObjectKey& key) { deleted(key); },
-                          .synced = callbacks_.synced,
-                          .rejected = callbacks_.rejected});
+    watch_ = watch_objects<CiliumEndpoint>(
+        store, resources::kCiliumEndpoint,
+        {.upserted = [this](const ObjectKey& key, const CiliumEndpoint& endpoint) { upserted(key, endpoint); },
+         .deleted = [this](const ObjectKey& key) { deleted(key); },
+         .synced = callbacks_.synced,
+         .verdicts = callbacks_.verdicts});
 }
 
-void RemoteEndpoints::upserted(const ObjectKey& key, const nlohmann::json& json) {
-    const auto endpoint = CiliumEndpoint::parse(json);
-    if (!endpoint) {
-        callbacks_.rejected("CiliumEndpoint " + key.to_string(), endpoint.error());
-        return;
-    }
+void RemoteEndpoints::upserted(const ObjectKey& key, const CiliumEndpoint& endpoint) {
     const std::string claimant = "cep/" + key.to_string();
-    callbacks_.endpoint(key, endpoint->identity, LabelSet::from_strings(endpoint->identity_labels),
-                        endpoint->named_ports);
-    if (callbacks_.is_local(endpoint->node_ip)) {
+    callbacks_.endpoint(key, endpoint.identity, LabelSet::from_strings(endpoint.identity_labels), endpoint.named_ports);
+    if (callbacks_.is_local(endpoint.node_ip)) {
         own_.insert(key);
         ipcache_.withdraw(claimant);
         callbacks_.own_seen(key);
@@ -31,11 +26,11 @@ void RemoteEndpoints::upserted(const ObjectKey& key, const nlohmann::json& json)
     }
     own_.erase(key);
     IpcacheRows rows;
-    for (const EndpointAddressPair& pair : endpoint->addressing) {
+    for (const EndpointAddressPair& pair : endpoint.addressing) {
         rows.merge(remote_endpoint_rows(ipcache_.settings(), {.k8s_namespace = key.name_space,
                                                               .name = key.name,
-                                                              .identity = endpoint->identity,
-                                                              .node_ip = endpoint->node_ip,
+                                                              .identity = endpoint.identity,
+                                                              .node_ip = endpoint.node_ip,
                                                               .ipv4 = pair.ipv4,
                                                               .ipv6 = pair.ipv6}));
     }

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "features/ipcache/module.h"
-#include "io/object_store.h"
+#include "io/object_watch.h"
 #include "model/cilium_endpoint.h"
 
 namespace axo {
@@ -19,12 +19,12 @@ public:
         // Who lives where in the cluster, this node included: called before the ipcache names the identity. 0: gone.
         std::function<void(const ObjectKey&, IdentityId, const LabelSet&, const std::vector<NamedPort>&)> endpoint;
         std::function<void()> synced;
-        std::function<void(const std::string& where, const Error&)> rejected;
+        ObjectVerdicts verdicts;
     };
     RemoteEndpoints(ObjectStore& store, Ipcache& ipcache, Callbacks callbacks);
 
 private:
-    void upserted(const ObjectKey& key, const nlohmann::json& json);
+    void upserted(const ObjectKey& key, const CiliumEndpoint& endpoint);
     void deleted(const ObjectKey& key);
 
     Ipcache& ipcache_;

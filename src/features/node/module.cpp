@@ -17,44 +17,40 @@ NodeManager::NodeManager(EventLoop& loop, ControllerRegistry& registry, ObjectSt
       sync_(loop, registry, "sync-ciliumnode", [this] { return sync(); }) {}
 
 void NodeManager::start() {
-    watch_ = store_.watch(resources::kCiliumNode,
-                          {.upserted = [this](const ObjectKey& key, const Json& json) { upserted(key, json); },
-                           .deleted =
-                               [this](const ObjectKey& key) {
-                                   if (key.name == name_) {
-                                       // Somebody removed our object; we are still here.
-                                       own_.reset();
-                                       sync_.trigger();
-                                       return;
-                                   }
-                                   apply(set_.erase(key.name));
-                               },
-                           .synced =
-                               [this] {
-                                   table_.mark_initialized();
-                                   callbacks_.synced();
-                               },
-                           .rejected = callbacks_.rejected});
+    watch_ = watch_objects<CiliumNode>(
+        store_, resources::kCiliumNode,
+        {.upserted = [this](const ObjectKey& key, const CiliumNode& node) { upserted(key, node); },
+         .deleted =
+             [this](const ObjectKey& key) {
+                 if (key.name == name_) {
+                     // Somebody removed our object; we are still here.
+                     own_.reset();
+                     sync_.trigger();
+                     return;
+                 }
+                 apply(set_.erase(key.name));
+             },
+         .synced =
+             [this] {
+                 table_.mark_initialized();
+                 callbacks_.synced();
+             },
+         .verdicts = callbacks_.verdicts});
 }
 
-void NodeManager::upserted(const ObjectKey& key, const Json& json) {
-    auto node = CiliumNode::parse(json);
-    if (!node) {
-        callbacks_.rejected("CiliumNode " + key.to_string(), node.error());
-        return;
-    }
+void NodeManager::upserted(const ObjectKey& key, const CiliumNode& node) {
     const bool local = key.name == name_;
     if (local) {
-        own_ = *node;
+        own_ = node;
         if (local_) sync_.trigger();
         // Another agent's version must not become our own row.
-        if (!local_ || node->instance_id != local_->instance_id) {
-            callbacks_.own_changed(*node);
+        if (!local_ || node.instance_id != local_->instance_id) {
+            callbacks_.own_changed(node);
             return;
         }
     }
-    apply(set_.upsert(node_row(*node, cluster_, local)));
-    if (local) callbacks_.own_changed(*node);
+    apply(set_.upsert(node_row(node, cluster_, local)));
+    if (local) callbacks_.own_changed(node);
 }
 
 void NodeManager::apply(const NodeSet::Outcome& outcome) {
@@ -68,7 +64,7 @@ void NodeManager::apply(const NodeSet::Outcome& outcome) {
     }
     for (const auto& [name, reason] : outcome.refused) {
         reported_.insert(name);
-        callbacks_.rejected(
+        callbacks_.verdicts.rejected(
             "CiliumNode " + name,
             Error{Code::kFailedPrecondition, reason + "; the node is refused until one of the two changes", 0});
     }
@@ -77,7 +73,7 @@ void NodeManager::apply(const NodeSet::Outcome& outcome) {
             ++name;
             continue;
         }
-        callbacks_.accepted("CiliumNode " + *name);
+        callbacks_.verdicts.accepted("CiliumNode " + *name);
         name = reported_.erase(name);
     }
 }

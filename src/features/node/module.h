@@ -14,7 +14,7 @@
 
 #include "base/log.h"
 #include "features/node/desired.h"
-#include "io/object_store.h"
+#include "io/object_watch.h"
 #include "runtime/controller.h"
 #include "runtime/table.h"
 
@@ -25,8 +25,7 @@ public:
     struct Callbacks {
         std::function<void(const CiliumNode&)> own_changed;  // as the store has it
         std::function<void()> synced;
-        std::function<void(const std::string& where, const Error&)> rejected;
-        std::function<void(const std::string& where)> accepted;
+        ObjectVerdicts verdicts;
         // The object of our name is another agent's: whether that agent answers at one of the addresses, asked in the
         // background, before this one writes anything.
         std::function<void(const CiliumNode& theirs, std::function<void(bool alive)>)> ask_owner;
@@ -47,7 +46,7 @@ public:
     Table<std::string, NodeRow>& table() { return table_; }
 
 private:
-    void upserted(const ObjectKey& key, const Json& json);
+    void upserted(const ObjectKey& key, const CiliumNode& node);
     void apply(const NodeSet::Outcome& outcome);
     Status sync();
 
