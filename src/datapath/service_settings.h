@@ -50,6 +50,7 @@ struct ServiceSettings {
     XdpAcceleration acceleration = XdpAcceleration::kDisabled;
 
     std::uint32_t service_map_max = LB_MAX_SERVICES;  // per family
+    std::uint32_t backend_map_max = LB_MAX_BACKENDS;
     std::uint32_t affinity_map_max = LB_MAX_SERVICES;
     std::uint32_t source_range_map_max = LB_MAX_SERVICES;
     std::uint32_t sock_rev_nat_map_max = 16384;
