@@ -46,6 +46,10 @@ static __noinline int from_wire_overlay6(struct __sk_buff *skb)
 	return slow_path(skb, HOOK_OVERLAY, true);
 }
 
+// The outer headers are off; the slow path is yet to come, from the program itself: its frames do not fit upon these.
+#define STRIPPED4 0x7ffffffc
+#define STRIPPED6 0x7ffffffd
+
 // Takes the outer headers off. FAST_MISS: the packet is as it was.
 static __always_inline int pull_outer_headers(struct __sk_buff *skb, const bool outer_v6, const bool v6)
 {
@@ -67,7 +71,7 @@ static __always_inline int pull_outer_headers(struct __sk_buff *skb, const bool 
 	return AXO_PASS;
 }
 
-// A packet for a pod of this node that no decision stands for: most are handshakes. The tunnel device would queue it for
+// A packet for a pod of this node that no decision stands for is stripped here too: most are handshakes. The tunnel device would queue it for
 // another round of the stack before its hook saw it, which costs a short connection more than everything else here.
 static __always_inline int decide_stripped(struct __sk_buff *skb, __u32 identity, const bool outer_v6, const bool v6)
 {
@@ -100,7 +104,7 @@ static __always_inline int decide_stripped(struct __sk_buff *skb, __u32 identity
 	if (verdict != AXO_PASS)
 		return verdict;
 	s->tunnel_identity = identity;
-	return v6 ? from_wire_overlay6(skb) : from_wire_overlay4(skb);
+	return v6 ? STRIPPED6 : STRIPPED4;
 }
 
 // Strips the outer headers of a pod's packet and delivers it. FAST_MISS: for the tunnel device.
@@ -179,6 +183,10 @@ int cil_from_netdev(struct __sk_buff *skb)
 	case bpf_htons(ETH_P_IP):
 		if (tunnel_cfg.fast && !tunnel_cfg.underlay_v6) {
 			verdict = from_tunnel(skb);
+			if (verdict == STRIPPED4)
+				return from_wire_overlay4(skb);
+			if (verdict == STRIPPED6)
+				return from_wire_overlay6(skb);
 			if (verdict != FAST_MISS)
 				return verdict;
 		}
@@ -189,6 +197,10 @@ int cil_from_netdev(struct __sk_buff *skb)
 	case bpf_htons(ETH_P_IPV6):
 		if (tunnel_cfg.fast && tunnel_cfg.underlay_v6) {
 			verdict = from_tunnel(skb);
+			if (verdict == STRIPPED4)
+				return from_wire_overlay4(skb);
+			if (verdict == STRIPPED6)
+				return from_wire_overlay6(skb);
 			if (verdict != FAST_MISS)
 				return verdict;
 		}

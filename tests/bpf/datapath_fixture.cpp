@@ -191,9 +191,11 @@ BpfObject load(const std::string& name, const Options& options) {
         tunnel.fast = options.tunnel_fast;
         tunnel.has_decap_flags = features().adjust_room_decap;
         tunnel.port = PacketBuilder::swap16(8472);
-        tunnel.overhead = 50;
+        tunnel.underlay_v6 = options.underlay_v6;
+        tunnel.overhead = options.underlay_v6 ? 70 : 50;
         tunnel.ifindex = ifindex("cilium_vxlan");
         tunnel.node_ip4 = IpAddress::parse("172.18.0.2")->v4_network_order();
+        std::memcpy(tunnel.node_ip6, IpAddress::parse("fd00:18::2")->bytes().data(), 16);
     }
     trace_config trace{};
     trace.drop = trace.verdict = 1;

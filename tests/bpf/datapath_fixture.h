@@ -36,6 +36,7 @@ inline constexpr std::uint32_t kRedirect = 7;       // TC_ACT_REDIRECT
 struct Options {
     bool tunnel = false;
     bool tunnel_fast = true;
+    bool underlay_v6 = false;  // from fd00:18::2 instead of 172.18.0.2
     bool legacy = false;
     int aggregation = TRACE_AGGREGATE_MEDIUM;
     std::uint32_t report_interval = 37;  // ticks; 0: every packet is decided anew

@@ -49,36 +49,38 @@ TEST(Netdev, LegacyRoutingLeavesPodsToTheStack) {
         kPass);
 }
 
-class Decapsulation : public testing::TestWithParam<bool> {};
+class Decapsulation : public testing::TestWithParam<std::pair<bool, bool>> {};  // IPv6 inside, outside
 
 TEST_P(Decapsulation, PodsPacketsAreStrippedAtTheUplink) {
-    const bool v6 = GetParam();
+    const auto [v6, outer_v6] = GetParam();
     const char* remote = v6 ? "fd00:10:2::1" : "10.0.2.1";
     const char* pod = v6 ? "fd00:10:1::1" : "10.0.1.1";
     const char* router = v6 ? "fd00:10:1::fe" : "10.0.1.254";
-    Datapath datapath("netdev", {.tunnel = true});
-    const auto inner = [&](const char* to, std::uint8_t hops) {
+    const char* node = outer_v6 ? "fd00:18::2" : "172.18.0.2";
+    Datapath datapath("netdev", {.tunnel = true, .underlay_v6 = outer_v6});
+    const auto inner = [&, v6 = v6](const char* to, std::uint8_t hops) {
         auto builder = PacketBuilder().eth(kUplink, kFar);
         return (v6 ? builder.ipv6(remote, to, hops) : builder.ipv4(remote, to, hops)).udp(5000, 53).payload(40).build();
     };
-    const auto outer = [&](std::uint32_t vni, const char* node = "172.18.0.2", const char* to = nullptr,
-                           std::uint8_t hops = 64) {
-        return wire()
-            .ipv4("172.18.0.3", node)
+    const auto outer = [&, outer_v6 = outer_v6](std::uint32_t vni, const char* to_node = nullptr,
+                                                const char* to = nullptr, std::uint8_t hops = 64) {
+        auto builder = wire();
+        if (to_node == nullptr) to_node = node;
+        return (outer_v6 ? builder.ipv6("fd00:18::3", to_node) : builder.ipv4("172.18.0.3", to_node))
             .udp(45000, 8472)
             .vxlan(vni)
             .raw(inner(to != nullptr ? to : pod, hops))
             .build();
     };
     const auto run = [&](const Bytes& packet) { return datapath.run("cil_from_netdev", packet, "eth0"); };
-    if (!can_pull_outer_headers(v6)) {
+    if (v6 != outer_v6 && !can_pull_outer_headers(true)) {
         EXPECT_EQ(run(outer(3001)).return_value, kPass);
-        GTEST_SKIP() << "this kernel cannot take IPv4 off an IPv6 packet (6.3): the device does it";
+        GTEST_SKIP() << "this kernel cannot take one family off a packet of the other (6.3): the device does it";
     }
     // The tunnel device's business: what is not for a pod of this node, not for this node, or has no hop left.
-    EXPECT_EQ(run(outer(3001, "172.18.0.2", router)).return_value, kPass);
-    EXPECT_EQ(run(outer(3001, "172.18.0.9")).return_value, kPass);
-    EXPECT_EQ(run(outer(3001, "172.18.0.2", pod, 1)).return_value, kPass);
+    EXPECT_EQ(run(outer(3001, node, router)).return_value, kPass);
+    EXPECT_EQ(run(outer(3001, outer_v6 ? "fd00:18::9" : "172.18.0.9")).return_value, kPass);
+    EXPECT_EQ(run(outer(3001, node, pod, 1)).return_value, kPass);
     EXPECT_FALSE(datapath.find_flow(remote, pod, 5000, 53, IPPROTO_UDP));
 
     // The first is decided here, the second replays it; the bytes are the same.
@@ -107,7 +109,7 @@ TEST_P(Decapsulation, PodsPacketsAreStrippedAtTheUplink) {
     EXPECT_EQ(datapath.counted(DROP_INVALID_IDENTITY, METRIC_INGRESS), 2U);
     // Truncated at every length: never out of bounds, never delivered half.
     const Bytes whole = outer(3002);
-    for (std::size_t size = ETH_HLEN + 20; size < whole.size(); ++size) {
+    for (std::size_t size = ETH_HLEN + (outer_v6 ? 40 : 20); size < whole.size(); ++size) {
         const Bytes cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
         const auto verdict = run(cut).return_value;
         EXPECT_TRUE(verdict == kPass || verdict == kDrop || verdict == kRedirect) << size;
@@ -115,22 +117,29 @@ TEST_P(Decapsulation, PodsPacketsAreStrippedAtTheUplink) {
 }
 
 TEST_P(Decapsulation, WithAHostFirewallOnlyKnownFlowsAreStripped) {
-    const bool v6 = GetParam();
+    const auto [v6, outer_v6] = GetParam();
     const char* remote = v6 ? "fd00:10:2::1" : "10.0.2.1";
     const char* pod = v6 ? "fd00:10:1::1" : "10.0.1.1";
-    Datapath datapath("netdev", {.tunnel = true, .host_firewall = true});
+    Datapath datapath("netdev", {.tunnel = true, .underlay_v6 = outer_v6, .host_firewall = true});
     auto builder = PacketBuilder().eth(kUplink, kFar);
     const auto inner = (v6 ? builder.ipv6(remote, pod) : builder.ipv4(remote, pod)).udp(5000, 53).payload(40).build();
-    EXPECT_EQ(datapath
-                  .run("cil_from_netdev",
-                       wire().ipv4("172.18.0.3", "172.18.0.2").udp(45000, 8472).vxlan(3001).raw(inner).build(), "eth0")
-                  .return_value,
-              kPass);
+    auto outer = wire();
+    const auto packet = (outer_v6 ? outer.ipv6("fd00:18::3", "fd00:18::2") : outer.ipv4("172.18.0.3", "172.18.0.2"))
+                            .udp(45000, 8472)
+                            .vxlan(3001)
+                            .raw(inner)
+                            .build();
+    EXPECT_EQ(datapath.run("cil_from_netdev", packet, "eth0").return_value, kPass);
     EXPECT_FALSE(datapath.find_flow(remote, pod, 5000, 53, IPPROTO_UDP));
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, Decapsulation, testing::Bool(),
-                         [](const auto& info) { return info.param ? "IPv6" : "IPv4"; });
+INSTANTIATE_TEST_SUITE_P(Families, Decapsulation,
+                         testing::Values(std::pair{false, false}, std::pair{true, false}, std::pair{false, true},
+                                         std::pair{true, true}),
+                         [](const auto& info) {
+                             return std::string(info.param.first ? "IPv6" : "IPv4") + "In" +
+                                    (info.param.second ? "IPv6" : "IPv4");
+                         });
 
 TEST(Host, NodeToLocalPodAndToRemotePod) {
     Datapath datapath("host", {.tunnel = true});
