@@ -13,8 +13,11 @@ namespace axo::traffic {
 // port + 1. Both families. Prints "ready". Until SIGTERM.
 Status serve(std::uint16_t port, int cpu);
 
-// Standard input: a JSON list of {"to", "port", "kind": tcp|udp|icmp|upload|download|closed, "bytes", "expect-peer",
-// "timeout-ms"}. Standard output: the same list with "ok", "error", "peer", "ms". At most 16 at a time.
+// Standard input: a JSON list of {"to", "port", "from-port", "kind": tcp|udp|icmp|upload|download|closed, "bytes",
+// "unconnected", "times", "expect-peer", "timeout-ms"}. Standard output: the same list with "ok", "error", "errno",
+// "ms"; of the last success "peer" (we, as the server saw us), "server" (the server's own address and port) and
+// "believed" (the server's, as our socket has it); of all of them "peers" and "servers" with how often. At most 16 at a
+// time.
 Status probe();
 
 struct LoadOptions {

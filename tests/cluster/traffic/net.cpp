@@ -54,6 +54,44 @@ std::uint16_t port_of(const Endpoint& from) {
     return ntohs(v4.sin_port);
 }
 
+std::string text_of(const IpAddress& address, std::uint16_t port) {
+    const std::string text = address.to_string();
+    return (address.is_v4() ? text : "[" + text + "]") + ":" + std::to_string(port);
+}
+
+Endpoint local_end(int fd) {
+    Endpoint end;
+    end.length = sizeof end.storage;
+    ::getsockname(fd, end.get(), &end.length);
+    return end;
+}
+
+Endpoint remote_end(int fd) {
+    Endpoint end;
+    end.length = sizeof end.storage;
+    ::getpeername(fd, end.get(), &end.length);
+    return end;
+}
+
+void map_into(const IpAddress& address, std::uint8_t bytes[16]) {
+    if (address.is_v4()) {
+        bytes[10] = bytes[11] = 0xff;
+        std::memcpy(bytes + 12, address.bytes().data(), 4);
+    } else {
+        std::memcpy(bytes, address.bytes().data(), 16);
+    }
+}
+
+Status bind_to_port(int fd, const IpAddress& peer, std::uint16_t from_port) {
+    if (from_port == 0) return {};
+    const int on = 1;
+    ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    const Endpoint own =
+        endpoint(peer.is_v6() ? IpAddress::v6(std::array<std::uint8_t, 16>{}) : IpAddress::v4({0, 0, 0, 0}), from_port);
+    if (::bind(fd, own.get(), own.length) != 0) return fail_errno("bind to port " + std::to_string(from_port));
+    return {};
+}
+
 Status set_timeouts(int fd, int timeout_ms) {
     const timeval time{timeout_ms / 1000, (timeout_ms % 1000) * 1000};
     if (::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) != 0 ||
@@ -63,14 +101,15 @@ Status set_timeouts(int fd, int timeout_ms) {
     return {};
 }
 
-Result<Fd> connect_tcp(const IpAddress& to, std::uint16_t port, int timeout_ms) {
+Result<Fd> connect_tcp(const IpAddress& to, std::uint16_t port, int timeout_ms, std::uint16_t from_port) {
     const Endpoint target = endpoint(to, port);
     Fd fd(::socket(target.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!fd) return fail_errno("socket");
+    TRY(bind_to_port(fd.get(), to, from_port));
     TRY(set_timeouts(fd.get(), timeout_ms));  // SO_SNDTIMEO bounds connect as well
     if (::connect(fd.get(), target.get(), target.length) != 0) {
         const int err = errno == EINPROGRESS ? ETIMEDOUT : errno;
-        return fail_errno("connect to " + to.to_string() + " port " + std::to_string(port), err);
+        return fail_errno("connect to " + text_of(to, port), err);
     }
     return fd;
 }

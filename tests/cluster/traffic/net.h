@@ -24,8 +24,14 @@ Endpoint endpoint(const IpAddress& address, std::uint16_t port);
 // IPv4-mapped addresses come out as IPv4.
 IpAddress address_of(const Endpoint& endpoint);
 std::uint16_t port_of(const Endpoint& endpoint);
+// "192.0.2.1:80", "[2001:db8::1]:80"
+std::string text_of(const IpAddress& address, std::uint16_t port);
+Endpoint local_end(int fd);
+Endpoint remote_end(int fd);
 
-Result<Fd> connect_tcp(const IpAddress& to, std::uint16_t port, int timeout_ms);
+// from_port: of this end; 0: any.
+Result<Fd> connect_tcp(const IpAddress& to, std::uint16_t port, int timeout_ms, std::uint16_t from_port = 0);
+Status bind_to_port(int fd, const IpAddress& peer, std::uint16_t from_port);
 Status set_timeouts(int fd, int timeout_ms);
 
 // False when the peer has gone or the time is over.
@@ -47,11 +53,14 @@ struct UdpHeader {
     std::uint8_t peer[16] = {};  // as the server saw it; IPv4 as ::ffff:a.b.c.d
     std::uint16_t peer_port = 0;
     std::uint16_t damaged = 0;  // 1: the server's copy did not match the pattern
-    std::uint32_t padding = 0;
+    std::uint16_t server_port = 0;
+    std::uint16_t padding = 0;
+    std::uint8_t server[16] = {};  // address that the datagram had when it arrived
 };
 inline constexpr std::uint32_t kUdpMagic = 0x41584f55;
 
 IpAddress unmapped(const std::uint8_t sixteen_bytes[16]);
+void map_into(const IpAddress& address, std::uint8_t sixteen_bytes[16]);
 
 // Pins the calling thread. -1: leaves it alone.
 Status pin_to_cpu(int cpu);

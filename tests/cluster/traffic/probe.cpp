@@ -25,11 +25,27 @@ using Clock = std::chrono::steady_clock;
 
 struct Target {
     IpAddress to;
-    std::uint16_t port = 0;
+    std::uint16_t port = 0, from_port = 0;
     std::string kind, expect_peer;
     std::size_t bytes = 0;
     int timeout_ms = 2000;
+    int times = 1;
+    bool unconnected = false;
 };
+
+// Who we are to the server, who it is by its own account, and who it is by our socket's account. Empty: not known.
+struct Answer {
+    std::string peer, server, believed;
+};
+
+Answer answer_of(const Json& json, std::string believed) {
+    return {json.value("peer", ""), json.value("server", ""), std::move(believed)};
+}
+
+std::string believed_peer(int fd) {
+    const Endpoint peer = remote_end(fd);
+    return text_of(address_of(peer), port_of(peer));
+}
 
 std::uint64_t random_number() {
     static std::atomic<std::uint64_t> counter{std::random_device{}()};
@@ -37,9 +53,11 @@ std::uint64_t random_number() {
 }
 
 // What the server says about us, in answer to one command line.
-Result<Json> converse(const Target& target, const std::string& command,
-                      const std::function<Status(int)>& between = {}) {
-    TRY_ASSIGN(const Fd fd, connect_tcp(target.to, target.port, target.timeout_ms));
+Result<Answer> converse(const Target& target, const std::string& command,
+                        const std::function<Status(int)>& between = {},
+                        const std::function<Status(const Json&)>& judge = {}) {
+    TRY_ASSIGN(const Fd fd, connect_tcp(target.to, target.port, target.timeout_ms, target.from_port));
+    const std::string believed = believed_peer(fd.get());
     const std::string line = command + "\n";
     if (!send_all(fd.get(), line.data(), line.size())) return fail_errno("send");
     if (between) TRY(between(fd.get()));
@@ -47,43 +65,48 @@ Result<Json> converse(const Target& target, const std::string& command,
     if (answer.empty())
         return fail(Code::kDeadlineExceeded,
                     "the connection was made, but no answer came within " + std::to_string(target.timeout_ms) + " ms");
-    Json json = Json::parse(answer, nullptr, false);
+    const Json json = Json::parse(answer, nullptr, false);
     if (!json.is_object()) return fail(Code::kInternal, "unexpected answer: " + answer);
-    return json;
+    if (judge) TRY(judge(json));
+    return answer_of(json, believed);
 }
 
-Result<std::string> probe_tcp(const Target& target) {
-    TRY_ASSIGN(const Json answer, converse(target, "who"));
-    return answer.value("peer", "");
+Result<Answer> probe_tcp(const Target& target) {
+    return converse(target, "who");
 }
 
-Result<std::string> probe_upload(const Target& target) {
-    TRY_ASSIGN(const Json answer, converse(target, "upload " + std::to_string(target.bytes), [&](int fd) -> Status {
-                   std::vector<std::uint8_t> data(target.bytes);
-                   fill_pattern(0, data.data(), data.size());
-                   if (!send_all(fd, data.data(), data.size()))
-                       return fail_errno("sending " + std::to_string(target.bytes) + " bytes");
-                   return {};
-               }));
-    if (answer.value("bytes", std::size_t{0}) != target.bytes)
-        return fail(Code::kDataLoss, "the server got " + answer["bytes"].dump() + " bytes");
-    if (!answer.value("intact", false)) return fail(Code::kDataLoss, "the server got other bytes than were sent");
-    return answer.value("peer", "");
+Result<Answer> probe_upload(const Target& target) {
+    return converse(
+        target, "upload " + std::to_string(target.bytes),
+        [&](int fd) -> Status {
+            std::vector<std::uint8_t> data(target.bytes);
+            fill_pattern(0, data.data(), data.size());
+            if (!send_all(fd, data.data(), data.size()))
+                return fail_errno("sending " + std::to_string(target.bytes) + " bytes");
+            return {};
+        },
+        [&](const Json& answer) -> Status {
+            if (answer.value("bytes", std::size_t{0}) != target.bytes)
+                return fail(Code::kDataLoss, "the server got " + answer["bytes"].dump() + " bytes");
+            if (!answer.value("intact", false))
+                return fail(Code::kDataLoss, "the server got other bytes than were sent");
+            return {};
+        });
 }
 
-Result<std::string> probe_download(const Target& target) {
-    TRY_ASSIGN(const Fd fd, connect_tcp(target.to, target.port, target.timeout_ms));
+Result<Answer> probe_download(const Target& target) {
+    TRY_ASSIGN(const Fd fd, connect_tcp(target.to, target.port, target.timeout_ms, target.from_port));
     const std::string line = "download " + std::to_string(target.bytes) + "\n";
     if (!send_all(fd.get(), line.data(), line.size())) return fail_errno("send");
     std::vector<std::uint8_t> data(target.bytes);
     if (!receive_all(fd.get(), data.data(), data.size())) return fail(Code::kDeadlineExceeded, "the download stopped");
     if (!matches_pattern(0, data.data(), data.size()))
         return fail(Code::kDataLoss, "other bytes arrived than were sent");
-    return std::string();
+    return Answer{.peer = {}, .server = {}, .believed = believed_peer(fd.get())};
 }
 
 // Datagrams may be lost in a full queue; three attempts within the time.
-Result<std::string> probe_udp(const Target& target) {
+Result<Answer> probe_udp(const Target& target) {
     const Endpoint to = endpoint(target.to, target.port);
     const Fd fd(::socket(to.storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (!fd) return fail_errno("socket");
@@ -93,7 +116,10 @@ Result<std::string> probe_udp(const Target& target) {
     ::setsockopt(fd.get(), IPPROTO_IP, IP_MTU_DISCOVER, &discover, sizeof discover);
     const int discover6 = IPV6_PMTUDISC_DONT;
     ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_MTU_DISCOVER, &discover6, sizeof discover6);
-    if (::connect(fd.get(), to.get(), to.length) != 0) return fail_errno("connect");
+    TRY(bind_to_port(fd.get(), target.to, target.from_port));
+    if (!target.unconnected && ::connect(fd.get(), to.get(), to.length) != 0) {
+        return fail_errno("connect to " + text_of(target.to, target.port));
+    }
     UdpHeader header;
     std::vector<std::uint8_t> data(std::max(target.bytes, sizeof header));
     fill_pattern(0, data.data(), data.size());
@@ -103,13 +129,23 @@ Result<std::string> probe_udp(const Target& target) {
     std::memcpy(data.data(), &header, sizeof header);
     std::vector<std::uint8_t> answer(1 << 16);
     std::string trouble = "no answer within " + std::to_string(target.timeout_ms) + " ms";
+    int failed_with = 0;
     for (int attempt = 0; attempt < 3; ++attempt) {
-        if (::send(fd.get(), data.data(), data.size(), MSG_NOSIGNAL) < 0) {
+        const ssize_t sent = target.unconnected
+                                 ? ::sendto(fd.get(), data.data(), data.size(), MSG_NOSIGNAL, to.get(), to.length)
+                                 : ::send(fd.get(), data.data(), data.size(), MSG_NOSIGNAL);
+        if (sent < 0) {
+            failed_with = errno;
             trouble = std::string("send: ") + std::strerror(errno);
             continue;
         }
-        const ssize_t n = ::recv(fd.get(), answer.data(), answer.size(), 0);
-        if (n < 0 && errno != EAGAIN) trouble = std::string("receive: ") + std::strerror(errno);
+        Endpoint from;
+        from.length = sizeof from.storage;
+        const ssize_t n = ::recvfrom(fd.get(), answer.data(), answer.size(), 0, from.get(), &from.length);
+        if (n < 0 && errno != EAGAIN) {
+            failed_with = errno;
+            trouble = std::string("receive: ") + std::strerror(errno);
+        }
         if (n < static_cast<ssize_t>(sizeof header)) continue;
         UdpHeader back;
         std::memcpy(&back, answer.data(), sizeof back);
@@ -119,12 +155,15 @@ Result<std::string> probe_udp(const Target& target) {
             !matches_pattern(sizeof back, answer.data() + sizeof back, data.size() - sizeof back)) {
             return fail(Code::kDataLoss, "other bytes came back than were sent");
         }
-        return unmapped(back.peer).to_string();
+        return Answer{
+            .peer = unmapped(back.peer).to_string(),
+            .server = text_of(unmapped(back.server), back.server_port),
+            .believed = target.unconnected ? text_of(address_of(from), port_of(from)) : believed_peer(fd.get())};
     }
-    return fail(Code::kDeadlineExceeded, trouble);
+    return forward_error({.code = Code::kDeadlineExceeded, .message = trouble, .sys_errno = failed_with});
 }
 
-Result<std::string> probe_icmp(const Target& target) {
+Result<Answer> probe_icmp(const Target& target) {
     TRY_ASSIGN(IcmpSocket socket, IcmpSocket::open(target.to, static_cast<std::uint16_t>(random_number() % 65535 + 1)));
     TRY(set_timeouts(socket.fd(), target.timeout_ms / 3));
     // Other programs probe the same server; identifier and sequence together tell them apart.
@@ -132,23 +171,21 @@ Result<std::string> probe_icmp(const Target& target) {
     for (int attempt = 0; attempt < 3; ++attempt, ++sequence) {
         TRY(socket.send(sequence, target.bytes));
         if (!socket.receive(target.bytes)) continue;
-        if (target.port == 0) return std::string();
-        TRY_ASSIGN(const Json answer,
-                   converse(target, "icmp " + std::to_string(std::uint32_t{socket.id()} << 16 | sequence)));
-        return answer.value("peer", "");
+        if (target.port == 0) return Answer{};
+        return converse(target, "icmp " + std::to_string(std::uint32_t{socket.id()} << 16 | sequence));
     }
     return fail(Code::kDeadlineExceeded, "no echo reply within " + std::to_string(target.timeout_ms) + " ms");
 }
 
 // Nobody listens: a reset, or an ICMP error, has to come back at once.
-Result<std::string> probe_closed(const Target& target) {
-    auto connection = connect_tcp(target.to, target.port, target.timeout_ms);
+Result<Answer> probe_closed(const Target& target) {
+    auto connection = connect_tcp(target.to, target.port, target.timeout_ms, target.from_port);
     if (connection) return fail(Code::kFailedPrecondition, "the connection was accepted");
     if (connection.error().sys_errno != ECONNREFUSED) return forward_error(connection.error());
-    return std::string();
+    return Answer{};
 }
 
-Result<std::string> run(const Target& target) {
+Result<Answer> probe_once(const Target& target) {
     if (target.kind == "tcp") return probe_tcp(target);
     if (target.kind == "udp") return probe_udp(target);
     if (target.kind == "icmp") return probe_icmp(target);
@@ -159,29 +196,65 @@ Result<std::string> run(const Target& target) {
                 "kind '" + target.kind + "': expected tcp, udp, icmp, upload, download or closed");
 }
 
-Json run(Json item) {
-    Target target;
-    const auto address = IpAddress::parse(item.value("to", ""));
+// The error's name where tests tell errors apart; "" for a mere silence.
+std::string name_of(int error) {
+    switch (error) {
+        case 0: return "";
+        case EAGAIN:
+        case ETIMEDOUT: return "ETIMEDOUT";
+        case ECONNREFUSED: return "ECONNREFUSED";
+        case EHOSTUNREACH: return "EHOSTUNREACH";
+        case ENETUNREACH: return "ENETUNREACH";
+        case EPERM: return "EPERM";
+        case EACCES: return "EACCES";
+        default: return std::strerror(error);
+    }
+}
+
+void run(const Target& target, Json& item) {
+    Json servers = Json::object(), peers = Json::object();
+    const auto count = [](Json& counts, const std::string& name) {
+        if (!name.empty()) counts[name] = counts.value(name, 0) + 1;
+    };
+    for (int i = 0; i < target.times; ++i) {
+        const auto answer = probe_once(target);
+        if (!answer) {
+            item["error"] = answer.error().message;
+            item["errno"] = name_of(answer.error().sys_errno);
+            break;
+        }
+        count(servers, answer->server);
+        count(peers, answer->peer);
+        item["peer"] = answer->peer;
+        item["server"] = answer->server;
+        item["believed"] = answer->believed;
+        if (!target.expect_peer.empty() && answer->peer != target.expect_peer) {
+            item["error"] = "the receiver saw source address " + answer->peer + " instead of " + target.expect_peer;
+            break;
+        }
+    }
+    item["servers"] = servers;
+    item["peers"] = peers;
+}
+
+Json probe_item(Json item) {
     const auto start = Clock::now();
-    Result<std::string> peer;
-    if (!address) {
-        peer = forward_error(address.error());
+    item["peer"] = item["server"] = item["believed"] = item["errno"] = "";
+    if (const auto address = IpAddress::parse(item.value("to", "")); address) {
+        run({.to = *address,
+             .port = item.value("port", std::uint16_t{0}),
+             .from_port = item.value("from-port", std::uint16_t{0}),
+             .kind = item.value("kind", ""),
+             .expect_peer = item.value("expect-peer", ""),
+             .bytes = item.value("bytes", std::size_t{0}),
+             .timeout_ms = item.value("timeout-ms", 2000),
+             .times = item.value("times", 1),
+             .unconnected = item.value("unconnected", false)},
+            item);
     } else {
-        target = {.to = *address,
-                  .port = item.value("port", std::uint16_t{0}),
-                  .kind = item.value("kind", ""),
-                  .expect_peer = item.value("expect-peer", ""),
-                  .bytes = item.value("bytes", std::size_t{0}),
-                  .timeout_ms = item.value("timeout-ms", 2000)};
-        peer = run(target);
+        item["error"] = address.error().message;
     }
     item["ms"] = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-    if (peer && !target.expect_peer.empty() && *peer != target.expect_peer) {
-        item["error"] = "the receiver saw source address " + *peer + " instead of " + target.expect_peer;
-    } else if (!peer) {
-        item["error"] = peer.error().message;
-    }
-    item["peer"] = peer.value_or("");
     item["ok"] = !item.contains("error");
     return item;
 }
@@ -195,7 +268,7 @@ Status probe() {
     std::vector<std::thread> workers;
     for (std::size_t i = 0; i < std::min<std::size_t>(16, list.size()); ++i) {
         workers.emplace_back([&] {
-            for (std::size_t at; (at = next.fetch_add(1)) < list.size();) list[at] = run(list[at]);
+            for (std::size_t at; (at = next.fetch_add(1)) < list.size();) list[at] = probe_item(list[at]);
         });
     }
     for (auto& worker : workers) worker.join();

@@ -84,7 +84,10 @@ void download(int fd, std::uint64_t size) {
 }
 
 void converse(const Fd& fd, const Endpoint& peer, Witness& witness) {
-    nlohmann::json answer{{"peer", address_of(peer).to_string()}, {"port", port_of(peer)}};
+    const Endpoint own = local_end(fd.get());
+    nlohmann::json answer{{"peer", address_of(peer).to_string()},
+                          {"port", port_of(peer)},
+                          {"server", text_of(address_of(own), port_of(own))}};
     std::istringstream words(receive_line(fd.get()));
     std::string command;
     std::uint64_t number = 0;
@@ -124,6 +127,7 @@ void serve_udp(const Fd& fd) {
     const int on = 1;
     ::setsockopt(fd.get(), IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
     ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
+    const std::uint16_t port = port_of(local_end(fd.get()));
     std::vector<std::uint8_t> buffer(kBuffer);
     for (;;) {
         Endpoint peer;
@@ -144,31 +148,28 @@ void serve_udp(const Fd& fd) {
         const auto size = static_cast<std::size_t>(n);
         header.damaged = header.length != size ||
                          !matches_pattern(sizeof header, buffer.data() + sizeof header, size - sizeof header);
-        const IpAddress from = address_of(peer);
-        if (from.is_v4()) {
-            header.peer[10] = header.peer[11] = 0xff;
-            std::memcpy(header.peer + 12, from.bytes().data(), 4);
-        } else {
-            std::memcpy(header.peer, from.bytes().data(), 16);
-        }
+        map_into(address_of(peer), header.peer);
         header.peer_port = port_of(peer);
-        std::memcpy(buffer.data(), &header, sizeof header);
+        header.server_port = port;
         part.iov_len = size;
         // The control message goes back as it came; only the interface is the routing's choice.
         for (cmsghdr* item = CMSG_FIRSTHDR(&message); item != nullptr; item = CMSG_NXTHDR(&message, item)) {
             if (item->cmsg_level == IPPROTO_IP && item->cmsg_type == IP_PKTINFO) {
                 in_pktinfo info;
                 std::memcpy(&info, CMSG_DATA(item), sizeof info);
+                map_into(IpAddress::v4(info.ipi_addr.s_addr), header.server);
                 info.ipi_ifindex = 0;
                 info.ipi_spec_dst = info.ipi_addr;
                 std::memcpy(CMSG_DATA(item), &info, sizeof info);
             } else if (item->cmsg_level == IPPROTO_IPV6 && item->cmsg_type == IPV6_PKTINFO) {
                 in6_pktinfo info;
                 std::memcpy(&info, CMSG_DATA(item), sizeof info);
+                map_into(IpAddress::v6(info.ipi6_addr.s6_addr), header.server);
                 if (!IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr)) info.ipi6_ifindex = 0;
                 std::memcpy(CMSG_DATA(item), &info, sizeof info);
             }
         }
+        std::memcpy(buffer.data(), &header, sizeof header);
         ::sendmsg(fd.get(), &message, 0);
     }
 }
