@@ -494,7 +494,8 @@ TEST_P(Policy, SwapUnderLoadIsNeverNeitherNorBoth) {
         }
     });
     int denied81 = 0, denied82 = 0;
-    for (int i = 0; i < 4000; ++i) {
+    // On a busy machine few swaps fall into a fixed number of packets.
+    for (int i = 0; i < 4000 || (i < 60000 && (swaps <= 3 || denied81 == 0 || denied82 == 0)); ++i) {
         const auto source_port = static_cast<std::uint16_t>(1024 + i);
         EXPECT_EQ(tcp_to_pod2(datapath, 80, source_port), kRedirect);
         denied81 += tcp_to_pod2(datapath, 81, source_port) == kDrop ? 1 : 0;
