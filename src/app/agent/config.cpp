@@ -144,7 +144,7 @@ std::string host_name() {
     return ::gethostname(name, sizeof(name) - 1) == 0 ? name : "";
 }
 
-void check_together(Config& config, std::vector<std::string>& errors) {
+void check_together(Config& config, std::vector<std::string>& errors, std::vector<std::string>& warnings) {
     DatapathSettings& datapath = config.datapath;
     if (!config.ipv4 && !config.ipv6)
         errors.emplace_back("enable-ipv4=false, enable-ipv6=false: at least one must be true");
@@ -174,6 +174,7 @@ void check_together(Config& config, std::vector<std::string>& errors) {
     if (config.ct_tcp_max + config.ct_any_max != 0) {
         datapath.flow_map_max = std::max<std::uint32_t>(config.ct_tcp_max + config.ct_any_max, 1024);
     }
+    check_services(config, errors, warnings);
 }
 
 }  // namespace
@@ -254,7 +255,7 @@ Result<ParsedConfig> parse_config(const std::vector<std::string>& arguments,
             }
         }
     }
-    check_together(config, errors);
+    check_together(config, errors, parsed.warnings);
     if (!errors.empty()) {
         std::string message =
             std::to_string(errors.size()) + (errors.size() == 1 ? " mistake" : " mistakes") + " in the configuration";

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "datapath/datapath.h"
+#include "app/agent/service_config.h"
 #include "features/policy/types.h"
 
 namespace axo {
@@ -45,9 +46,10 @@ struct Config {
     bool direct_routing_skip_unreachable = false;
     Prefix native_cidr4, native_cidr6;
     IpAddress router_ipv4, router_ipv6;  // local-router-ipv4/6: unset: from the pod CIDR
-    bool masquerade4 = true, masquerade6 = true;
 
     PolicyConfig policy;
+    ServiceConfig services;
+    MasqueradeConfig masquerade;
 
     std::string ipam = "cluster-pool";
     std::string object_store = "kubernetes:";

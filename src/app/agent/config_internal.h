@@ -21,6 +21,9 @@ struct ConfigOption {
     std::function<Status(Config&, const std::string&)> parse;
 };
 const std::vector<ConfigOption>& config_options();
+// Those of services, masquerading and netfilter, and what has to hold among them once all keys are read.
+void add_service_options(std::vector<ConfigOption>& all);
+void check_services(Config& config, std::vector<std::string>& errors, std::vector<std::string>& warnings);
 
 // A key of Cilium whose feature does not exist here. Values in `off` mean "not used".
 struct MissingFeature {

@@ -1,136 +1,11 @@
 // The table of keys: name, default, meaning, and how a value becomes a field of Config.
-#include <charconv>
-
-#include "app/agent/config_internal.h"
+#include "app/agent/config_parse.h"
 
 namespace axo {
 
 namespace {
 
-using Parse = std::function<Status(Config&, const std::string&)>;
-
-std::unexpected<Error> not_accepted(const std::string& accepted) {
-    return fail(Code::kInvalidArgument, accepted);
-}
-
-Result<bool> parse_bool(const std::string& text) {
-    for (const char* yes : {"true", "1", "t", "T", "TRUE", "True"}) {
-        if (text == yes) return true;
-    }
-    for (const char* no : {"false", "0", "f", "F", "FALSE", "False", ""}) {
-        if (text == no) return false;
-    }
-    return not_accepted("true or false");
-}
-
-Result<std::uint64_t> parse_number(std::string_view text, std::uint64_t low, std::uint64_t high) {
-    std::uint64_t number = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc{} || end != text.data() + text.size() || number < low || number > high) {
-        return not_accepted("a number from " + std::to_string(low) + " to " + std::to_string(high));
-    }
-    return number;
-}
-
-std::vector<std::string> split_list(const std::string& text) {
-    std::vector<std::string> words;
-    std::string word;
-    for (const char c : text + " ") {
-        if (c == ' ' || c == ',' || c == '\n' || c == '\t') {
-            if (!word.empty()) words.push_back(std::exchange(word, {}));
-        } else {
-            word += c;
-        }
-    }
-    return words;
-}
-
-template <class Field>
-Parse flag(Field field) {
-    return [field](Config& config, const std::string& text) -> Status {
-        TRY_ASSIGN(field(config), parse_bool(text));
-        return {};
-    };
-}
-template <class Field>
-Parse number(Field field, std::uint64_t low, std::uint64_t high) {
-    return [=](Config& config, const std::string& text) -> Status {
-        TRY_ASSIGN(const std::uint64_t value, parse_number(text, low, high));
-        field(config) = static_cast<std::remove_reference_t<decltype(field(config))>>(value);
-        return {};
-    };
-}
-// 0 keeps the default, as Cilium's map sizes do.
-template <class Field>
-Parse map_size(Field field) {
-    return [=](Config& config, const std::string& text) -> Status {
-        TRY_ASSIGN(const std::uint64_t value, parse_number(text, 0, 1U << 24));
-        if (value != 0 && value < 128) return not_accepted("0 (default) or a number from 128 to 16777216");
-        if (value != 0) field(config) = static_cast<std::uint32_t>(value);
-        return {};
-    };
-}
-template <class Field>
-Parse text(Field field) {
-    return [=](Config& config, const std::string& value) -> Status {
-        field(config) = value;
-        return {};
-    };
-}
-template <class Field>
-Parse absolute_path(Field field) {
-    return [=](Config& config, const std::string& value) -> Status {
-        if (!value.starts_with('/')) return not_accepted("an absolute path");
-        field(config) = value;
-        return {};
-    };
-}
-template <class Field>
-Parse seconds(Field field) {
-    return [=](Config& config, const std::string& value) -> Status {
-        TRY_ASSIGN(const Duration duration, parse_duration(value));
-        if (duration < std::chrono::seconds(1)) return not_accepted("a duration of at least 1s, e.g. 1m30s");
-        field(config) = std::chrono::duration_cast<std::chrono::seconds>(duration);
-        return {};
-    };
-}
-template <class Field>
-Parse cidr(Field field, Family family) {
-    return [=](Config& config, const std::string& value) -> Status {
-        if (value.empty()) return {};
-        auto prefix = Prefix::parse_cidr(value);
-        if (!prefix || prefix->family() != family) {
-            return not_accepted(family == Family::kIpv4 ? "an IPv4 CIDR, e.g. 10.0.0.0/8"
-                                                        : "an IPv6 CIDR, e.g. fd00::/104");
-        }
-        field(config) = *prefix;
-        return {};
-    };
-}
-template <class Field>
-Parse address(Field field, Family family) {
-    return [=](Config& config, const std::string& value) -> Status {
-        if (value.empty() || value == "auto") return {};
-        auto ip = IpAddress::parse(value);
-        if (!ip || ip->family() != family)
-            return not_accepted(family == Family::kIpv4 ? "an IPv4 address" : "an IPv6 address");
-        field(config) = *ip;
-        return {};
-    };
-}
-Parse one_of(std::vector<std::pair<std::string, std::function<void(Config&)>>> choices, std::string note = {}) {
-    return [=](Config& config, const std::string& value) -> Status {
-        std::string accepted;
-        for (const auto& [name, apply] : choices) {
-            if (value == name) {
-                apply(config);
-                return {};
-            }
-            accepted += (accepted.empty() ? "" : ", ") + name;
-        }
-        return not_accepted(accepted + note);
-    };
-}
+using namespace config_parse;
 
 Status parse_tcp_flags(Config& config, const std::string& value) {
     static const std::map<std::string, int> bits = {{"fin", 1},  {"syn", 2},  {"rst", 4},  {"psh", 8},
@@ -202,7 +77,6 @@ std::vector<ConfigOption> make_options() {
         const bool boolean = fallback == "true" || fallback == "false";
         all.push_back({std::move(key), std::move(fallback), std::move(help), boolean, std::move(parse)});
     };
-#define FIELD(name) [](Config& c) -> auto& { return c.name; }
     add("agent-health-port", "9879", "TCP port of /healthz on the loopback addresses",
         number(FIELD(agent_health_port), 1, 65535));
     add("allow-localhost", "auto", "auto, always: the node may reach its own pods; policy: only as policy says",
@@ -279,12 +153,8 @@ std::vector<ConfigOption> make_options() {
     add("enable-icmp-rules", "true", "ICMP in policies", flag(FIELD(policy.icmp_rules)));
     add("enable-ipv4", "true", "IPv4", flag(FIELD(ipv4)));
     add("enable-ipv4-fragment-tracking", "true", "track IPv4 fragments", flag(FIELD(datapath.ipv4_fragments)));
-    add("enable-ipv4-masquerade", "true", "masquerade pods' IPv4 traffic that leaves the cluster (not available yet)",
-        flag(FIELD(masquerade4)));
     add("enable-ipv6", "false", "IPv6", flag(FIELD(ipv6)));
     add("enable-ipv6-fragment-tracking", "true", "track IPv6 fragments", flag(FIELD(datapath.ipv6_fragments)));
-    add("enable-ipv6-masquerade", "true", "masquerade pods' IPv6 traffic that leaves the cluster (not available yet)",
-        flag(FIELD(masquerade6)));
     add("enable-k8s-networkpolicy", "true", "NetworkPolicy objects", flag(FIELD(policy.network_policy)));
     add("enable-node-selector-labels", "false", "fromNodes and toNodes in policies",
         flag(FIELD(policy.node_selector_labels)));
@@ -368,7 +238,7 @@ std::vector<ConfigOption> make_options() {
     add("tunnel-source-port-range", "0-0", "outer source ports", parse_port_range);
     add("write-cni-conf-when-ready", "", "CNI configuration to write when ready: a directory, or a file's path",
         absolute_path(FIELD(cni_conf_dir)));
-#undef FIELD
+    add_service_options(all);
     return all;
 }
 
@@ -394,7 +264,6 @@ const std::vector<MissingFeature>& missing_features() {
         {"kvstore", "kvstore", {""}, true},
         {"enable-bandwidth-manager", "bandwidth manager", {"false"}, false},
         {"enable-bgp-control-plane", "BGP", {"false"}, false},
-        {"enable-bpf-masquerade", "BPF masquerading", {"false"}, false},
         {"enable-cilium-endpoint-slice", "CiliumEndpointSlice", {"false"}, false},
         {"enable-egress-gateway", "egress gateway", {"false"}, false},
         {"enable-ipv4-egress-gateway", "egress gateway", {"false"}, false},
@@ -403,7 +272,6 @@ const std::vector<MissingFeature>& missing_features() {
         {"enable-gateway-api", "Gateway API", {"false"}, false},
         {"enable-hubble", "Hubble", {"false"}, false},
         {"enable-ingress-controller", "ingress controller", {"false"}, false},
-        {"enable-ip-masq-agent", "ip-masq-agent", {"false"}, false},
         {"enable-ipv4-big-tcp", "IPv4 BIG TCP", {"false"}, false},
         {"enable-ipv6-big-tcp", "IPv6 BIG TCP", {"false"}, false},
         {"enable-l2-announcements", "L2 announcements", {"false"}, false},
@@ -412,7 +280,6 @@ const std::vector<MissingFeature>& missing_features() {
         {"enable-nat46x64-gateway", "NAT46/64 gateway", {"false"}, false},
         {"enable-srv6", "SRv6", {"false"}, false},
         {"enable-vtep", "VTEP integration", {"false"}, false},
-        {"kube-proxy-replacement", "services in BPF", {"false"}, false},
         {"multicast-enabled", "multicast", {"false"}, false},
         {"policy-cidr-match-mode", "CIDR rules that match nodes or pods", {""}, true},
         {"prometheus-serve-addr", "metrics endpoint", {""}, false},

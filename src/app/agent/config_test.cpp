@@ -107,7 +107,8 @@ TEST_F(ConfigDir, CombinationsAreChecked) {
     EXPECT_FALSE(parse({"--auto-direct-node-routes"}));
     EXPECT_FALSE(parse({"--cluster-id=3"}));
     EXPECT_FALSE(parse({"--node-name=../x"}));
-    EXPECT_TRUE(parse({"--auto-direct-node-routes", "--routing-mode", "native", "--direct-routing-skip-unreachable"}));
+    EXPECT_TRUE(parse({"--auto-direct-node-routes", "--routing-mode", "native", "--direct-routing-skip-unreachable",
+                       "--ipv4-native-routing-cidr=10.0.0.0/8"}));
 }
 
 TEST_F(ConfigDir, ListsAndFlagsOfTcp) {

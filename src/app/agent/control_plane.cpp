@@ -356,10 +356,6 @@ Status ControlPlane::run_datapath(const std::vector<Prefix>& pod_cidrs) {
     } else {
         log_.warn("Changes of the node's addresses are not noticed", {monitor.error()});
     }
-    if ((config_.ipv4 && config_.masquerade4) || (config_.ipv6 && config_.masquerade6)) {
-        log_.warn(
-            "Masquerading is not available in this version: pods keep their addresses outside the cluster too; set enable-ipv4-masquerade=false and enable-ipv6-masquerade=false");
-    }
     datapath_ready_ms_ = milliseconds_since(started_at_);
     waiting_for_ = "the first listing of the object store";
     if (restored_node_) {
