@@ -23,6 +23,8 @@ Result<Pod> Pod::parse(const Json& json) {
             if (port.protocol != "TCP" && port.protocol != "UDP" && port.protocol != "SCTP") {
                 item.reject("protocol", "TCP, UDP, SCTP");
             }
+            const auto host_port = static_cast<std::uint16_t>(item.integer("hostPort", 0, 65535));
+            if (host_port != 0) pod.host_ports.push_back({host_port, item.address("hostIP"), port.port, port.protocol});
             if (!port.name.empty()) pod.ports.push_back(std::move(port));
         });
     });
@@ -51,11 +53,16 @@ Json Pod::to_json() const {
     put_nonempty(spec, "serviceAccountName", service_account);
     Json containers = Json::array();
     for (const std::string& name : container_names) containers.push_back({{"name", name}});
-    if (!ports.empty()) {
+    if (!ports.empty() || !host_ports.empty()) {
         if (containers.empty()) containers.push_back({{"name", "pod"}});
         for (const NamedPort& port : ports) {
             containers[0]["ports"].push_back(
                 {{"name", port.name}, {"containerPort", port.port}, {"protocol", port.protocol}});
+        }
+        for (const PodHostPort& port : host_ports) {
+            Json item{{"containerPort", port.container_port}, {"hostPort", port.port}, {"protocol", port.protocol}};
+            if (port.address) item["hostIP"] = port.address.to_string();
+            containers[0]["ports"].push_back(std::move(item));
         }
     }
     put_nonempty(spec, "containers", std::move(containers));

@@ -11,6 +11,16 @@
 
 namespace axo {
 
+// A port of the node that leads to a port of the pod.
+struct PodHostPort {
+    std::uint16_t port = 0;  // hostPort
+    IpAddress address;       // hostIP; unset: every address of the node
+    std::uint16_t container_port = 0;
+    std::string protocol;  // TCP, UDP, SCTP
+
+    friend bool operator==(const PodHostPort&, const PodHostPort&) = default;
+};
+
 struct Pod {
     static constexpr std::string_view kApiVersion = "v1";
     static constexpr std::string_view kKind = "Pod";
@@ -21,7 +31,8 @@ struct Pod {
     bool host_network = false;
     std::string service_account;
     std::vector<std::string> container_names;
-    std::vector<NamedPort> ports;  // of all containers, only those with a name
+    std::vector<NamedPort> ports;         // of all containers, only those with a name
+    std::vector<PodHostPort> host_ports;  // of all containers
     // status
     std::string phase;  // Pending, Running, Succeeded, Failed, Unknown; "" when nobody has written it
     IpAddress host_ip;

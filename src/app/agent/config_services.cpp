@@ -350,9 +350,9 @@ void check_forwarding(Config& config, std::vector<std::string>& errors) {
     programs.affinity_map_max = size(services.affinity_map_max);
     programs.source_range_map_max = size(services.source_range_map_max);
     // As Cilium cuts the seed: the first word is Maglev's own, the second one the connections'.
-    const std::vector<std::uint8_t> seed = base64_decode(services.maglev_hash_seed).value_or({});
-    for (std::size_t i = 4; i < std::min<std::size_t>(seed.size(), 8); ++i)
-        programs.maglev_seed = programs.maglev_seed << 8 | seed[i];
+    if (const auto seed = base64_decode(services.maglev_hash_seed)) {
+        for (std::size_t i = 4; i < 8; ++i) programs.maglev_seed = programs.maglev_seed << 8 | (*seed)[i];
+    }
 }
 
 void check_masquerade(Config& config, std::vector<std::string>& errors) {

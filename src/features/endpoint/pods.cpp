@@ -12,7 +12,7 @@ PodLabels::PodLabels(ObjectStore& store, std::string node_name, std::string clus
       filter_(std::move(filter)),
       verdicts_(std::move(verdicts)) {}
 
-void PodLabels::start(Changed changed) {
+void PodLabels::start(Changed changed, std::function<void()> synced) {
     changed_ = std::move(changed);
     namespace_watch_ = watch_objects<Namespace>(
         store_, resources::kNamespace,
@@ -42,6 +42,7 @@ void PodLabels::start(Changed changed) {
                                          [this](const ObjectKey& key) {
                                              if (pods_.erase(key) != 0) changed_(key);
                                          },
+                                     .synced = std::move(synced),
                                      .verdicts = verdicts_});
 }
 
@@ -81,6 +82,8 @@ std::optional<PodLabels::Info> PodLabels::find(const ObjectKey& key) {
     info.published = {.uid = pod.metadata.uid,
                       .service_account = pod.service_account.empty() ? "default" : pod.service_account,
                       .ports = pod.ports};
+    // On the node's own network the ports are the node's anyway.
+    if (!pod.host_network && !pod.finished()) info.host_ports = pod.host_ports;
     return info;
 }
 

@@ -22,17 +22,19 @@ public:
         LabelSet identity;  // after the label filter
         LabelSet other;
         PublishedPod published;
+        std::vector<PodHostPort> host_ports{};
         friend bool operator==(const Info& a, const Info& b) {
             return a.identity == b.identity && a.other == b.other && a.published.uid == b.published.uid &&
-                   a.published.service_account == b.published.service_account && a.published.ports == b.published.ports;
+                   a.published.service_account == b.published.service_account &&
+                   a.published.ports == b.published.ports && a.host_ports == b.host_ports;
         }
     };
     using Changed = std::function<void(const ObjectKey& pod)>;
 
     PodLabels(ObjectStore& store, std::string node_name, std::string cluster_name, LabelFilter filter,
               ObjectVerdicts verdicts);
-    // changed is called for every pod whose labels may have changed, also when it went.
-    void start(Changed changed);
+    // changed is called for every pod whose labels may have changed, also when it went; synced once all are known.
+    void start(Changed changed, std::function<void()> synced = [] {});
     // Asks the store itself when the watch has not brought the pod yet: a pod's object is often milliseconds
     // old when its CNI ADD arrives. Nothing: there is no such object.
     std::optional<Info> find(const ObjectKey& pod);
