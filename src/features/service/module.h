@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "features/service/desired.h"
+
 #include "io/object_store.h"
 #include "maps/generations.h"
 #include "maps/lb_map.h"

@@ -20,6 +20,7 @@ class SharedText {
 public:
     SharedText() = default;
     SharedText(std::string_view text);
+    SharedText(const std::string& text) : SharedText(std::string_view(text)) {}
     [[nodiscard]] const std::string& str() const;
     [[nodiscard]] bool empty() const { return text_ == nullptr; }
     friend bool operator==(SharedText, SharedText) = default;
