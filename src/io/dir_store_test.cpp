@@ -545,6 +545,7 @@ pid_t spawn(const std::function<int()>& work) {
         try {
             code = work();
         } catch (...) {
+            code = 98;
         }
         ::_exit(code);
     }

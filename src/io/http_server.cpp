@@ -98,7 +98,7 @@ public:
 
     bool open(int family, int fd) {
         error_code error;
-        socket_.assign(asio::generic::stream_protocol(family, 0), fd, error);
+        (void)socket_.assign(asio::generic::stream_protocol(family, 0), fd, error);
         if (error) ::close(fd);
         return !error;
     }
@@ -108,7 +108,7 @@ public:
     [[nodiscard]] Clock::time_point deadline() const { return deadline_; }
 
     // The responder's side; request: which request it answers.
-    void send(HttpResponse response);
+    void send(const HttpResponse& response);
     void send_head(int status, const std::string& content_type);
     bool send_chunk(const std::string& data);
     void end();
@@ -301,7 +301,7 @@ void Session::watch_peer() {
     });
 }
 
-void Session::send(HttpResponse response) {
+void Session::send(const HttpResponse& response) {
     if (closed() || phase_ != Phase::kHandling) return;
     const bool bodiless =
         response.status == 204 || response.status == 304 || (response.status >= 100 && response.status < 200);
@@ -412,7 +412,7 @@ void Session::linger() {
         phase_ = Phase::kLingering;
         restart_clock(kLinger);
         error_code ignored;
-        socket_.shutdown(asio::socket_base::shutdown_send, ignored);
+        (void)socket_.shutdown(asio::socket_base::shutdown_send, ignored);
         input_.clear();
     }
     if (lingered_ > 2 * kBodyLimit) return close();
@@ -430,7 +430,7 @@ void Session::close() {
     // Only the descriptor goes: completions may be queued that still look at socket, parser and buffers.
     closed_ = true;
     error_code ignored;
-    socket_.close(ignored);
+    (void)socket_.close(ignored);
     if (const auto server = server_.lock()) server->forget(shared_from_this());
     if (const auto gone = std::exchange(gone_, nullptr)) gone();
 }

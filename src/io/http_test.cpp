@@ -52,7 +52,7 @@ protected:
         server.reset();
     }
 
-    void serve(const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
+    void serve(const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
         ++requests;
         if (request.path == "/echo") {
             HttpResponse response{
@@ -432,7 +432,7 @@ TEST_F(HttpTest, TakesAListeningDescriptor) {
 TEST_F(HttpTest, ALiveSocketIsRefusedAndKept) {
     start();
     EventLoop other_loop;
-    HttpServer other(other_loop, [](const HttpRequest&, std::shared_ptr<HttpResponder>) {});
+    HttpServer other(other_loop, [](const HttpRequest&, const std::shared_ptr<HttpResponder>&) {});
     const auto refused = other.listen_unix(path);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, Code::kAlreadyExists);

@@ -183,7 +183,7 @@ std::string ManifestFile::compose(const Json& object, bool is_json) {
 
 std::string ManifestFile::with(const ObjectId& id, const Json& object) const {
     const Document* document = find(id);
-    const std::string fresh = compose(object, is_json_);
+    std::string fresh = compose(object, is_json_);
     if (document == nullptr || documents_.size() == 1) return fresh;
     std::string out = text_.substr(0, document->begin);
     if (!out.empty() && out.back() != '\n') out += '\n';

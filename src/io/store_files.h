@@ -24,7 +24,7 @@ public:
     // Content on its way; removed again unless it has been published.
     class Prepared {
     public:
-        Prepared(std::string path) : path_(std::move(path)) {}
+        explicit Prepared(std::string path) : path_(std::move(path)) {}
         Prepared(Prepared&& other) noexcept : path_(std::exchange(other.path_, {})) {}
         Prepared& operator=(Prepared&&) = delete;
         ~Prepared();

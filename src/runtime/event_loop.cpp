@@ -258,7 +258,7 @@ EventLoop::Handle EventLoop::on_readable(int fd, std::function<void()> work) {
     auto state = std::make_shared<ReadableState>(impl_->registry, impl_->io);
     state->work = [work = std::move(work)](int) { work(); };
     error_code error;
-    state->descriptor->assign(fd, error);
+    (void)state->descriptor->assign(fd, error);
     if (error) {
         Logger("event-loop").error("Cannot watch descriptor", {{"fd", fd}, {"error", error.message()}});
         return {};
