@@ -170,6 +170,10 @@ class Cluster:
         self.background.append(running)
         return running
 
+    def background_in(self, where, *words):
+        """A program that says "ready" and runs until it is ended; the caller keeps it."""
+        return Background(self.exec_command(where, *words))
+
     def probe(self, where, targets, timeout=120):
         return json.loads(self.exec(where, self.traffic, "probe", stdin=json.dumps(targets), timeout=timeout).stdout)
 

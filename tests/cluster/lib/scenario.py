@@ -25,9 +25,9 @@ class Context:
         self.build, self.name, self.keep_logs = build, name, keep_logs
         self.clusters = []
 
-    def cluster(self, **options):
+    def cluster(self, kind=Cluster, **options):
         # Several runs may go on beside each other on one machine.
-        cluster = Cluster(self.build, f"t{os.getpid()}-{next(NUMBERS)}-{self.name[:20].strip('-')}", **options)
+        cluster = kind(self.build, f"t{os.getpid()}-{next(NUMBERS)}-{self.name[:20].strip('-')}", **options)
         self.clusters.append(cluster)
         cluster.up()
         return cluster
