@@ -122,7 +122,10 @@ struct sock_config {
 	__u8 bind_protection; /* node-port-bind-protection */
 	__u16 node_port_low;
 	__u16 node_port_high;
-	__u64 host_netns_cookie; /* of the node's network namespace */
+	__u64 host_netns_cookie; /* of the node's network namespace; 0: not known, the machine's first */
+	__u8 external_ips;	 /* disable-external-ip-mitigation: external IPs of other machines too (CVE-2020-8554) */
+	__u8 has_set_retval;	 /* bpf_set_retval (6.1): who is refused learns why */
+	__u8 pad[6];
 };
 
 #endif

@@ -9,6 +9,8 @@
 #define AXO_REASONS(X)                                                          \
 	X(FORWARDED, 0, "Success")                                              \
 	X(REASON_INTERFACE, 3, "Interface")                                     \
+	X(REASON_LB_NO_BACKEND, 6, "LB, sock cgroup: No backend entry found")   \
+	X(REASON_LB_REVNAT_UPDATE, 7, "LB, sock cgroup: Reverse entry update failed") \
 	X(REASON_FRAG_PACKET, 9, "Fragmented packet")                           \
 	X(REASON_FRAG_UPDATE, 10, "Fragmented packet entry update failed")      \
 	X(REASON_MTU_ERROR_MSG, 15, "MTU error message")                        \

@@ -166,8 +166,24 @@ struct lb6_src_range_key {
 #define LB_TABLE_SLABS 64
 
 /*
- * Map cilium_lb4_reverse_sk, cilium_lb6_reverse_sk (LRU): what an unconnected datagram socket believes to talk to.
- * Connected sockets keep it in socket storage.
+ * Map cilium_lb_sockets (socket storage): the service that a socket believes to talk to. It goes with its socket.
+ */
+struct lb_socket {
+    union axo_addr frontend;
+    union axo_addr backend;
+    __be16 frontend_port;
+    __be16 backend_port;
+    __u16 rev_nat_index;
+    __u8 family;       /* AXO_FAMILY_* of both */
+    __u8 other_family; /* 0: cilium_lb*_reverse_sk has nothing of this socket */
+    union axo_addr other; /* the last backend that stands there: what the socket's end removes */
+    __be16 other_port;
+    __u16 pad;
+};
+AXO_STATIC_ASSERT(sizeof(struct lb_socket) == 60, "lb_socket");
+
+/*
+ * Map cilium_lb4_reverse_sk, cilium_lb6_reverse_sk (LRU): the further backends of a datagram socket that talks to several.
  */
 struct ipv4_revnat_tuple {
     __u64 cookie;
