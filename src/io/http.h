@@ -49,7 +49,7 @@ public:
     [[nodiscard]] virtual std::size_t pending_bytes() const = 0;
     [[nodiscard]] virtual bool client_gone() const = 0;
     // Called once, on the loop, when the client leaves before the answer is complete.
-    virtual void on_gone(std::function<void()> /*callback*/) {}
+    virtual void on_gone(std::function<void()> callback) = 0;
 };
 
 // The loop outlives the server and its responders.

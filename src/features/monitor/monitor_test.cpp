@@ -143,6 +143,7 @@ public:
     void end() override { ended = true; }
     [[nodiscard]] std::size_t pending_bytes() const override { return pending; }
     [[nodiscard]] bool client_gone() const override { return gone; }
+    void on_gone(std::function<void()>) override {}
     std::string received;
     std::size_t pending = 0;
     bool gone = false, ended = false;
