@@ -28,8 +28,8 @@ std::unexpected<Error> request_error(std::string_view what, const nlmsghdr* head
 
 }  // namespace
 
-Result<NetlinkSocket> NetlinkSocket::open() {
-    Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+Result<NetlinkSocket> NetlinkSocket::open(int protocol) {
+    Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
     if (!fd) return fail_errno("open netlink socket");
     // All three are comforts that older kernels lack: explanations, short acks, dumps filtered by the kernel.
     const int on = 1;

@@ -1,10 +1,11 @@
-// Rtnetlink requests of this layer: building, sending and reading messages. Private to src/kernel.
+// Netlink requests of this layer: building, sending and reading messages. Private to src/kernel.
 //
 // libnl builds and parses attributes; requests go over an own socket, so that each is one send and
 // one receive and the kernel's explanation of an error (extended ack) reaches the caller.
 // Thread: any one at a time.
 #pragma once
 
+#include <linux/netlink.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 
@@ -116,7 +117,7 @@ public:
     using Sink = std::function<void(const nlmsghdr*)>;
 
     // In the calling thread's namespace; the socket stays there.
-    static Result<NetlinkSocket> open();
+    static Result<NetlinkSocket> open(int protocol = NETLINK_ROUTE);
 
     // A change; returns when the kernel has acknowledged it. `what` names the object: "link eth0".
     Status execute(NetlinkMessage& message, std::string_view what);
