@@ -142,6 +142,22 @@ class Cluster:
                                          *(["--ports", ports] if ports else [])).stdout)
         return answer["pods"][0]
 
+    def edit_object(self, folder, name, below, lines):
+        """Adds lines to a manifest that the sandbox has written, below its first line that reads so."""
+        path = pathlib.Path(self.status()["store"]) / folder / f"{name}.yaml"
+        before = path.read_text().split("\n")
+        at = before.index(below) + 1
+        temporary = path.with_name(f".{path.name}.new")
+        temporary.write_text("\n".join(before[:at] + lines + before[at:]))
+        temporary.rename(path)
+
+    def give_host_ports(self, pod, ports):
+        """ports: as in the Pod's containers[].ports."""
+        self.edit_object("pods/default", pod, "    image: sandbox", ["    ports: " + json.dumps(ports)])
+
+    def label_node(self, node, labels):
+        self.edit_object("nodes", node, "  labels:", [f"    {json.dumps(key)}: {json.dumps(value)}" for key, value in labels.items()])
+
     def addresses(self):
         """Every machine of the cluster with the addresses it is to be reached at, by family."""
         status, found = self.status(), {}
