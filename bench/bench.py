@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests/cluster"))
 
 import policy_bench  # noqa: E402
+import services_bench  # noqa: E402
 from lib import checks  # noqa: E402
 from lib.sandbox import PORT, Cluster, CommandFailed, run  # noqa: E402
 import bpf_stats  # noqa: E402
@@ -57,8 +58,8 @@ class Bench:
         ratio = f"{result['ratio']:.2f} of {result['baseline']}" if result["ratio"] else ""
         print(f"{result['name']:36} {result['value']:>14,.2f} {result['unit']:8} {ratio}", flush=True)
 
-    def cluster(self, name, **options):
-        return Cluster(self.build, f"bench{os.getpid()}-{name}", **options)
+    def cluster(self, name, kind=Cluster, **options):
+        return kind(self.build, f"bench{os.getpid()}-{name}", **options)
 
     # throughput and rates
     def iperf(self, cluster, client, server, address):
@@ -240,7 +241,7 @@ class Bench:
             self.add(row("restart_lost_packets", lost, "packets", sent=sent, worst=max(lost)))
 
     def bpf(self):
-        names = ["bpf_ns_from_container", "bpf_ns_from_netdev"]
+        names = ["bpf_ns_from_container", "bpf_ns_from_netdev", "xdp_nodeport_cross"]
         binary = pathlib.Path(self.build) / "tests/bpf_test"
         if not self.wants(*names):
             return
@@ -303,6 +304,9 @@ class Bench:
     def policy(self):
         policy_bench.measure(self, row)
 
+    def services(self):
+        services_bench.measure(self, row)
+
 
 def table(results):
     print(f"\n{'NAME':36} {'VALUE':>14} {'UNIT':8} {'BASELINE':>14} {'RATIO':>7} {'RUNS':>5}")
@@ -323,7 +327,7 @@ def main():
         return 1
     bench = Bench(args.build, args.runs, [name for name in args.only.split(",") if name])
     failed = []
-    for part in (bench.bpf, bench.overlay, bench.sizes, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy):
+    for part in (bench.bpf, bench.overlay, bench.sizes, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services):
         try:
             part()
         except (CommandFailed, KeyError, OSError, StopIteration, ValueError, subprocess.TimeoutExpired) as error:
