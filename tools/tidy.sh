@@ -13,9 +13,10 @@ if [ ${#files[@]} -eq 0 ]; then
     fi
 fi
 [ ${#files[@]} -gt 0 ] || { echo "tidy: nothing to check"; exit 0; }
-# The compile commands are GCC's; what only GCC knows is taken out, and clang cannot read GCC's precompiled header.
-database=$build/tidy
+# The compile commands are GCC's; what only GCC knows is taken out. Clang cannot read GCC's precompiled header: it reads the text.
+database=$(realpath "$build")/tidy
 mkdir -p "$database"
-sed -e 's/-include [^ ]*cmake_pch[^ ]*//g' -e 's/-fpch-preprocess//g' -e 's/-Winvalid-pch//g' -e 's/-Wno-restrict//g' \
+cp "$build/CMakeFiles/axo_pch.dir/cmake_pch.hxx" "$database/pch.hxx"
+sed -e "s#-include [^ ]*cmake_pch[^ ]*#-include $database/pch.hxx#g" -e 's/-fpch-preprocess//g' -e 's/-Winvalid-pch//g' -e 's/-Wno-restrict//g' \
     "$build/compile_commands.json" >"$database/compile_commands.json"
 printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy-19 --quiet -p "$database" 2> >(grep -v 'warnings generated\|Suppressed' >&2)

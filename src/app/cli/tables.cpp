@@ -245,7 +245,9 @@ std::string map_get_text(const Json& map) {
     for (const Json& entry : cache) rows.push_back(&entry);
     // "10.0.0.63:0" and "fd00::5:0" sort by their address.
     const auto key_less = [](const Json* a, const Json* b) {
-        const auto bare = [](std::string key) { return key.ends_with(":0") ? key.substr(0, key.size() - 2) : key; };
+        const auto bare = [](const std::string& key) {
+            return key.ends_with(":0") ? key.substr(0, key.size() - 2) : key;
+        };
         return address_less(bare(text(*a, "key")), bare(text(*b, "key")));
     };
     std::sort(rows.begin(), rows.end(), key_less);

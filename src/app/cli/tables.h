@@ -1,6 +1,7 @@
 // Tables of the list commands, from the agent's JSON. Pure.
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "app/cli/output/format.h"

@@ -47,8 +47,8 @@ void add_family_routes(std::vector<Route>& routes, const FamilyLease& lease, IfI
     everything.gateway = lease.gateway;
     everything.link = link;
     everything.mtu = mtu;
-    routes.push_back(std::move(gateway));
-    routes.push_back(std::move(everything));
+    routes.push_back(gateway);
+    routes.push_back(everything);
 }
 
 }  // namespace

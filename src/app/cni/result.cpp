@@ -136,23 +136,23 @@ Outcome<AddResult> decode_result(std::string_view text) {
             return bad_previous("address " + address_text(ip) + " refers to interface " +
                                 std::to_string(*ip.interface) + ", which is not listed");
         }
-        result.ips.push_back(std::move(ip));
+        result.ips.push_back(ip);
     }
     for (const char* key : {"ip4", "ip6"}) {
         const auto it = in.find(key);
         if (it == in.end() || !it->is_object()) continue;
         TRY_ASSIGN(ResultIp ip, decode_ip(*it, "ip"));
-        result.ips.push_back(std::move(ip));
+        result.ips.push_back(ip);
         TRY_ASSIGN(const auto routes, objects_of(*it, "routes"));
         for (const json& entry : routes) {
             TRY_ASSIGN(ResultRoute route, decode_route(entry));
-            result.routes.push_back(std::move(route));
+            result.routes.push_back(route);
         }
     }
     TRY_ASSIGN(const auto routes, objects_of(in, "routes"));
     for (const json& entry : routes) {
         TRY_ASSIGN(ResultRoute route, decode_route(entry));
-        result.routes.push_back(std::move(route));
+        result.routes.push_back(route);
     }
     return result;
 }

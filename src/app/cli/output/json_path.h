@@ -7,6 +7,7 @@
 // A path that leads nowhere prints nothing, as with kubectl's --allow-missing-template-keys.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 

@@ -1,6 +1,7 @@
 // JSON values as YAML, block style, as `-o yaml` prints them. Pure.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <string>
 
 namespace axo::cli {
