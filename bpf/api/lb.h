@@ -183,7 +183,8 @@ struct lb_socket {
 AXO_STATIC_ASSERT(sizeof(struct lb_socket) == 60, "lb_socket");
 
 /*
- * Map cilium_lb4_reverse_sk, cilium_lb6_reverse_sk (LRU): the further backends of a datagram socket that talks to several.
+ * Map cilium_lb4_reverse_sk, cilium_lb6_reverse_sk (LRU): backends of datagram sockets, with the frontends that they are known
+ * as: of a connected one the only one, of others all but the first, which stands in their storage.
  */
 struct ipv4_revnat_tuple {
     __u64 cookie;

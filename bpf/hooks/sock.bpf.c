@@ -249,7 +249,7 @@ int cil_sock6_post_bind(struct bpf_sock *ctx)
 SEC("cgroup/sock_release")
 int cil_sock_release(struct bpf_sock *ctx)
 {
-	const struct lb_socket *known;
+	struct lb_socket *known;
 
 	if (ctx->protocol != IPPROTO_UDP)
 		return SOCK_PROCEED;

@@ -148,6 +148,7 @@ static __always_inline int translate_destination(struct bpf_sock_addr *ctx, stru
 	    !same_addr(&known->frontend, &now.frontend, v6)) {
 		if (connects) {
 			// It talks to nobody else from now on.
+			forget_other(known, cookie);
 			known->family = 0;
 			known->frontend = now.frontend;
 			known->frontend_port = now.frontend_port;
@@ -159,6 +160,9 @@ static __always_inline int translate_destination(struct bpf_sock_addr *ctx, stru
 			goto no_memory;
 		}
 	}
+	// Nobody can ask the kernel for the storage of datagram sockets: who ends those of a backend that went asks the map.
+	if (connects && to->proto == IPPROTO_UDP)
+		remember_other(known, cookie, &now, v6);
 	to->addr = now.backend;
 	to->port = now.backend_port;
 	return 1;
@@ -172,8 +176,10 @@ static __always_inline void forget_service(struct bpf_sock_addr *ctx)
 {
 	struct lb_socket *known = bpf_sk_storage_get(&cilium_lb_sockets, ctx->sk, NULL, 0);
 
-	if (known)
-		known->family = 0;
+	if (!known)
+		return;
+	known->family = 0;
+	forget_other(known, bpf_get_socket_cookie(ctx));
 }
 
 // Replaces a backend in *from by the service that its socket knows it as.

@@ -51,7 +51,7 @@ static __always_inline void reverse6_key(struct ipv6_revnat_tuple *key, __u64 co
 	key->pad2 = 0;
 }
 
-// Notes a further service of a socket that has one in its storage already. False: it could not be noted.
+// Notes a service of a socket beside its storage. False: it could not be noted.
 static __always_inline bool remember_other(struct lb_socket *known, __u64 cookie, const struct lb_socket *now, const bool v6)
 {
 	long ret;
@@ -123,8 +123,8 @@ static __always_inline bool find_frontend(const struct lb_socket *known, __u64 c
 	return true;
 }
 
-// A socket ends: what stands of it beside its storage.
-static __always_inline void forget_other(const struct lb_socket *known, __u64 cookie)
+// Removes what stands of a socket beside its storage.
+static __always_inline void forget_other(struct lb_socket *known, __u64 cookie)
 {
 	if (known->other_family == AXO_FAMILY_IPV6) {
 		struct ipv6_revnat_tuple key;
@@ -137,4 +137,5 @@ static __always_inline void forget_other(const struct lb_socket *known, __u64 co
 		reverse4_key(&key, cookie, &known->other, known->other_port);
 		bpf_map_delete_elem(&cilium_lb4_reverse_sk, &key);
 	}
+	known->other_family = 0;
 }

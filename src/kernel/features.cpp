@@ -18,6 +18,7 @@
 #include "kernel/libbpf_log.h"
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
+#include "kernel/socket_diag.h"
 
 namespace axo {
 namespace {
@@ -28,6 +29,7 @@ constexpr int kSkbAdjustRoom = 50;
 constexpr int kRedirectNeigh = 152;
 constexpr int kRedirectPeer = 155;
 constexpr int kKtimeGetCoarseNs = 160;
+constexpr int kSetRetval = 187;
 constexpr int kFibLookupSkipNeigh = 1 << 2;
 constexpr int kAdjustRoomDecapL3Ipv4 = 1 << 7;
 constexpr auto kTcxIngress = static_cast<bpf_attach_type>(46);
@@ -113,6 +115,22 @@ bool has_netns_cookie() {
     return socket && ::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) == 0;
 }
 
+bool loads_at_sockets(bpf_attach_type type, std::initializer_list<bpf_insn> code) {
+    LIBBPF_OPTS(bpf_prog_load_opts, options);
+    options.expected_attach_type = type;
+    return static_cast<bool>(Fd(bpf_prog_load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "axo_probe", "Dual BSD/GPL", code.begin(),
+                                              code.size(), &options)));
+}
+
+bool has_xdp_links() {
+    const std::array<bpf_insn, 2> code{set(0, XDP_PASS), leave()};
+    const Fd program(bpf_prog_load(BPF_PROG_TYPE_XDP, "axo_probe", "Dual BSD/GPL", code.data(), code.size(), nullptr));
+    if (!program) return false;
+    // On a device that is not there; a kernel without such links does not know the type.
+    const Fd link(bpf_link_create(program.get(), 0x7fffffff, BPF_XDP, nullptr));
+    return link || errno == ENODEV;
+}
+
 bool has_ipv6() {
     const Fd socket(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (!socket) return false;
@@ -173,6 +191,12 @@ Result<KernelFeatures> probe_kernel_features() {
     features.batch_lookup = has_batch_lookup();
     features.netns_cookie = has_netns_cookie();
     features.ipv6 = has_ipv6();
+    // The newest of the hooks that are needed.
+    features.socket_lb = loads_at_sockets(BPF_CGROUP_INET4_GETPEERNAME, {set(0, 1), leave()});
+    features.set_retval =
+        loads_at_sockets(BPF_CGROUP_INET4_CONNECT, {set(1, -EHOSTUNREACH), call(kSetRetval), set(0, 0), leave()});
+    features.socket_destroy = can_destroy_sockets();
+    features.xdp = has_xdp_links();
     TRY(probe_devices(features, program.get()));
     return features;
 }
@@ -199,6 +223,13 @@ std::vector<KernelFeatures::Missing> KernelFeatures::missing() const {
          "6.6", false);
     need(ipv6, "IPv6", "enable-ipv6", "CONFIG_IPV6, net.ipv6.conf.all.disable_ipv6=0", false);
     need(vxlan, "VXLAN", "routing-mode=tunnel with tunnel-protocol=vxlan", "3.7, CONFIG_VXLAN", false);
+    need(socket_lb, "programs at sockets", "services at sockets (bpf-lb-sock)", "5.8, CONFIG_CGROUP_BPF", false);
+    need(set_retval, "bpf_set_retval",
+         "telling a process that a service has no backend (EHOSTUNREACH; without it EPERM)", "6.1", false);
+    need(socket_destroy, "ending sockets of others",
+         "sockets whose backend went hear of it; without it they wait for their timeout",
+         "4.9, CONFIG_INET_DIAG_DESTROY", false);
+    need(xdp, "XDP links", "bpf-lb-acceleration, and the prefilter", "5.9", false);
     return all;
 }
 

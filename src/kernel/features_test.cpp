@@ -35,6 +35,9 @@ TEST(Features, AgreeWithTheMainlineRelease) {
     EXPECT_TRUE(features->adjust_room_decap || kernel < 6003);
     EXPECT_EQ(features->batch_lookup, kernel >= 5006);
     EXPECT_EQ(features->netns_cookie, kernel >= 5014);
+    EXPECT_EQ(features->socket_lb, kernel >= 5008);
+    EXPECT_EQ(features->set_retval, kernel >= 6001);
+    EXPECT_EQ(features->xdp, kernel >= 5009);
     const ScratchNetns netns;
     Netlink::VxlanSpec spec;
     spec.name = "vxlan0";

@@ -31,6 +31,20 @@ bool has_storage(const nlmsghdr* message) {
 
 }  // namespace
 
+bool can_destroy_sockets() {
+    auto netlink = NetlinkSocket::open(NETLINK_SOCK_DIAG);
+    if (!netlink) return false;
+    // Nobody's socket: the kernel that can says ENOENT.
+    inet_diag_req_v2 request{};
+    request.sdiag_family = AF_INET;
+    request.sdiag_protocol = IPPROTO_UDP;
+    request.idiag_states = ~0U;
+    request.id.idiag_cookie[0] = request.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+    NetlinkMessage message(SOCK_DESTROY, 0, request);
+    const Status status = netlink->execute(message, "end a socket");
+    return status || status.error().sys_errno == ENOENT;
+}
+
 Result<std::size_t> destroy_sockets(std::uint8_t protocol, int storage_fd,
                                     const std::function<bool(const ConnectedSocket&)>& wanted) {
     TRY_ASSIGN(NetlinkSocket netlink, NetlinkSocket::open(NETLINK_SOCK_DIAG));
@@ -42,17 +56,20 @@ Result<std::size_t> destroy_sockets(std::uint8_t protocol, int storage_fd,
         request.sdiag_protocol = protocol;
         request.idiag_states = protocol == IPPROTO_TCP ? kTcpConnected : kEstablished;
         NetlinkMessage message(SOCK_DIAG_BY_FAMILY, 0, request);
-        message.nest(INET_DIAG_REQ_SK_BPF_STORAGES,
-                     [&] { message.put(SK_DIAG_BPF_STORAGE_REQ_MAP_FD, static_cast<std::uint32_t>(storage_fd)); });
+        if (storage_fd >= 0)
+            message.nest(INET_DIAG_REQ_SK_BPF_STORAGES,
+                         [&] { message.put(SK_DIAG_BPF_STORAGE_REQ_MAP_FD, static_cast<std::uint32_t>(storage_fd)); });
         TRY(netlink.dump(
             message, "list sockets", [&] { of_family.clear(); },
             [&](const nlmsghdr* answer) {
-                if (answer->nlmsg_type != SOCK_DIAG_BY_FAMILY || !has_storage(answer)) return;
+                if (answer->nlmsg_type != SOCK_DIAG_BY_FAMILY || (storage_fd >= 0 && !has_storage(answer))) return;
                 const auto& socket = *static_cast<const inet_diag_msg*>(nlmsg_data(answer));
                 if (wanted({.protocol = protocol,
                             .peer = address_of(socket.idiag_family, socket.id.idiag_dst),
                             .peer_port = ntohs(socket.id.idiag_dport),
-                            .port = ntohs(socket.id.idiag_sport)})) {
+                            .port = ntohs(socket.id.idiag_sport),
+                            .cookie = static_cast<std::uint64_t>(socket.id.idiag_cookie[1]) << 32 |
+                                      socket.id.idiag_cookie[0]})) {
                     of_family.push_back(socket);
                 }
             }));

@@ -47,6 +47,7 @@ inline constexpr const char* kLbAffinityMatch = "cilium_lb_affinity_match";
 inline constexpr const char* kLbSourceRange4 = "cilium_lb4_source_range";
 inline constexpr const char* kLbSourceRange6 = "cilium_lb6_source_range";
 inline constexpr const char* kLbPorts = "cilium_lb_ports";
+inline constexpr const char* kLbSockets = "cilium_lb_sockets";
 inline constexpr const char* kReverseSk4 = "cilium_lb4_reverse_sk";
 inline constexpr const char* kReverseSk6 = "cilium_lb6_reverse_sk";
 inline constexpr const char* kNatAddresses = "cilium_nat_addresses";
