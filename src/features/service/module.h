@@ -78,7 +78,7 @@ public:
     };
     // What is wrong at this moment.
     [[nodiscard]] std::vector<Problem> problems() const;
-    [[nodiscard]] const ReconcileCounters& counters() const;
+    [[nodiscard]] ReconcileCounters counters() const;
     struct Usage {
         std::size_t services = 0, frontends = 0, backends = 0;
         SlabArena::Usage tables;
