@@ -129,7 +129,7 @@ static __always_inline int decapsulate(struct __sk_buff *skb, const bool outer_v
 			return FAST_MISS;
 		return decide_stripped(skb, identity, outer_v6, v6);
 	}
-	if (match.half->action != FLOW_DELIVER)
+	if (match.half->action != FLOW_DELIVER && !(match.half->action == FLOW_NEIGH && rewrites(match.flow->flags, match.dir)))
 		return FAST_MISS;
 	verdict = pull_outer_headers(skb, outer_v6, v6);
 	return verdict == AXO_PASS ? replay(skb, &match, METRIC_INGRESS, true, v6) : verdict;
@@ -190,7 +190,7 @@ int cil_from_netdev(struct __sk_buff *skb)
 			if (verdict != FAST_MISS)
 				return verdict;
 		}
-		if (!node_cfg.ipv4 || (node_cfg.legacy_routing && !node_cfg.host_firewall))
+		if (!node_cfg.ipv4 || (node_cfg.legacy_routing && !node_cfg.host_firewall && !nat_on()))
 			return AXO_PASS;
 		verdict = fast4_ingress(skb);
 		return likely(verdict != FAST_MISS) ? verdict : from_netdev4(skb);
@@ -204,7 +204,7 @@ int cil_from_netdev(struct __sk_buff *skb)
 			if (verdict != FAST_MISS)
 				return verdict;
 		}
-		if (!node_cfg.ipv6 || (node_cfg.legacy_routing && !node_cfg.host_firewall))
+		if (!node_cfg.ipv6 || (node_cfg.legacy_routing && !node_cfg.host_firewall && !nat_on()))
 			return AXO_PASS;
 		verdict = fast6_ingress(skb);
 		return likely(verdict != FAST_MISS) ? verdict : from_netdev6(skb);
@@ -212,16 +212,24 @@ int cil_from_netdev(struct __sk_buff *skb)
 	return AXO_PASS;
 }
 
-// What the node itself sends, with the host firewall. It has its route: all there is to replay is that it may go.
+// What the node itself sends. It has its route: all there is to replay is that it may go, and with which addresses.
 static __always_inline int host_fast_path(struct __sk_buff *skb, const bool v6)
 {
 	struct fast_match match;
 
-	if (!match_flow(skb, ETH_HLEN, CTX_FIELD(skb, ifindex), 0, &match, v6) || match.half->action != FLOW_STACK)
-		return FAST_MISS;
-	account(match.half, CTX_FIELD(skb, len));
-	count_packet(FORWARDED, METRIC_EGRESS, CTX_FIELD(skb, len));
-	return AXO_PASS;
+	if (!match_flow(skb, ETH_HLEN, CTX_FIELD(skb, ifindex), 0, &match, v6)) {
+		if (!nat_on())
+			return FAST_MISS;
+		// Nothing that is translated here is unknown: a pod's connection has an entry since its own device, a reply its
+		// opener's, and a port that is taken the one that has taken it.
+		if (match.absent && !node_cfg.host_firewall) {
+			count_packet(FORWARDED, METRIC_EGRESS, CTX_FIELD(skb, len));
+			return AXO_PASS;
+		}
+		if (!match_zone(skb, ETH_HLEN, CTX_FIELD(skb, ifindex), 0, FLOW_ZONE_UPLINK, &match, v6))
+			return FAST_MISS;
+	}
+	return match.half->action == FLOW_STACK ? replay(skb, &match, METRIC_EGRESS, false, v6) : FAST_MISS;
 }
 
 static __noinline int fast4_egress(struct __sk_buff *skb)
@@ -252,7 +260,7 @@ int cil_to_netdev(struct __sk_buff *skb)
 	// Decided where it came in, and counted there.
 	if (is_decided(skb))
 		return AXO_PASS;
-	if (node_cfg.host_firewall) {
+	if (node_cfg.host_firewall || nat_on()) {
 		switch (CTX_FIELD(skb, protocol)) {
 		case bpf_htons(ETH_P_IP):
 			if (!node_cfg.ipv4)

@@ -34,6 +34,9 @@ typedef _Bool bool;
 #define true 1
 #define false 0
 
+#ifndef EEXIST
+#define EEXIST 17
+#endif
 #ifndef AF_INET
 #define AF_INET 2
 #define AF_INET6 10
@@ -86,6 +89,15 @@ const volatile struct ct_config ct_cfg = {
 	.fragments_v6 = 1,
 };
 const volatile struct lb_config lb_cfg = {};
+
+// An address of the configuration. A copy that forgets "volatile" is one of what stands in the source: of zeroes.
+static __always_inline void read_ip6(__be32 *to, const volatile __be32 *from)
+{
+	to[0] = from[0];
+	to[1] = from[1];
+	to[2] = from[2];
+	to[3] = from[3];
+}
 
 // Fields of the context by one load with a constant offset. Left to itself, clang shares address
 // computations between branches, and the verifier refuses a context pointer that was added to.

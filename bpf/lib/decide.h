@@ -1,90 +1,14 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// The slow path: who sends, who receives (ends.h), which way out; then the flow's entry is written and the
+// The slow path: where to (translate.h), who sends, who receives (ends.h), which way out (route.h); then the flow's entry is written and the
 // decision carried out. Read in the order a packet meets it:
 //
-//   parse -> source -> (generations) -> destination -> flow entry -> route -> policy -> size -> event -> out
+//   parse -> (generations) -> translate -> destination -> source -> flow entry -> route -> source address -> policy -> size ->
+//   other entry -> event -> out
 //
 // Generations are read before anything they cover is looked up (bpf/api/generation.h).
 #pragma once
 
-#include "bpf/lib/ends.h"
-#include "bpf/lib/icmp.h"
-
-// Next hop and device towards an address by the kernel's routes. False: the kernel would not
-// forward this (local, unreachable, forwarding off …), so it is the kernel that must answer.
-static __always_inline bool resolve_route(struct __sk_buff *skb, struct bpf_fib_lookup *fib, struct flow_half *half, const union axo_addr *src,
-					  const union axo_addr *dst, __u16 overhead, const bool v6)
-{
-	long ret;
-
-	__builtin_memset(fib, 0, sizeof(*fib));
-	fib->ifindex = CTX_FIELD(skb, ifindex);
-	// Not the real length: it asks for the route's MTU without a verdict about this packet (5.12).
-	fib->tot_len = 1;
-	if (v6) {
-		fib->family = AF_INET6;
-		__builtin_memcpy(fib->ipv6_src, src->ip6, 16);
-		__builtin_memcpy(fib->ipv6_dst, dst->ip6, 16);
-	} else {
-		fib->family = AF_INET;
-		fib->ipv4_src = src->ip4;
-		fib->ipv4_dst = dst->ip4;
-	}
-	ret = bpf_fib_lookup(skb, fib, sizeof(*fib), node_cfg.has_fib_skip_neigh ? AXO_FIB_LOOKUP_SKIP_NEIGH : 0);
-	if (ret != BPF_FIB_LKUP_RET_SUCCESS && ret != BPF_FIB_LKUP_RET_NO_NEIGH)
-		return false;
-	half->ifindex_out = fib->ifindex;
-	half->mtu = (fib->mtu_result > 1 ? fib->mtu_result : node_cfg.mtu) - overhead;
-	if (fib->family == AF_INET6) {
-		half->flags |= FLOW_HALF_NH_V6;
-		__builtin_memcpy(half->route.next_hop.ip6, fib->ipv6_dst, 16);
-	} else {
-		half->route.next_hop.ip4 = fib->ipv4_dst;
-	}
-	return true;
-}
-
-// The way to a tunnel endpoint: pushed headers where that is on and possible, the device otherwise.
-static __always_inline void route_tunnel(struct __sk_buff *skb, struct bpf_fib_lookup *fib, struct flow_half *half, const struct remote_endpoint_info *info)
-{
-	const bool endpoint_v6 = info->flags & IPCACHE_F_IPV6_TUNNEL_EP;
-	union axo_addr node = {};
-
-	half->action = FLOW_TUNNEL_DEV;
-	half->flags = endpoint_v6 ? FLOW_HALF_TUNNEL_V6 : 0;
-	half->mtu = node_cfg.mtu - tunnel_cfg.overhead;
-	half->route.tunnel_endpoint = info->tunnel_endpoint;
-	if (!tunnel_cfg.fast || endpoint_v6 != !!tunnel_cfg.underlay_v6)
-		return;
-	if (tunnel_cfg.underlay_v6) {
-		__builtin_memcpy(node.ip6, (const void *)tunnel_cfg.node_ip6, 16);
-		if (!resolve_route(skb, fib, half, &node, &half->route.tunnel_endpoint, tunnel_cfg.overhead, true))
-			return;
-	} else {
-		node.ip4 = tunnel_cfg.node_ip4;
-		if (!resolve_route(skb, fib, half, &node, &half->route.tunnel_endpoint, tunnel_cfg.overhead, false))
-			return;
-	}
-	half->action = FLOW_ENCAP;
-}
-
-static __always_inline void route_local(struct flow_half *half, const struct local_end *end)
-{
-	half->action = FLOW_DELIVER;
-	half->flags = node_cfg.has_redirect_peer && !node_cfg.legacy_routing ? FLOW_HALF_PEER : 0;
-	half->mtu = 0xffff;
-	half->ifindex_out = end->ifindex;
-	half->deliver.dmac = end->mac;
-	half->deliver.smac = end->node_mac;
-}
-
-static __always_inline __be16 tunnel_source_port(struct __sk_buff *skb)
-{
-	__u32 low = tunnel_cfg.sport_low ? tunnel_cfg.sport_low : 32768;
-	__u32 high = tunnel_cfg.sport_high > low ? tunnel_cfg.sport_high : 61000;
-
-	return bpf_htons(low + bpf_get_hash_recalc(skb) % (high - low + 1));
-}
+#include "bpf/lib/route.h"
 
 // TCP's and everybody else's life: flags, lifetime, whether plain packets may be replayed. Works on
 // scratch.life; returns whether this packet says something new that should be reported.
@@ -113,7 +37,8 @@ __noinline int advance_state(__u32 dir, __u32 now)
 		if (tcp_flags & ~seen & trace_cfg.report_tcp_flags)
 			report = 1;
 		life->tcp_flags[dir] = seen | tcp_flags;
-		if (tcp_flags & TCP_RST)
+		// Of replies that go past this node nobody sees the end.
+		if ((tcp_flags & TCP_RST) || ((tcp_flags & TCP_FIN) && nat_on() && is_one_way(flags)))
 			flags |= closing;
 		else if (tcp_flags & TCP_FIN)
 			flags |= dir ? FLOW_F_CLOSING_HIGH : FLOW_F_CLOSING_LOW;
@@ -200,64 +125,6 @@ static __always_inline bool same_connection(const struct flow *flow, const struc
 	       !(flow->flags & (FLOW_F_CLOSING_LOW | FLOW_F_CLOSING_HIGH));
 }
 
-// Where packets of this direction go from now on: scratch.out, but for its counters. 0 or -DROP_*.
-static __always_inline int decide_route(struct __sk_buff *skb, __u32 hook, const bool v6)
-{
-	const struct remote_endpoint_info *info;
-	struct scratch *s = scratch();
-	struct flow_half *half;
-	struct packet *p;
-
-	if (!s)
-		return -DROP_HOST_NOT_READY;
-	p = &s->packet;
-	half = &s->out;
-	half->stamp = s->stamp;
-	half->decided_at = now_tick();
-	half->ifindex_in = s->ifindex_in;
-	half->ifindex_out = 0;
-	half->identity = s->src.identity;
-	half->dep_src = policy_id(&s->src);
-	half->dep_dst = policy_id(&s->dst);
-	half->bucket_src = s->bucket_src;
-	half->bucket_dst = s->bucket_dst;
-	half->flags = 0;
-	half->mtu = 0xffff;
-	half->action = FLOW_STACK;
-	if (s->dst.id) {
-		if (hook != HOOK_POD_INGRESS)
-			route_local(half, &s->dst);
-	} else if (s->to_host) {
-		s->dst.identity = ID_HOST;
-	} else {
-		info = lookup_ipcache(&p->daddr, v6);
-		s->dst.identity = !info || info->sec_identity == ID_WORLD ? world_identity(v6) : info->sec_identity;
-		if (node_cfg.host_firewall && hook == HOOK_NETDEV_EGRESS)
-			return 0; // on its way already
-		if (tunnel_cfg.protocol && info && (info->flags & IPCACHE_F_HAS_TUNNEL_EP) && !(info->flags & IPCACHE_F_SKIP_TUNNEL)) {
-			route_tunnel(skb, &s->fib, half, info);
-		} else if (hook == HOOK_HOST) {
-			// Routes to cilium_host exist for pods only: there is no such pod.
-			return -DROP_UNROUTABLE;
-		} else if (!node_cfg.legacy_routing && resolve_route(skb, &s->fib, half, &p->saddr, &p->daddr, 0, v6)) {
-			if (half->ifindex_out == node_cfg.host_ifindex || half->ifindex_out == node_cfg.net_ifindex)
-				return -DROP_UNROUTABLE;
-			half->action = FLOW_NEIGH;
-		}
-	}
-	return 0;
-}
-
-__noinline int decide_route4(struct __sk_buff *skb, __u32 hook)
-{
-	return decide_route(skb, hook, false);
-}
-
-__noinline int decide_route6(struct __sk_buff *skb, __u32 hook)
-{
-	return decide_route(skb, hook, true);
-}
-
 // Does an error go to whom the packet that it quotes came from?
 static __always_inline bool is_for(const struct packet *quoted, const struct packet *error, const bool v6)
 {
@@ -271,6 +138,12 @@ static __always_inline bool is_for(const struct packet *quoted, const struct pac
 static __always_inline bool is_mtu_error(const struct packet *p, const bool v6)
 {
 	return v6 ? p->icmp_type == ICMPV6_PKT_TOOBIG : p->icmp_type == ICMP_DEST_UNREACH && p->icmp_code == ICMP_FRAG_NEEDED;
+}
+
+// A pod that reaches itself; and what legacy routing only translates at the uplink: the program that delivers it asks.
+static __always_inline bool is_unasked(const struct scratch *s, __u32 hook)
+{
+	return (s->nat.flags & FLOW_F_LOOPBACK) || (node_cfg.legacy_routing && hook == HOOK_NETDEV && s->nat.stage && !s->to_host);
 }
 
 // What policy is to be asked: about the connection as it was opened, not about this packet.
@@ -288,6 +161,8 @@ static __always_inline int judge(struct __sk_buff *skb, __u32 hook, const bool v
 		if (s->event.reason == TRACE_REASON_RELATED || is_mtu_error(p, v6))
 			return AXO_PASS;
 	}
+	if (nat_on() && is_unasked(s, hook))
+		return AXO_PASS;
 	q->slot = policy_slot_of(p->proto);
 	if (s->reply) {
 		q->reference[POLICY_EGRESS] = s->dst.policy;
@@ -342,27 +217,6 @@ static __always_inline void store_decision(struct flow_half *half, const struct 
 	WRITE_ONCE(half->stamp, out->stamp);
 }
 
-// The way back to a pod of this node is known when it opens a connection: the first reply needs no decision.
-static __always_inline void decide_way_back(const struct scratch *s, const struct flow_half *half, struct flow_half *back, __u32 now)
-{
-	back->identity = s->dst.identity;
-	back->dep_src = policy_id(&s->dst);
-	back->dep_dst = policy_id(&s->src);
-	back->bucket_src = half->bucket_dst;
-	back->bucket_dst = half->bucket_src;
-	route_local(back, &s->src);
-	if (s->dst.id)
-		back->ifindex_in = s->dst.ifindex;
-	else if (half->action == FLOW_ENCAP || half->action == FLOW_TUNNEL_DEV)
-		back->ifindex_in = tunnel_cfg.ifindex;
-	else if (half->action == FLOW_NEIGH)
-		back->ifindex_in = half->ifindex_out;
-	else
-		back->ifindex_in = node_cfg.host_ifindex;
-	back->decided_at = now;
-	back->stamp = s->stamp;
-}
-
 static __always_inline void report_trace(struct __sk_buff *skb, struct scratch *s, const struct flow_half *half, __u32 hook)
 {
 	struct event_args *ev = &s->event;
@@ -378,30 +232,66 @@ static __always_inline void report_trace(struct __sk_buff *skb, struct scratch *
 	report_event(skb);
 }
 
-// Larger than the way out takes: answered with the MTU, or left to somebody who can fragment. A verdict, or FORWARD.
-static __always_inline int refuse_oversize(struct __sk_buff *skb, struct scratch *s, const struct flow_half *half, __u8 direction,
-					   const bool at_ingress, const bool v6)
+// Does the way out take it in one piece?
+static __always_inline bool fits(struct __sk_buff *skb, const struct packet *p, const struct flow_half *half)
 {
-	const struct packet *p = &s->packet;
 	__u32 header_len = p->l4_off - ETH_HLEN + (p->proto == IPPROTO_TCP ? 20 : 8);
 
-	if (likely(wire_length(skb, CTX_FIELD(skb, len) - ETH_HLEN, header_len) <= half->mtu))
-		return FORWARD;
-	if (p->flags & PACKET_DF) {
-		count_packet(REASON_MTU_ERROR_MSG, direction, CTX_FIELD(skb, len));
-		return reply_too_big(skb, half->mtu, at_ingress, v6);
+	return wire_length(skb, CTX_FIELD(skb, len) - ETH_HLEN, header_len) <= half->mtu;
+}
+
+// Left to somebody who can fragment: the kernel's stack, or the tunnel device. 0, or -DROP_*.
+static __always_inline int let_fragment(struct scratch *s)
+{
+	struct flow_half *out = &s->out;
+
+	if (out->action == FLOW_NEIGH) {
+		// Coming in with the node's own address, to the stack it is a forgery.
+		if (nat_on() && s->nat.stage && (s->nat.flags & (FLOW_F_SNAT | FLOW_F_NODE_PORT)))
+			return -DROP_FRAG_NEEDED;
+		out->action = FLOW_STACK;
+	} else if (out->action == FLOW_ENCAP) {
+		out->action = FLOW_TUNNEL_DEV;
+		out->flags = (out->flags & FLOW_HALF_AS_NODE) | (tunnel_cfg.underlay_v6 ? FLOW_HALF_TUNNEL_V6 : 0);
 	}
-	if (half->action == FLOW_NEIGH) {
-		count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
-		return AXO_PASS;
+	return 0;
+}
+
+// What the entry of a new connection says of its translation.
+static __always_inline void note_translation(struct scratch *s, struct flow *flow, __u32 dir, const bool v6)
+{
+	struct translation *t = &s->nat;
+
+	if (t->stage) {
+		if (t->stage == NAT_NEW)
+			compute_deltas(&t->to, &t->from, s->packet.proto, v6);
+		flow->rewrite = t->to;
+		flow->flags |= t->flags | (FLOW_F_REWRITE_LOW << (dir & 1));
+		flow->backend_id = t->backend_id;
+		flow->rev_nat = t->rev_nat;
+	} else if (t->dsr) {
+		// The replies' part of what the node with the frontend has done.
+		flow->rewrite.saddr = t->frontend.saddr;
+		flow->rewrite.sport = t->frontend.sport;
+		flow->rewrite.daddr = t->from.saddr;
+		flow->rewrite.dport = t->from.sport;
+		reply_deltas(&flow->rewrite, &t->from, v6);
+		flow->flags |= FLOW_F_DSR | (FLOW_F_REWRITE_HIGH >> (dir & 1));
 	}
-	if (half->action == FLOW_ENCAP) {
-		count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
-		s->out = *half;
-		s->out.flags = tunnel_cfg.underlay_v6 ? FLOW_HALF_TUNNEL_V6 : 0;
-		return hand_to_tunnel_device(skb);
-	}
-	return FORWARD;
+}
+
+// The other entry of a new connection. 0, or -DROP_*.
+static __always_inline int open_twin(struct __sk_buff *skb, struct scratch *s, struct flow *flow, const struct flow_half *half, __u32 dir,
+				     __u32 hook, __u32 now, const bool v6)
+{
+	__u32 twin_dir = build_twin(s, flow, dir, v6);
+	int ret;
+
+	if (hook == HOOK_POD_EGRESS)
+		decide_way_back(s, half, half_of(&s->twin, twin_dir ^ 1), now);
+	ret = v6 ? reserve6(skb, twin_dir) : reserve4(skb, twin_dir);
+	flow->rewrite = s->nat.to; // the port may have become another
+	return ret;
 }
 
 // The flow's entry, the decision, and out.
@@ -426,7 +316,9 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 	s->policy.cookie[POLICY_EGRESS] = s->policy.cookie[POLICY_INGRESS] = POLICY_COOKIE_NONE;
 	if (READ_ONCE(p->flags) & PACKET_ICMP_ERROR) {
 		// An error belongs to the flow it quotes and makes none of its own; it is routed by its own addresses.
-		if (!parse_icmp_quote(skb)) {
+		if (nat_on() && s->nat.stage) {
+			s->event.reason = TRACE_REASON_RELATED;
+		} else if (!parse_icmp_quote(skb)) {
 			struct packet *q = &s->quoted;
 
 			make_flow_key(&s->key, &q->saddr, &q->daddr, q->sport, q->dport, q->proto, v6);
@@ -434,9 +326,12 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 				s->event.reason = TRACE_REASON_RELATED;
 		}
 	} else {
-		dir = make_flow_key(&s->key, &p->saddr, &p->daddr, p->sport, p->dport, p->proto, v6);
+		if (nat_on()) // by its addresses as it came
+			dir = READ_ONCE(s->nat.dir);
+		else
+			dir = make_flow_key(&s->key, &p->saddr, &p->daddr, p->sport, p->dport, p->proto, v6);
 		flow = lookup_flow(&s->key, v6);
-		if (flow && !same_connection(flow, s, dir))
+		if (flow && ((nat_on() && s->nat.afresh) || !same_connection(flow, s, dir)))
 			flow = NULL;
 		if (!flow) {
 			WRITE_ONCE(s->is_new, 1);
@@ -462,6 +357,11 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 		ret = v6 ? decide_route6(skb, hook) : decide_route4(skb, hook);
 		if (ret)
 			DROP(-ret);
+		if (nat_on() && READ_ONCE(s->is_new) && s->nat.stage != NAT_KNOWN) {
+			ret = v6 ? choose_source6(hook) : choose_source4(hook);
+			if (ret)
+				DROP(-ret);
+		}
 		s->event.identity_dst = s->dst.identity;
 		s->policy.opener = flow->identity_src;
 		s->policy.opener_ifindex = half_of(flow, dir ^ 1)->ifindex_in;
@@ -493,17 +393,19 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 			s->dst.identity = READ_ONCE(s->reply) ? flow->identity_src : flow->identity_dst;
 	}
 	s->event.identity_dst = s->dst.identity;
-	if (READ_ONCE(s->is_new) && hook == HOOK_POD_EGRESS)
+	if (nat_on() && (READ_ONCE(s->is_new) || s->nat.dsr))
+		note_translation(s, flow, dir, v6);
+	if (READ_ONCE(s->is_new) && hook == HOOK_POD_EGRESS && !(nat_on() && s->nat.stage))
 		decide_way_back(s, half, half_of(flow, dir ^ 1), now);
 
 	if (p->ttl <= 1 && half->action != FLOW_STACK) {
 		count_packet(DROP_TTL_EXCEEDED, direction, CTX_FIELD(skb, len));
 		return reply_time_exceeded(skb, at_ingress, v6);
 	}
-	ret = refuse_oversize(skb, s, half, direction, at_ingress, v6);
-	if (ret != FORWARD)
-		return ret;
-
+	if (unlikely(!fits(skb, p, half)) && (p->flags & PACKET_DF)) {
+		count_packet(REASON_MTU_ERROR_MSG, direction, CTX_FIELD(skb, len));
+		return reply_too_big(skb, half->mtu, at_ingress, v6);
+	}
 	account(half, CTX_FIELD(skb, len));
 	if (!(READ_ONCE(p->flags) & PACKET_ICMP_ERROR)) {
 		s->life.flags = flow->flags;
@@ -515,12 +417,25 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 		flow->tcp_flags[0] = s->life.tcp_flags[0];
 		flow->tcp_flags[1] = s->life.tcp_flags[1];
 		flow->expires = s->life.expires;
+		if (nat_on() && s->nat.stage && !(s->nat.flags & FLOW_F_DSR)) {
+			if (!READ_ONCE(s->is_new)) {
+				ret = v6 ? keep_twin6(dir) : keep_twin4(dir);
+				if (ret)
+					DROP(DROP_NAT_NO_MAPPING);
+			} else if (s->nat.stage == NAT_NEW) {
+				ret = open_twin(skb, s, flow, half, dir, hook, now, v6);
+				if (ret)
+					DROP(-ret);
+			}
+		}
 	}
 	if (READ_ONCE(s->is_new)) {
 		ret = insert_flow(&s->key, flow, v6);
 		// A table full of pods' connections does not cut the node off: what its policy allows passes, and is not remembered.
 		if (ret && !(node_cfg.host_firewall && !s->src.id && !s->dst.id && half->action == FLOW_STACK)) {
 			s->event.ext_error = (__s8)ret;
+			if (nat_on() && s->nat.stage == NAT_NEW && !(s->nat.flags & FLOW_F_DSR))
+				remove_twin(s, v6);
 			DROP(DROP_CT_CREATE_FAILED);
 		}
 	}
@@ -529,6 +444,13 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 	count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
 	s->out = *half;
 	s->out_sport = flow->tunnel_sport;
+	if (unlikely(!fits(skb, p, half))) {
+		ret = let_fragment(s);
+		if (ret)
+			DROP(-ret);
+	}
+	if (nat_on() && s->nat.stage && !(v6 ? apply_translation6(skb) : apply_translation4(skb)))
+		DROP(DROP_WRITE_ERROR);
 	ret = forward(skb, at_ingress);
 	if (unlikely(ret < AXO_PASS))
 		DROP(-ret);

@@ -2,100 +2,10 @@
 // The slow path's first half: who sends, who receives, and whether the packet is the datapath's affair at all.
 #pragma once
 
-#include "bpf/lib/event.h"
 #include "bpf/lib/fast.h"
+#include "bpf/lib/icmp.h"
 #include "bpf/lib/policy.h"
-
-// In this order what is asked of a hook on every packet is one comparison.
-enum hook {
-	HOOK_POD_EGRESS,    // cil_from_container: what a pod sends
-	HOOK_NETDEV_EGRESS, // cil_to_netdev: what the node sends; only with the host firewall
-	HOOK_HOST,	    // cil_from_host: what the node routes towards pods
-	HOOK_POD_INGRESS,   // cil_to_container: what reaches a pod through the stack
-	HOOK_NETDEV,	    // cil_from_netdev
-	HOOK_OVERLAY,	    // cil_from_overlay, and what cil_from_netdev has stripped
-};
-
-// Egress of an endpoint, for counters and events.
-static __always_inline bool is_egress(__u32 hook)
-{
-	return hook == HOOK_POD_EGRESS || hook == HOOK_NETDEV_EGRESS;
-}
-
-// A device's ingress hook, as against its egress hook.
-static __always_inline bool is_at_ingress(__u32 hook)
-{
-	return hook != HOOK_NETDEV_EGRESS && hook != HOOK_HOST && hook != HOOK_POD_INGRESS;
-}
-
-#define ID_HOST 1
-#define ID_WORLD 2
-#define ID_REMOTE_NODE 6
-#define ID_KUBE_APISERVER 7
-#define ID_WORLD_IPV4 9
-#define ID_WORLD_IPV6 10
-#define MAX_GLOBAL_IDENTITY 0x00ffffff
-#define NODE_IDENTITY_SCOPE 2 // upper 8 bits of identities of other nodes by their labels
-
-static __always_inline __u32 world_identity(const bool v6)
-{
-	if (node_cfg.ipv4 && node_cfg.ipv6)
-		return v6 ? ID_WORLD_IPV6 : ID_WORLD_IPV4;
-	return ID_WORLD;
-}
-
-static __noinline struct endpoint_info *lookup_endpoint(const union axo_addr *addr, const bool v6)
-{
-	struct endpoint_key key = { .family = v6 ? AXO_FAMILY_IPV6 : AXO_FAMILY_IPV4 };
-
-	if (v6)
-		__builtin_memcpy(key.addr.ip6, addr->ip6, 16);
-	else
-		key.addr.ip4 = addr->ip4;
-	return bpf_map_lookup_elem(&cilium_lxc, &key);
-}
-
-static __noinline const struct remote_endpoint_info *lookup_ipcache(const union axo_addr *addr, const bool v6)
-{
-	struct ipcache_key key = { .family = v6 ? AXO_FAMILY_IPV6 : AXO_FAMILY_IPV4 };
-
-	if (v6) {
-		key.prefixlen = IPCACHE_STATIC_PREFIX + 128;
-		__builtin_memcpy(key.addr.ip6, addr->ip6, 16);
-	} else {
-		key.prefixlen = IPCACHE_STATIC_PREFIX + 32;
-		key.addr.ip4 = addr->ip4;
-	}
-	return bpf_map_lookup_elem(&cilium_ipcache_v2, &key);
-}
-
-static __always_inline __u32 ipcache_identity(const union axo_addr *addr, const bool v6)
-{
-	const struct remote_endpoint_info *info = lookup_ipcache(addr, v6);
-
-	// "world" of a dual-stack cluster has one identity per family.
-	if (!info || info->sec_identity == ID_WORLD)
-		return world_identity(v6);
-	return info->sec_identity;
-}
-
-// More than one receiver.
-static __always_inline bool is_group(const union axo_addr *addr, const bool v6)
-{
-	if (v6)
-		return (addr->ip6[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
-	return (addr->ip4 & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) || addr->ip4 == 0xffffffff;
-}
-
-static __always_inline bool is_link_local6(const union axo_addr *addr)
-{
-	return (addr->ip6[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
-}
-
-static __always_inline bool is_link_scope(const union axo_addr *addr, const bool v6)
-{
-	return is_group(addr, v6) || (v6 && is_link_local6(addr));
-}
+#include "bpf/lib/source_nat.h"
 
 static __always_inline int drop_scratch(struct __sk_buff *skb, struct scratch *s, int reason, __u16 line, enum hook hook)
 {
@@ -167,13 +77,19 @@ static __always_inline bool is_essential(const struct packet *p, const enum hook
 	if (!tunnel_cfg.protocol || p->dport != tunnel_cfg.port)
 		return false;
 	peer = ipcache_identity(sent ? &p->daddr : &p->saddr, v6);
-	return peer == ID_REMOTE_NODE || peer == ID_KUBE_APISERVER || peer >> 24 == NODE_IDENTITY_SCOPE;
+	return is_remote_node(peer);
 }
 
 // Between the node itself and somebody elsewhere, with a policy to be asked.
 static __always_inline bool is_hosts_affair(const struct scratch *s, const enum hook hook)
 {
 	return (hook == HOOK_NETDEV || hook == HOOK_OVERLAY || hook == HOOK_NETDEV_EGRESS) && !s->dst.id;
+}
+
+// The datapath's affair, whoever the addresses belong to. here: the destination is the node itself.
+static __always_inline bool is_translated(const struct scratch *s, bool here)
+{
+	return nat_on() && (s->nat.stage || s->nat.refuse || (s->nat.dsr && here));
 }
 
 // Who sends and who receives. A verdict, or FORWARD.
@@ -194,8 +110,13 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 	// --- destination, as far as it decides whether this packet is ours at all
 	s->bucket_src = addr_bucket(&p->saddr, v6);
 	s->bucket_dst = addr_bucket(&p->daddr, v6);
-	s->stamp = 1 + READ_ONCE(g->node) + READ_ONCE(g->ipcache[s->bucket_src & (GENERATION_BUCKETS - 1)]) +
-		   READ_ONCE(g->ipcache[s->bucket_dst & (GENERATION_BUCKETS - 1)]);
+	s->generation_dst = READ_ONCE(g->ipcache[s->bucket_dst & (GENERATION_BUCKETS - 1)]);
+	s->stamp = 1 + READ_ONCE(g->node) + READ_ONCE(g->ipcache[s->bucket_src & (GENERATION_BUCKETS - 1)]) + s->generation_dst;
+	if (nat_on()) {
+		__builtin_memset(&s->nat, 0, sizeof(s->nat));
+		if (parsed >= 0)
+			v6 ? translate6(skb, hook) : translate4(skb, hook);
+	}
 	ep = lookup_endpoint(&p->daddr, v6);
 	s->to_host = ep && (ep->flags & ENDPOINT_F_HOST);
 	if (ep && !s->to_host)
@@ -216,15 +137,25 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 	case HOOK_NETDEV:
 		if (node_cfg.host_firewall && s->dst.policy_id && s->to_host)
 			break;
+		if (is_translated(s, s->to_host))
+			break;
 		// Otherwise the node's own traffic, and in legacy routing everybody's, is the stack's business.
 		if (!s->dst.id || node_cfg.legacy_routing)
 			return AXO_PASS;
 		break;
 	case HOOK_OVERLAY:
-		if (!policy_id(&s->dst))
+		if (!policy_id(&s->dst) && !is_translated(s, false))
 			return AXO_PASS;
 		break;
 	case HOOK_NETDEV_EGRESS:
+		if (nat_on() && s->nat.stage == NAT_LEAVE) {
+			int refused = v6 ? leave_node6(skb) : leave_node4(skb);
+
+			if (refused)
+				s->nat.refuse = -refused;
+		}
+		if (is_translated(s, false))
+			break;
 		ep = lookup_endpoint(&p->saddr, v6);
 		if (!host || is_group(&p->daddr, v6) || !((ep && (ep->flags & ENDPOINT_F_HOST)) || (v6 && is_link_local6(&p->saddr)))) {
 			count_packet(FORWARDED, METRIC_EGRESS, CTX_FIELD(skb, len));
@@ -287,8 +218,14 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 				s->src.identity = known;
 		}
 	} else if (hook == HOOK_NETDEV_EGRESS) {
-		s->src.identity = ID_HOST;
-		s->src.policy_id = host;
+		ep = nat_on() ? lookup_endpoint(&p->saddr, v6) : NULL;
+		if (ep && !(ep->flags & ENDPOINT_F_HOST)) {
+			// A pod's, which its own device has judged already.
+			s->src.identity = ep->sec_id;
+		} else {
+			s->src.identity = ID_HOST;
+			s->src.policy_id = host;
+		}
 	} else {
 		ep = lookup_endpoint(&p->saddr, v6);
 		if (ep && (ep->flags & ENDPOINT_F_HOST)) {
@@ -322,6 +259,12 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 				count_packet(FORWARDED, METRIC_EGRESS, CTX_FIELD(skb, len));
 			return AXO_PASS;
 		}
+	}
+	if (nat_on() && s->nat.refuse) {
+		if (!s->nat.answer)
+			DROP(s->nat.refuse);
+		drop_scratch(skb, s, s->nat.refuse, __LINE__, hook);
+		return reply_port_unreachable(skb, is_at_ingress(hook), v6);
 	}
 	// Groups end at the pod's own link: the node's stack may listen, nothing is forwarded. So does discovery.
 	if (hook == HOOK_POD_EGRESS && (is_group(&p->daddr, v6) || (v6 && is_link_local6(&p->daddr) && is_essential(p, hook, true))))

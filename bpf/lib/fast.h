@@ -4,17 +4,20 @@
 #pragma once
 
 #include "bpf/lib/forward.h"
+#include "bpf/lib/rewrite.h"
 
 #define FAST_MISS 0x7fffffff
 
 struct fast_match {
 	struct flow *flow;
 	struct flow_half *half;
+	__u32 dir;
+	bool absent; // a plain packet, of no connection that is known
 };
 
 // Plain TCP (no SYN, FIN, RST) and UDP without IP options or fragments, of a flow with a current decision.
 // identity: what a tunnel key said, 0 where the packet carries none.
-static __always_inline bool match_flow(struct __sk_buff *skb, __u32 l3_off, __u32 ifindex_in, __u32 identity,
+static __always_inline bool match_zone(struct __sk_buff *skb, __u32 l3_off, __u32 ifindex_in, __u32 identity, const __u8 zone,
 				       struct fast_match *match, const bool v6)
 {
 	void *data = (void *)(long)skb->data;
@@ -28,6 +31,7 @@ static __always_inline bool match_flow(struct __sk_buff *skb, __u32 l3_off, __u3
 	__u32 header_len, dir;
 	__u8 proto, ttl;
 
+	match->absent = false;
 	if ((void *)(l4 + 1) > end)
 		return false;
 	if (v6) {
@@ -65,8 +69,17 @@ static __always_inline bool match_flow(struct __sk_buff *skb, __u32 l3_off, __u3
 
 		dir = make_flow_key(&key, (void *)&ip->saddr, (void *)&ip->daddr, ports->source, ports->dest, proto, false);
 	}
+	if (zone)
+		set_zone(&key, zone, v6);
 	flow = lookup_flow(&key, v6);
-	if (!flow || !(flow->flags & FLOW_F_FAST))
+	if (!flow) {
+		match->absent = true;
+		return false;
+	}
+	if (!(flow->flags & FLOW_F_FAST))
+		return false;
+	// Each datagram tells the backend's node its frontend.
+	if (lb_cfg.node_port && lb_cfg.mode != LB_MODE_SNAT && proto == IPPROTO_UDP && is_one_way(flow->flags))
 		return false;
 	half = half_of(flow, dir);
 	if (!half_is_current(half, ifindex_in, now_tick()))
@@ -77,7 +90,14 @@ static __always_inline bool match_flow(struct __sk_buff *skb, __u32 l3_off, __u3
 		return false;
 	match->flow = flow;
 	match->half = half;
+	match->dir = dir;
 	return true;
+}
+
+static __always_inline bool match_flow(struct __sk_buff *skb, __u32 l3_off, __u32 ifindex_in, __u32 identity,
+				       struct fast_match *match, const bool v6)
+{
+	return match_zone(skb, l3_off, ifindex_in, identity, FLOW_ZONE_DEFAULT, match, v6);
 }
 
 // Replays a decision. The packet is Ethernet with its IP header behind it.
@@ -88,13 +108,15 @@ static __always_inline int replay(struct __sk_buff *skb, const struct fast_match
 	__u8 action = half->action;
 	long ret;
 
+	if (action != FLOW_STACK && action != FLOW_DELIVER && action != FLOW_NEIGH && action != FLOW_ENCAP)
+		return FAST_MISS;
+	if (rewrites(match->flow->flags, match->dir) && !rewrite_plain(skb, &match->flow->rewrite, v6))
+		return FAST_MISS;
 	if (action == FLOW_STACK) {
 		account(half, CTX_FIELD(skb, len));
 		count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
 		return AXO_PASS;
 	}
-	if (action != FLOW_DELIVER && action != FLOW_NEIGH && action != FLOW_ENCAP)
-		return FAST_MISS;
 	if (!decrement_ttl(skb, ETH_HLEN, v6))
 		return FAST_MISS;
 	account(half, CTX_FIELD(skb, len));

@@ -80,6 +80,20 @@ static __always_inline __u32 make_flow_key(union flow_key *key, const union axo_
 	return dir;
 }
 
+static __always_inline void set_zone(union flow_key *key, __u8 zone, const bool v6)
+{
+	if (v6)
+		key->v6.zone = zone;
+	else
+		key->v4.zone = zone;
+}
+
+// A service's connection whose replies do not come back through this node.
+static __always_inline bool is_one_way(__u16 flags)
+{
+	return (flags & (FLOW_F_DSR | FLOW_F_NODE_PORT)) == (FLOW_F_DSR | FLOW_F_NODE_PORT);
+}
+
 static __always_inline struct flow *lookup_flow(const union flow_key *key, const bool v6)
 {
 	if (v6)

@@ -106,12 +106,18 @@ static __always_inline __u32 wire_identity(__u32 identity)
 	return identity == 1 ? 6 : identity;
 }
 
+// What the tunnel carries for packets of this half.
+static __always_inline __u32 carried_identity(const struct flow_half *half)
+{
+	return half->flags & FLOW_HALF_AS_NODE ? 6 : wire_identity(half->identity);
+}
+
 // The plain way into the tunnel: the device pushes the headers, and can fragment them.
 static __always_inline long send_tunnel_device(struct __sk_buff *skb, const union axo_addr *endpoint, bool endpoint_v6,
 					       __u32 identity)
 {
 	struct bpf_tunnel_key key = {
-		.tunnel_id = wire_identity(identity),
+		.tunnel_id = identity,
 		.tunnel_ttl = 64,
 	};
 	// Without the local address, which older kernels (5.10) do not know; newer ones take the shorter key, too.
@@ -137,7 +143,7 @@ static __always_inline long send_encapsulated(struct __sk_buff *skb, __be16 spor
 {
 	__u32 inner_len = CTX_FIELD(skb, len) - ETH_HLEN;
 	__be16 inner_proto = CTX_FIELD(skb, protocol);
-	__be32 vni = bpf_htonl(wire_identity(half->identity) << 8);
+	__be32 vni = bpf_htonl(carried_identity(half) << 8);
 
 	if (tunnel_cfg.underlay_v6) {
 		struct outer6 h = {};
@@ -145,12 +151,12 @@ static __always_inline long send_encapsulated(struct __sk_buff *skb, __be16 spor
 		if (bpf_skb_adjust_room(skb, OUTER6_LEN, BPF_ADJ_ROOM_MAC,
 					BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
 						BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH))
-			return send_tunnel_device(skb, &half->route.tunnel_endpoint, true, half->identity);
+			return send_tunnel_device(skb, &half->route.tunnel_endpoint, true, carried_identity(half));
 		h.ip.version = 6;
 		h.ip.hop_limit = 64;
 		h.ip.nexthdr = IPPROTO_UDP;
 		h.ip.payload_len = bpf_htons(inner_len + OUTER6_LEN - sizeof(h.ip));
-		__builtin_memcpy(&h.ip.saddr, (const void *)tunnel_cfg.node_ip6, 16);
+		read_ip6(h.ip.saddr.s6_addr32, tunnel_cfg.node_ip6);
 		__builtin_memcpy(&h.ip.daddr, half->route.tunnel_endpoint.ip6, 16);
 		h.udp.source = sport;
 		h.udp.dest = tunnel_cfg.port;
@@ -167,7 +173,7 @@ static __always_inline long send_encapsulated(struct __sk_buff *skb, __be16 spor
 		if (bpf_skb_adjust_room(skb, OUTER4_LEN, BPF_ADJ_ROOM_MAC,
 					BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
 						BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH))
-			return send_tunnel_device(skb, &half->route.tunnel_endpoint, false, half->identity);
+			return send_tunnel_device(skb, &half->route.tunnel_endpoint, false, carried_identity(half));
 		h.ip.version = 4;
 		h.ip.ihl = 5;
 		h.ip.ttl = 64;

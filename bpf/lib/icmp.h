@@ -37,7 +37,10 @@ static __always_inline bool make_icmp_error(struct __sk_buff *skb, struct scratc
 		e->ip.nexthdr = IPPROTO_ICMPV6;
 		e->ip.hop_limit = 64;
 		e->ip.payload_len = bpf_htons(sizeof(e->icmp) + sizeof(e->quote));
-		__builtin_memcpy(&e->ip.saddr, (const void *)node_cfg.router_ip6, 16);
+		if (s->nat.answer)
+			__builtin_memcpy(&e->ip.saddr, ((struct ipv6hdr *)e->quote)->daddr.s6_addr, 16);
+		else
+			read_ip6(e->ip.saddr.s6_addr32, node_cfg.router_ip6);
 		__builtin_memcpy(&e->ip.daddr, ((struct ipv6hdr *)e->quote)->saddr.s6_addr, 16);
 		e->icmp.icmp6_type = type;
 		e->icmp.icmp6_code = code;
@@ -61,7 +64,7 @@ static __always_inline bool make_icmp_error(struct __sk_buff *skb, struct scratc
 		e->ip.ttl = 64;
 		e->ip.protocol = IPPROTO_ICMP;
 		e->ip.tot_len = bpf_htons(sizeof(*e));
-		e->ip.saddr = node_cfg.router_ip4;
+		e->ip.saddr = s->nat.answer ? ((struct iphdr *)e->quote)->daddr : node_cfg.router_ip4;
 		e->ip.daddr = ((struct iphdr *)e->quote)->saddr;
 		csum = bpf_csum_diff(NULL, 0, (void *)&e->ip, sizeof(e->ip), 0);
 		e->ip.check = fold_csum(csum);
@@ -104,6 +107,16 @@ static __always_inline int reply_too_big(struct __sk_buff *skb, __u32 mtu, const
 	if (v6)
 		return send_icmp_error6(skb, ICMPV6_PKT_TOOBIG, 0, mtu, flags);
 	return send_icmp_error4(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, mtu, flags);
+}
+
+// From whom the packet was sent to: there is nobody else to speak for a service.
+static __always_inline int reply_port_unreachable(struct __sk_buff *skb, const bool at_ingress, const bool v6)
+{
+	__u32 flags = at_ingress ? 0 : BPF_F_INGRESS;
+
+	if (v6)
+		return send_icmp_error6(skb, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0, flags);
+	return send_icmp_error4(skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0, flags);
 }
 
 static __always_inline int reply_time_exceeded(struct __sk_buff *skb, const bool at_ingress, const bool v6)

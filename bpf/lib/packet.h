@@ -30,6 +30,7 @@ struct icmphdr {
 
 #define ICMP_ECHOREPLY 0
 #define ICMP_DEST_UNREACH 3
+#define ICMP_PORT_UNREACH 3 // code of ICMP_DEST_UNREACH
 #define ICMP_FRAG_NEEDED 4 // code of ICMP_DEST_UNREACH
 #define ICMP_ECHO 8
 #define ICMP_TIME_EXCEEDED 11

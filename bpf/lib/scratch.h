@@ -45,14 +45,51 @@ struct connection_life {
 	__u8 tcp_flags[2];
 };
 
+// What becomes of a packet's addresses.
+enum nat_stage {
+	NAT_NONE = 0,
+	NAT_KNOWN, // what the flow's entry says
+	NAT_NEW,   // a backend has been chosen for a connection that is not known yet
+	NAT_LEAVE, // about to leave by an uplink with a source that must not be seen there
+};
+
+struct tuple {
+	union axo_addr saddr;
+	union axo_addr daddr;
+	__be16 sport;
+	__be16 dport;
+};
+
+struct translation {
+	struct tuple from; // as the packet came; of an ICMP error, the packet it quotes, turned around
+	struct flow_rewrite to;
+	struct flow_rewrite outer; // an ICMP error's own addresses
+	struct tuple frontend;	   // DSR: what a packet that came straight to its backend was sent to, as source and port
+	__u32 dir;
+	__u32 stage; // enum nat_stage
+	__u32 backend_id;
+	__u16 rev_nat;
+	__u16 flags; // FLOW_F_* that the connection has because of its translation
+	__u8 afresh; // the entry that was found is another connection's by now
+	__u8 refuse; // DROP_*
+	__u8 answer; // say so with an ICMP error
+	__u8 dsr;    // frontend is set
+	__u8 zone;
+};
+
 // What a decision works on; too large for the stack. One per CPU: bottom halves are off while a
 // program runs, and no two programs of one CPU are between lookup and use at the same time.
 struct scratch {
 	struct flow flow;
+	struct flow twin;
 	struct packet packet;
 	struct packet quoted;
 	struct event_args event;
 	union flow_key key;
+	union flow_key twin_key;
+	struct translation nat;
+	struct lb_service service;
+	__u32 generation_dst; // of bucket_dst, as the stamp has it
 	struct local_end src;
 	struct local_end dst;
 	struct connection_life life;
@@ -136,6 +173,6 @@ __noinline int hand_to_tunnel_device(struct __sk_buff *skb)
 {
 	struct scratch *s = scratch();
 
-	return s ? send_tunnel_device(skb, &s->out.route.tunnel_endpoint, s->out.flags & FLOW_HALF_TUNNEL_V6, s->out.identity)
+	return s ? send_tunnel_device(skb, &s->out.route.tunnel_endpoint, s->out.flags & FLOW_HALF_TUNNEL_V6, carried_identity(&s->out))
 		 : -DROP_HOST_NOT_READY;
 }

@@ -97,6 +97,8 @@ private:
         std::string why;
         if (settings_.legacy_host_routing) {
             why = "enable-host-legacy-routing=true";
+        } else if (settings_.services.netfilter_masquerade) {
+            why = "netfilter masquerades: what leaves the cluster has to pass the kernel's stack";
         } else if (!features_.redirect_neigh || !features_.redirect_peer) {
             why = "kernel " + features_.release + " has no bpf_redirect_neigh and bpf_redirect_peer (5.10)";
         }

@@ -12,6 +12,7 @@
 #include "bpf/api/event.h"
 #include "bpf/api/flow.h"
 #include "bpf/api/generation.h"
+#include "bpf/api/lb.h"
 #include "bpf/api/metrics.h"
 #include "bpf/api/policy.h"
 #include "kernel/bpf_map.h"
@@ -26,6 +27,7 @@ const Logger& log() {
 
 // A family that is off keeps a small table: a hash costs 16 bytes per possible entry from the start.
 constexpr std::uint32_t kUnusedTable = 64;
+constexpr std::uint32_t kNatDevices = 256;  // ways out that translate
 
 std::string aside(const std::string& path) {
     return path + "_old";
@@ -60,6 +62,13 @@ std::vector<SharedMap> shared_maps(const DatapathSettings& settings) {
     const std::uint32_t flows6 = settings.ipv6 ? settings.flow_map_max : kUnusedTable;
     const std::uint32_t fragments4 = settings.ipv4 ? settings.fragment_map_max : kUnusedTable;
     const std::uint32_t fragments6 = settings.ipv6 ? settings.fragment_map_max : kUnusedTable;
+    const ServiceSettings& services = settings.services;
+    const bool used = services.pods || services.node_port || services.sockets.enabled;
+    const auto of_services = [used](bool family, std::uint32_t size) { return used && family ? size : kUnusedTable; };
+    const std::uint32_t backends = of_services(true, services.service_map_max);
+    const auto ip_masq = [&services](bool family) {
+        return services.ip_masq_agent && family ? services.ip_masq_map_max : kUnusedTable;
+    };
     return {
         {map_name::kEndpoints, BPF_MAP_TYPE_HASH, sizeof(endpoint_key), sizeof(endpoint_info),
          settings.endpoint_map_max, BPF_F_NO_PREALLOC},
@@ -76,6 +85,29 @@ std::vector<SharedMap> shared_maps(const DatapathSettings& settings) {
         {map_name::kEvents, BPF_MAP_TYPE_RINGBUF, 0, 0, ring, 0},
         {map_name::kEventsLost, BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(__u32), sizeof(__u64), EVENT_LOST_SLOTS, 0},
         {map_name::kMetrics, BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(__u32), sizeof(metrics_value), METRICS_ENTRIES, 0},
+        {map_name::kServices4, BPF_MAP_TYPE_HASH, sizeof(lb4_key), sizeof(lb_service),
+         of_services(settings.ipv4, services.service_map_max), BPF_F_NO_PREALLOC},
+        {map_name::kServices6, BPF_MAP_TYPE_HASH, sizeof(lb6_key), sizeof(lb_service),
+         of_services(settings.ipv6, services.service_map_max), BPF_F_NO_PREALLOC},
+        {map_name::kLbTables, BPF_MAP_TYPE_ARRAY_OF_MAPS, sizeof(__u32), sizeof(__u32), LB_TABLE_SLABS, 0},
+        {map_name::kLbBackends, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(lb_backend), backends, BPF_F_MMAPABLE},
+        {map_name::kLbAffinity, BPF_MAP_TYPE_HASH, sizeof(lb_affinity_key), sizeof(lb_affinity_val),
+         of_services(true, services.affinity_map_max), BPF_F_NO_PREALLOC},
+        {map_name::kLbAffinityMatch, BPF_MAP_TYPE_HASH, sizeof(lb_affinity_match), sizeof(__u32), backends,
+         BPF_F_NO_PREALLOC},
+        {map_name::kLbSourceRange4, BPF_MAP_TYPE_LPM_TRIE, sizeof(lb4_src_range_key), sizeof(__u8),
+         of_services(settings.ipv4, services.source_range_map_max), BPF_F_NO_PREALLOC},
+        {map_name::kLbSourceRange6, BPF_MAP_TYPE_LPM_TRIE, sizeof(lb6_src_range_key), sizeof(__u8),
+         of_services(settings.ipv6, services.source_range_map_max), BPF_F_NO_PREALLOC},
+        {map_name::kLbPorts, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(__u64), LB_PORTS_WORDS, BPF_F_MMAPABLE},
+        {map_name::kNatAddresses, BPF_MAP_TYPE_HASH, sizeof(__u32), sizeof(nat_addresses), kNatDevices,
+         BPF_F_NO_PREALLOC},
+        {map_name::kIpMasq4, BPF_MAP_TYPE_LPM_TRIE, sizeof(lpm_v4_key), sizeof(lpm_val), ip_masq(settings.ipv4),
+         BPF_F_NO_PREALLOC},
+        {map_name::kIpMasq6, BPF_MAP_TYPE_LPM_TRIE, sizeof(lpm_v6_key), sizeof(lpm_val), ip_masq(settings.ipv6),
+         BPF_F_NO_PREALLOC},
+        {map_name::kNatRetries4, BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(__u32), sizeof(__u32), NAT_PORT_TRIES + 1, 0},
+        {map_name::kNatRetries6, BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(__u32), sizeof(__u32), NAT_PORT_TRIES + 1, 0},
     };
 }
 

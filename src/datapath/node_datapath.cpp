@@ -373,13 +373,13 @@ Result<std::vector<Datapath::MapUsage>> NodeDatapath::map_usage() {
         MapUsage row{.name = map.name, .max_entries = pinned.info().max_entries};
         TRY_ASSIGN(row.bytes, pinned.memory_bytes());
         const std::uint32_t type = pinned.info().type;
-        if (type == BPF_MAP_TYPE_ARRAY_OF_MAPS) {
+        if (map.name == map_name::kPolicySlabs) {
             const PolicySlabs::Usage slabs = policy_->usage();
             row.bytes += slabs.bytes;
             row.entries = slabs.images;
         } else if (type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_PERCPU_ARRAY) {
             row.entries = pinned.info().max_entries;
-        } else if (type != BPF_MAP_TYPE_RINGBUF) {
+        } else if (type != BPF_MAP_TYPE_RINGBUF && type != BPF_MAP_TYPE_ARRAY_OF_MAPS) {
             TRY_ASSIGN(row.entries, pinned.count());
         }
         usage.push_back(std::move(row));

@@ -32,6 +32,37 @@ std::uint32_t hash_seed(const MacAddress& mac) {
     return hash;
 }
 
+lb_config make_lb_config(const DatapathSettings& settings) {
+    const ServiceSettings& services = settings.services;
+    lb_config lb{};
+    lb.pods = services.pods;
+    lb.node_port = services.node_port;
+    lb.mode = static_cast<std::uint8_t>(services.mode);
+    lb.dispatch = static_cast<std::uint8_t>(services.dispatch);
+    lb.external_cluster_ip = services.external_cluster_ip;
+    lb.no_backend_drop = services.no_backend_drop;
+    lb.source_range_all_types = services.source_range_all_types;
+    lb.masquerade4 = settings.ipv4 && services.masquerade4;
+    lb.masquerade6 = settings.ipv6 && services.masquerade6;
+    lb.ip_masq_agent = services.ip_masq_agent;
+    lb.masquerade_remote_nodes = services.masquerade_remote_nodes;
+    lb.nat_port_low = services.nat_port_low;
+    lb.nat_port_high = services.nat_port_high;
+    if (services.native_cidr4) {
+        const int length = services.native_cidr4.length();
+        lb.native_routing4 = write_v4(services.native_cidr4.address());
+        lb.native_routing4_mask = htonl(length == 0 ? 0 : ~std::uint32_t{0} << (32 - length));
+    }
+    if (services.native_cidr6) {
+        lb.native_routing6_len = static_cast<std::uint8_t>(services.native_cidr6.length());
+        write_v6(lb.native_routing6, services.native_cidr6.address());
+    }
+    lb.loopback_ip4 = write_v4(services.loopback_ipv4);
+    write_v6(lb.loopback_ip6, services.loopback_ipv6);
+    lb.maglev_seed = services.maglev_seed;
+    return lb;
+}
+
 }  // namespace
 
 ProgramConfig make_program_config(const DatapathSettings& settings, const KernelFeatures& features,
@@ -79,6 +110,7 @@ ProgramConfig make_program_config(const DatapathSettings& settings, const Kernel
     config.ct.regular_tcp_fin = ticks(settings.ct_tcp_fin);
     config.ct.fragments_v4 = settings.ipv4_fragments;
     config.ct.fragments_v6 = settings.ipv6_fragments;
+    config.lb = make_lb_config(settings);
     return config;
 }
 

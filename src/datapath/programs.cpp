@@ -116,7 +116,8 @@ BpfLoadSpec load_spec(const BpfPaths& paths, const ProgramObject& object, const 
     spec.name = object.name;
     spec.object = object.bytes;
     spec.config = {BpfConfigBlob::of("node_cfg", config.node), BpfConfigBlob::of("tunnel_cfg", config.tunnel),
-                   BpfConfigBlob::of("trace_cfg", config.trace), BpfConfigBlob::of("ct_cfg", config.ct)};
+                   BpfConfigBlob::of("trace_cfg", config.trace), BpfConfigBlob::of("ct_cfg", config.ct),
+                   BpfConfigBlob::of("lb_cfg", config.lb)};
     spec.map_pin_directory = paths.globals();
     spec.max_entries = map_sizes(maps);
     return spec;
@@ -202,6 +203,7 @@ std::string program_digest(const std::vector<ProgramObject>& objects, const Prog
     all += bytes_of(config.tunnel);
     all += bytes_of(config.trace);
     all += bytes_of(config.ct);
+    all += bytes_of(config.lb);
     for (const SharedMap& map : maps) {
         all += map.name + ' ' + std::to_string(map.type) + ' ' + std::to_string(map.key_size) + ' ' +
                std::to_string(map.value_size) + ' ' + std::to_string(map.max_entries) + ' ' +

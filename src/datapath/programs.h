@@ -26,6 +26,7 @@ struct ProgramConfig {
     tunnel_config tunnel{};
     trace_config trace{};
     ct_config ct{};
+    lb_config lb{};
 };
 
 // 32 hex digits over object bytes, configuration and map layouts: equal means that a pinned set can be adopted.

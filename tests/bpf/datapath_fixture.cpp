@@ -208,9 +208,14 @@ BpfObject load(const std::string& name, const Options& options) {
     spec.name = name;
     spec.object = blob(name);
     spec.config = {BpfConfigBlob::of("node_cfg", node), BpfConfigBlob::of("tunnel_cfg", tunnel),
-                   BpfConfigBlob::of("trace_cfg", trace)};
+                   BpfConfigBlob::of("trace_cfg", trace), BpfConfigBlob::of("lb_cfg", options.lb)};
+    // Making and freeing maps of their full size takes longer than most tests.
+    for (const char* name : {"cilium_lb4_services_v2", "cilium_lb6_services_v2", "cilium_lb_affinity",
+                             "cilium_lb_affinity_match", "cilium_lb_backends"}) {
+        spec.max_entries[name] = 1024;
+    }
     if (options.flow_map_max != 0) {
-        spec.max_entries = {{"cilium_flows4", options.flow_map_max}, {"cilium_flows6", options.flow_map_max}};
+        spec.max_entries["cilium_flows4"] = spec.max_entries["cilium_flows6"] = options.flow_map_max;
     }
     return must(BpfObject::load(spec));
 }
@@ -325,6 +330,14 @@ void Datapath::put_flow_update(const char* a, const char* b, std::uint16_t port_
     const Keys keys = make_keys(a, b, port_a, port_b, proto);
     ASSERT_EQ(keys.is_v6 ? ::bpf_map_update_elem(map("cilium_flows6"), &keys.v6, &value, BPF_EXIST)
                          : ::bpf_map_update_elem(map("cilium_flows4"), &keys.v4, &value, BPF_EXIST),
+              0);
+}
+
+void Datapath::remove_flow(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b,
+                           std::uint8_t proto) {
+    const Keys keys = make_keys(a, b, port_a, port_b, proto);
+    ASSERT_EQ(keys.is_v6 ? ::bpf_map_delete_elem(map("cilium_flows6"), &keys.v6)
+                         : ::bpf_map_delete_elem(map("cilium_flows4"), &keys.v4),
               0);
 }
 

@@ -44,6 +44,7 @@ struct Options {
     bool extended_protocols = false;
     bool host_firewall = false;
     std::uint32_t flow_map_max = 0;  // 0: as shipped
+    lb_config lb{};                  // services(): what tests of services begin with
 };
 
 // Enters a network namespace of its own with the devices above; once per process.
@@ -65,6 +66,7 @@ public:
     std::optional<flow> find_flow(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b,
                                   std::uint8_t proto);
     std::size_t flow_count();
+    void remove_flow(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b, std::uint8_t proto);
     void put_flow_update(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b, std::uint8_t proto,
                          const flow& value);
     void add_ipcache(const char* prefix, std::uint32_t identity, const char* tunnel_endpoint = nullptr);
@@ -83,8 +85,9 @@ public:
     static MacAddress pod_mac(int pod);
     static MacAddress node_mac(int pod);
 
-private:
     int map(const std::string& name);
+
+private:
     void add_endpoint(int pod);
     void add_host(const char* address);
     BpfObject object_;
