@@ -50,7 +50,7 @@ std::string differences(const SharedMap& expected, const BpfMapInfo& found) {
 }
 
 bool holds_entries(std::uint32_t type) {
-    return type != BPF_MAP_TYPE_RINGBUF && type != BPF_MAP_TYPE_ARRAY_OF_MAPS;
+    return type != BPF_MAP_TYPE_RINGBUF && type != BPF_MAP_TYPE_ARRAY_OF_MAPS && type != BPF_MAP_TYPE_SK_STORAGE;
 }
 
 }  // namespace
@@ -69,7 +69,7 @@ std::vector<SharedMap> shared_maps(const DatapathSettings& settings) {
     const auto ip_masq = [&services](bool family) {
         return services.ip_masq_agent && family ? services.ip_masq_map_max : kUnusedTable;
     };
-    return {
+    std::vector<SharedMap> maps = {
         {map_name::kEndpoints, BPF_MAP_TYPE_HASH, sizeof(endpoint_key), sizeof(endpoint_info),
          settings.endpoint_map_max, BPF_F_NO_PREALLOC},
         {map_name::kEndpointDevices, BPF_MAP_TYPE_HASH, sizeof(__u32), sizeof(endpoint_device),
@@ -109,6 +109,18 @@ std::vector<SharedMap> shared_maps(const DatapathSettings& settings) {
         {map_name::kNatRetries4, BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(__u32), sizeof(__u32), NAT_PORT_TRIES + 1, 0},
         {map_name::kNatRetries6, BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(__u32), sizeof(__u32), NAT_PORT_TRIES + 1, 0},
     };
+    if (services.sockets.enabled) {
+        const auto of_sockets = [&services](bool family) {
+            return family ? services.sock_rev_nat_map_max : kUnusedTable;
+        };
+        maps.push_back(
+            {map_name::kLbSockets, BPF_MAP_TYPE_SK_STORAGE, sizeof(__u32), sizeof(lb_socket), 0, BPF_F_NO_PREALLOC});
+        maps.push_back({map_name::kReverseSk4, BPF_MAP_TYPE_LRU_HASH, sizeof(ipv4_revnat_tuple),
+                        sizeof(ipv4_revnat_entry), of_sockets(settings.ipv4), 0});
+        maps.push_back({map_name::kReverseSk6, BPF_MAP_TYPE_LRU_HASH, sizeof(ipv6_revnat_tuple),
+                        sizeof(ipv6_revnat_entry), of_sockets(settings.ipv6), 0});
+    }
+    return maps;
 }
 
 std::map<std::string, std::uint32_t> map_sizes(const std::vector<SharedMap>& maps) {

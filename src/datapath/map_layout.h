@@ -21,7 +21,8 @@ struct SharedMap {
     std::uint32_t flags = 0;
 };
 
-// All of bpf/lib/maps.h and bpf/lib/lb_maps.h; a test holds the two against each other.
+// All of bpf/lib/maps.h and bpf/lib/lb_maps.h, and of bpf/lib/sock_maps.h where sockets are served; a test holds the
+// two against each other.
 std::vector<SharedMap> shared_maps(const DatapathSettings& settings);
 // BpfLoadSpec::max_entries.
 std::map<std::string, std::uint32_t> map_sizes(const std::vector<SharedMap>& maps);

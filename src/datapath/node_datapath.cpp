@@ -12,6 +12,7 @@
 #include "base/sha256.h"
 #include "datapath/owner.h"
 #include "datapath/program_config.h"
+#include "datapath/socket_lb.h"
 
 namespace axo {
 namespace {
@@ -68,7 +69,8 @@ Status NodeDatapath::bring_up() {
     devices_ = std::move(devices);
 
     const std::vector<SharedMap> maps = shared_maps(settings_);
-    const ProgramConfig config = make_program_config(settings_, features_, decisions_, devices_);
+    ProgramConfig config = make_program_config(settings_, features_, decisions_, devices_);
+    TRY_ASSIGN(config.sock, make_sock_config(settings_, features_));
     // Pins that somebody removed while we run are made again from our own references, without loading anything.
     if (programs_) {
         for (const auto& [name, program] : programs_->programs) {
@@ -77,7 +79,7 @@ Status NodeDatapath::bring_up() {
             if (!std::filesystem::exists(path, error)) TRY(pin(program.fd.get(), path));
         }
     }
-    TRY_ASSIGN(ProgramSet programs, adopt_or_load(settings_.paths, shipped_objects(), config, maps));
+    TRY_ASSIGN(ProgramSet programs, adopt_or_load(settings_.paths, shipped_objects(settings_), config, maps));
     TRY(use_programs(std::move(programs)));
     TRY(attach_node());
     TRY(remove_other_devices(settings_.paths, node_attachments(settings_.paths, decisions_, devices_), network.links,
@@ -133,6 +135,11 @@ Status NodeDatapath::attach_node() {
     AttachCounts counts;
     TRY(attach_all(node_attachments(settings_.paths, decisions_, devices_), *programs_, decisions_.attach_mode,
                    counts));
+    if (settings_.services.sockets.enabled) {
+        TRY(attach_sockets(settings_.paths, settings_.services.sockets.cgroup_root, *programs_, counts));
+    } else {
+        TRY(detach_sockets(settings_.paths));
+    }
     for (const auto& [id, pod] : pods_) {
         // A pod's device may go at any moment, before its endpoint does; the others go on.
         const auto wanted = endpoint_attachments(settings_.paths, id, pod.device, pod.link);
@@ -379,7 +386,8 @@ Result<std::vector<Datapath::MapUsage>> NodeDatapath::map_usage() {
             row.entries = slabs.images;
         } else if (type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_PERCPU_ARRAY) {
             row.entries = pinned.info().max_entries;
-        } else if (type != BPF_MAP_TYPE_RINGBUF && type != BPF_MAP_TYPE_ARRAY_OF_MAPS) {
+        } else if (type != BPF_MAP_TYPE_RINGBUF && type != BPF_MAP_TYPE_ARRAY_OF_MAPS &&
+                   type != BPF_MAP_TYPE_SK_STORAGE) {
             TRY_ASSIGN(row.entries, pinned.count());
         }
         usage.push_back(std::move(row));
@@ -413,6 +421,7 @@ Status Datapath::remove_everything(const BpfPaths& paths) {
         if (!outcome && first) first = std::move(outcome);
     };
     // Links first: while programs run, what they use must be there.
+    note(detach_sockets(paths));
     for (const char* part : {"/devices", "/endpoints", "/programs"}) note(remove_link_directory(paths.state() + part));
     if (auto netlink = Netlink::open(); netlink) {
         if (const auto links = netlink->links(); links) {

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/sha256.h"
+#include "datapath/socket_lb.h"
 #include "kernel/bpf_blobs.h"
 #include "kernel/bpf_link.h"
 
@@ -20,6 +21,7 @@ AXO_BPF_BLOB(pod)
 AXO_BPF_BLOB(netdev)
 AXO_BPF_BLOB(overlay)
 AXO_BPF_BLOB(host)
+AXO_BPF_BLOB(sock)
 
 namespace axo {
 namespace {
@@ -115,15 +117,15 @@ BpfLoadSpec load_spec(const BpfPaths& paths, const ProgramObject& object, const 
     BpfLoadSpec spec;
     spec.name = object.name;
     spec.object = object.bytes;
-    spec.config = {BpfConfigBlob::of("node_cfg", config.node), BpfConfigBlob::of("tunnel_cfg", config.tunnel),
+    spec.config = {BpfConfigBlob::of("node_cfg", config.node),   BpfConfigBlob::of("tunnel_cfg", config.tunnel),
                    BpfConfigBlob::of("trace_cfg", config.trace), BpfConfigBlob::of("ct_cfg", config.ct),
-                   BpfConfigBlob::of("lb_cfg", config.lb)};
+                   BpfConfigBlob::of("lb_cfg", config.lb),       BpfConfigBlob::of("sock_cfg", config.sock)};
     spec.map_pin_directory = paths.globals();
     spec.max_entries = map_sizes(maps);
     return spec;
 }
 
-// Creates the maps that are not pinned yet: an object loaded without its programs. Then all objects can load at the
+// Creates the maps that are not pinned yet: objects loaded without their programs. Then all objects can load at the
 // same time, each finding every map.
 Result<std::vector<std::string>> create_maps(const BpfPaths& paths, const std::vector<ProgramObject>& objects,
                                              const ProgramConfig& config, const std::vector<SharedMap>& maps) {
@@ -132,10 +134,15 @@ Result<std::vector<std::string>> create_maps(const BpfPaths& paths, const std::v
         return std::filesystem::exists(paths.map(map.name), ignored);
     });
     if (complete) return std::vector<std::string>{};
-    BpfLoadSpec spec = load_spec(paths, objects.front(), config, maps);
-    spec.disabled_programs = objects.front().programs;
-    TRY_ASSIGN(const BpfObject object, BpfObject::load(spec));
-    return object.created_maps();
+    std::vector<std::string> created;
+    for (const ProgramObject& source : objects) {
+        if (&source != &objects.front() && !source.own_maps) continue;
+        BpfLoadSpec spec = load_spec(paths, source, config, maps);
+        spec.disabled_programs = source.programs;
+        TRY_ASSIGN(const BpfObject object, BpfObject::load(spec));
+        created.insert(created.end(), object.created_maps().begin(), object.created_maps().end());
+    }
+    return created;
 }
 
 Status pin_set(const BpfPaths& paths, ProgramSet& set, const std::vector<ProgramObject>& objects,
@@ -179,20 +186,25 @@ Result<std::vector<BpfObject>> load_objects(const BpfPaths& paths, const std::ve
 
 }  // namespace
 
-const std::vector<ProgramObject>& shipped_objects() {
+std::vector<ProgramObject> shipped_objects(const DatapathSettings& settings) {
     static const std::vector<ProgramObject> objects = [] {
         std::vector<ProgramObject> all = {
             {"pod", bpf_blob_pod(), {"cil_from_container", "cil_to_container"}},
             {"netdev", bpf_blob_netdev(), {"cil_from_netdev", "cil_to_netdev"}},
             {"overlay", bpf_blob_overlay(), {"cil_from_overlay", "cil_to_overlay"}},
             {"host", bpf_blob_host(), {"cil_from_host", "cil_to_host"}},
+            {"sock", bpf_blob_sock(), socket_programs(), true},
         };
         for (ProgramObject& object : all) {
             object.digest = sha256_hex({reinterpret_cast<const char*>(object.bytes.data()), object.bytes.size()});
         }
         return all;
     }();
-    return objects;
+    std::vector<ProgramObject> needed;
+    std::ranges::copy_if(objects, std::back_inserter(needed), [&settings](const ProgramObject& object) {
+        return object.name != "sock" || settings.services.sockets.enabled;
+    });
+    return needed;
 }
 
 std::string program_digest(const std::vector<ProgramObject>& objects, const ProgramConfig& config,
@@ -204,6 +216,7 @@ std::string program_digest(const std::vector<ProgramObject>& objects, const Prog
     all += bytes_of(config.trace);
     all += bytes_of(config.ct);
     all += bytes_of(config.lb);
+    all += bytes_of(config.sock);
     for (const SharedMap& map : maps) {
         all += map.name + ' ' + std::to_string(map.type) + ' ' + std::to_string(map.key_size) + ' ' +
                std::to_string(map.value_size) + ' ' + std::to_string(map.max_entries) + ' ' +

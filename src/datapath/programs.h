@@ -16,10 +16,11 @@ struct ProgramObject {
     std::string name{};  // "pod"
     std::span<const std::byte> bytes{};
     std::vector<std::string> programs{};
-    std::string digest{};  // of the bytes
+    bool own_maps = false;  // declares maps that no other object does
+    std::string digest{};   // of the bytes
 };
-// What is embedded in this executable.
-const std::vector<ProgramObject>& shipped_objects();
+// Of what is embedded in this executable, the objects that these settings need.
+std::vector<ProgramObject> shipped_objects(const DatapathSettings& settings);
 
 struct ProgramConfig {
     node_config node{};
@@ -27,6 +28,7 @@ struct ProgramConfig {
     trace_config trace{};
     ct_config ct{};
     lb_config lb{};
+    sock_config sock{};
 };
 
 // 32 hex digits over object bytes, configuration and map layouts: equal means that a pinned set can be adopted.

@@ -19,6 +19,7 @@ struct SocketLbSettings {
     bool enabled = false;
     bool host_only = false;                            // bpf-lb-sock-hostns-only
     bool bind_protection = true;                       // node-port-bind-protection; takes effect with node_port
+    bool external_ips = false;                         // disable-external-ip-mitigation
     bool terminate_pod_connections = false;            // TCP too; UDP sockets of a backend that went are always ended
     std::string cgroup_root = "/run/cilium/cgroupv2";  // cgroup-root
 };

@@ -3,13 +3,25 @@
 #include <bpf/bpf.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "kernel/pinned_link.h"
 
 namespace axo {
+
+Status ensure_cgroup2(const std::string& directory) {
+    TRY(make_directories(directory));
+    struct statfs file_system{};
+    if (::statfs(directory.c_str(), &file_system) != 0) return fail_errno("look at " + directory);
+    if (file_system.f_type == CGROUP2_SUPER_MAGIC) return {};
+    if (::mount("none", directory.c_str(), "cgroup2", 0, nullptr) != 0)
+        return fail_errno("mount a cgroup v2 hierarchy at " + directory);
+    return {};
+}
 
 Result<AttachOutcome> attach_cgroup(const CgroupAttachment& attachment) {
     const std::string what = "program " + attachment.program_name + " on cgroup " + attachment.cgroup;

@@ -19,6 +19,8 @@ struct CgroupAttachment {
     std::string pin_path;
 };
 
+// Mounts a cgroup v2 hierarchy at the directory (parents are made) unless there is one.
+Status ensure_cgroup2(const std::string& directory);
 // Idempotent. kNotFound: there is no such directory; kFailedPrecondition: it is not one of cgroup v2.
 Result<AttachOutcome> attach_cgroup(const CgroupAttachment& attachment);
 // Absent: success.

@@ -21,6 +21,7 @@ struct BpfPaths {
     [[nodiscard]] std::string endpoint_links(EndpointId id) const {
         return state() + "/endpoints/" + id.to_string() + "/links";
     }
+    [[nodiscard]] std::string socket_links() const { return state() + "/socketlb/links/cgroup"; }
     // The loaded programs of one build and configuration, adopted by a restarting agent.
     [[nodiscard]] std::string programs(const std::string& digest) const { return state() + "/programs/" + digest; }
 };
