@@ -162,7 +162,10 @@ Machine Cluster::machine_of_node(const std::string& node) const {
 
 Machine Cluster::machine_of_pod(const std::string& name_space, const std::string& pod) const {
     const std::string key = name_space + "_" + pod;
-    return {.host_name = pod, .pins = root_ / "machines/pods" / key, .cgroup = cgroup_ / "pods" / key};
+    // Below its node's, as with any container runtime: what the node's agent attaches there holds for its pods.
+    const auto record = nlohmann::json::parse(read_file(root_ / "pods" / (key + ".json")).value_or(""), nullptr, false);
+    const fs::path node = record.is_object() ? record.value("node", "") : "";
+    return {.host_name = pod, .pins = root_ / "machines/pods" / key, .cgroup = cgroup_ / node / "pods" / key};
 }
 
 Machine Cluster::underlay() const {
