@@ -48,6 +48,7 @@ public:
     void free(const Retired& retired) { arena_.free(retired); }
     void set_retire_callback(std::function<void()> callback) { arena_.set_retire_callback(std::move(callback)); }
     [[nodiscard]] SlabArena::Usage usage() const { return arena_.usage(); }
+    [[nodiscard]] const RawBpfMap& raw() const { return arena_.raw(); }
 
 private:
     explicit LbTables(SlabArena arena) : arena_(std::move(arena)) {}

@@ -112,6 +112,12 @@ bool Backends::release(const Backend& backend) {
     return true;
 }
 
+void Backends::cancel(const Backend& backend) {
+    if (!release(backend)) return;
+    entries_[freed_.back()] = {};
+    freed_.pop_back();
+}
+
 void Backends::drop(const LbAddress& address, std::uint32_t id) {
     maps_.free_backend(id);
     ++counters_.removed;

@@ -26,6 +26,8 @@ public:
     Result<std::uint32_t> acquire(const Backend& backend);
     // Whether nobody leads to it any more.
     bool release(const Backend& backend);
+    // Takes back an acquire whose number no table ever had: no grace period is needed.
+    void cancel(const Backend& backend);
     // Addresses that nobody acquired since adopt().
     std::vector<LbAddress> drop_unused();
 

@@ -119,11 +119,7 @@ struct ServiceModule::Impl {
             new_node_ports = new_node_ports || (key.is_surrogate() && table.find(key) == nullptr);
             put(key, **row);
         }
-        for (const auto& [address, type] : changes.virtual_addresses) {
-            if (auto done = writer.put_virtual_address(address, type); !done)
-                log.warn("The other ports of a virtual address are not refused",
-                         {{"address", address.to_string()}, done.error()});
-        }
+        for (const auto& [address, type] : changes.virtual_addresses) put_virtual_address(address, type);
         for (const auto& [where, text] : changes.problems) problems.set(where, Problems::Source::kClaim, text);
         for (const auto& [where, orphan] : changes.orphans) set_orphan(where, orphan);
         if (changes.health_ports && callbacks.health_ports) callbacks.health_ports(engine.health_ports());
@@ -157,14 +153,24 @@ struct ServiceModule::Impl {
 
     void remove(const FrontendKey& key) {
         waiting.erase(key);
-        set_failure(key, {}, {});
         if (auto done = writer.remove(key); !done) {
-            set_failure(key, FrontendRow{}, done.error().message);
+            set_failure(key, "Frontend " + key.to_string(), done.error(), [this, key] { remove(key); });
             return;
         }
+        clear_failure(key);
         table.erase(key);
         // There is room now for what did not fit.
-        if (!failed.empty()) retry.trigger();
+        if (!failed.empty() && !retrying) retry.trigger();
+    }
+
+    void put_virtual_address(const IpAddress& address, std::optional<FrontendType> type) {
+        const FrontendKey key{address, 0, 0, LB_SCOPE_EXTERNAL};
+        if (auto done = writer.put_virtual_address(address, type); !done) {
+            set_failure(key, "Address " + address.to_string(), done.error(),
+                        [this, address, type] { put_virtual_address(address, type); });
+            return;
+        }
+        clear_failure(key);
     }
 
     void put(const FrontendKey& key, const FrontendRow& row) {
@@ -180,10 +186,10 @@ struct ServiceModule::Impl {
         FrontendRow told = row;
         if (const auto number = writer.put(key, row, maglev)) {
             told.id = *number;
-            set_failure(key, {}, {});
+            clear_failure(key);
         } else {
             if (const FrontendRow* before = table.find(key)) told.id = before->id;
-            set_failure(key, row, number.error().message);
+            set_failure(key, where_of(row), number.error(), [this, key, row] { put(key, row); });
         }
         table.upsert(key, std::move(told));
     }
@@ -229,28 +235,22 @@ struct ServiceModule::Impl {
             });
     }
 
-    // text "": it did not fail.
-    void set_failure(const FrontendKey& key, const std::optional<FrontendRow>& row, const std::string& text) {
-        const auto known = failed.find(key);
-        if (text.empty() && known == failed.end()) return;
-        std::string where;
-        if (known != failed.end()) where = known->second.where;
-        if (text.empty()) {
-            failed.erase(known);
-        } else {
-            Failure& failure = failed[key];
-            failure.row = row;
-            failure.text = key.to_string() + ": " + text;
-            if (row && row->service) failure.where = where_of(*row);
-            if (failure.where.empty()) failure.where = "Frontend " + key.to_string();
-            where = failure.where;
-            retry.trigger();
-        }
+    void set_failure(const FrontendKey& key, const std::string& where, const Error& error,
+                     std::function<void()> again) {
+        failed.insert_or_assign(key, Failure{where, key.to_string() + ": " + error.message, std::move(again)});
+        // Its own run tells that it failed, and comes again later.
+        if (!retrying) retry.trigger();
+        tell_failures(where, error.code);
+    }
+    void clear_failure(const FrontendKey& key) {
+        if (const auto known = failed.extract(key)) tell_failures(known.mapped().where, Code::kResourceExhausted);
+    }
+    void tell_failures(const std::string& where, Code code) {
         std::string all;
-        for (const auto& [other, failure] : failed) {
+        for (const auto& [key, failure] : failed) {
             if (failure.where == where) all += (all.empty() ? "" : "; ") + failure.text;
         }
-        problems.set(where, Problems::Source::kMaps, all, Code::kResourceExhausted);
+        problems.set(where, Problems::Source::kMaps, all, code);
     }
 
     static std::string where_of(const FrontendRow& row) {
@@ -258,13 +258,9 @@ struct ServiceModule::Impl {
     }
 
     Status retry_failed() {
-        for (const auto& [key, failure] : std::map(failed)) {
-            if (failure.row && failure.row->service) {
-                put(key, *failure.row);
-            } else {
-                remove(key);
-            }
-        }
+        retrying = true;
+        for (const auto& [key, failure] : std::map(failed)) failure.again();
+        retrying = false;
         finish_batch();
         if (failed.empty()) return {};
         const Failure& first = failed.begin()->second;
@@ -354,8 +350,8 @@ struct ServiceModule::Impl {
     }
 
     struct Failure {
-        std::optional<FrontendRow> row;  // without a Service: it should go
         std::string where, text;
+        std::function<void()> again;
     };
 
     EventLoop& loop;
@@ -381,7 +377,7 @@ struct ServiceModule::Impl {
     std::function<void()> when_synced;
     bool started = false, synced = false, finished = false, scheduled = false;
     bool host_ports_known = false;
-    bool computing = false, freeing = false, more_retired = false;
+    bool computing = false, freeing = false, more_retired = false, retrying = false;
     std::shared_ptr<bool> alive = std::make_shared<bool>(true);
     Controller retry, affinity;
 };

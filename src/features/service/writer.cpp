@@ -111,9 +111,7 @@ Status LbWriter::acquire(const FrontendRow& row, const std::vector<std::uint16_t
     Placed& placed = entry->second;
     const auto undo = [&] {
         if (!fresh) return;
-        for (std::size_t i = 0; i < placed.ids.size(); ++i) {
-            if (backends_.release(selection.backends[i])) gone_.push_back(selection.backends[i].address);
-        }
+        for (std::size_t i = 0; i < placed.ids.size(); ++i) backends_.cancel(selection.backends[i]);
         tables_.release(placed.random);
         placed_.erase(entry);
     };
