@@ -94,6 +94,80 @@ def kube_proxy_beside_us(context):
                                 + rows("outside", "node:node1", 1, "b2", kinds=("tcp",)), seconds=15)
 
 
+@scenario(cost=30)
+def kube_proxy_adapter(context):
+    """Pods' ClusterIPs are ours, the rest is kube-proxy's: its ClusterIP rules leave KUBE-SERVICES, and stay out when it writes them again."""
+    try:
+        kubeproxy.kube_proxy_build.binary()
+    except kubeproxy.Unavailable as reason:
+        yield checks.check(f"skipped: no kube-proxy here ({reason})", True)
+        return
+    cluster = context.cluster(nodes=2, agent_flags=["--kube-proxy-replacement=false", "--enable-kube-proxy-adapter=true"])
+    for name, node in PODS:
+        cluster.add_pod(name, node)
+    for node in cluster.nodes():
+        kubeproxy.start_proxy(cluster, node, pod_networks(cluster))
+    services.route_through(cluster, "node1")
+    known = services.Services(cluster)
+    known.put("port", 1, ("b1", "b2"), type_="NodePort")
+    known.put("lb", 2, ("b1", "b2"), type_="LoadBalancer")
+    wanted = [*rows("c1 c2", "cluster", 1, "b1 b2", kinds=("tcp", "udp")), *rows("outside", "node:node1 node:node2", 1, "b1 b2", kinds=("tcp", "udp")),
+              *rows("outside", "load-balancer", 2, "b1 b2", kinds=("tcp",))]
+    yield services.verdicts(cluster, "ClusterIPs by us, NodePorts and load balancers by kube-proxy", wanted, seconds=15)
+
+    def cluster_ip_rules(node):
+        return [line for line in kube_rules(cluster, node).splitlines() if line.startswith("-A KUBE-SERVICES") and "cluster IP" in line]
+
+    def out():
+        return not any(cluster_ip_rules(node) for node in cluster.nodes())
+
+    yield checks.check("no ClusterIP rules in KUBE-SERVICES", checks.wait_until(out, 10, 0.2), {node: cluster_ip_rules(node) for node in cluster.nodes()})
+    known.put("more", 3, ("b2",), type_="NodePort")
+    yield services.verdicts(cluster, "kube-proxy writes its rules again", [*wanted, *rows("c1", "cluster", 3, "b2", kinds=("tcp",)), *rows("outside", "node:node1", 3, "b2", kinds=("tcp",))], seconds=15)
+    yield checks.check("and they are out again", checks.wait_until(out, 10, 0.2), {node: cluster_ip_rules(node) for node in cluster.nodes()})
+
+
+def replacement_mode(context, mode, switches, wanted_rows, refused_rows):
+    """No kube-proxy here: what the mode leaves out is not served."""
+    cluster = context.cluster(nodes=2, agent_flags=[f"--kube-proxy-replacement={mode}", *switches])
+    for name, node in PODS:
+        cluster.add_pod(name, node)
+    services.route_through(cluster, "node1")
+    known = services.Services(cluster)
+    known.put("port", 1, ("b1", "b2"), type_="NodePort")
+    known.put("external", 2, ("b1", "b2"), external=True)
+    yield services.verdicts(cluster, f"{mode} {' '.join(switches)}".strip(), [*wanted_rows, *refused_rows])
+
+
+POD_ROWS = rows("c1 c2", "cluster", 1, "b1 b2")
+NODE_ROWS = rows("node1 node2", "cluster", 1, "b1 b2", kinds=("tcp", "udp"))
+NODE_REFUSED = rows("node1", "cluster", 1, kinds=("tcp",))
+PORT_ROWS = rows("outside", "node:node1 node:node2", 1, "b1 b2", kinds=("tcp", "udp"))
+PORT_REFUSED = rows("outside", "node:node1", 1, kinds=("tcp",))
+EXTERNAL_ROWS = rows("outside", "external", 2, "b1 b2", kinds=("tcp",))
+EXTERNAL_REFUSED = rows("outside", "external", 2, kinds=("tcp",))
+
+
+@scenario(cost=15)
+def services_replacement_false(context):
+    yield from replacement_mode(context, "false", [], POD_ROWS, [*NODE_REFUSED, *PORT_REFUSED, *EXTERNAL_REFUSED])
+
+
+@scenario(cost=15)
+def services_replacement_sockets_only(context):
+    yield from replacement_mode(context, "partial", ["--bpf-lb-sock=true"], [*POD_ROWS, *NODE_ROWS], [*PORT_REFUSED, *EXTERNAL_REFUSED])
+
+
+@scenario(cost=15)
+def services_replacement_node_ports_only(context):
+    yield from replacement_mode(context, "partial", ["--enable-node-port=true"], [*POD_ROWS, *PORT_ROWS], EXTERNAL_REFUSED)
+
+
+@scenario(cost=15)
+def services_replacement_probe(context):
+    yield from replacement_mode(context, "probe", [], [*POD_ROWS, *NODE_ROWS, *PORT_ROWS, *EXTERNAL_ROWS], [])
+
+
 def pod_networks(cluster):
     """Prefixes that hold every pod of the cluster, one per family."""
     return [prefix for prefix, family in (("10.0.0.0/8", "ipv4"), ("fd00::/8", "ipv6")) if family in cluster.addresses()["node1"]]
