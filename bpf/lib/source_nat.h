@@ -119,14 +119,13 @@ static __always_inline int choose_source(__u32 hook, const bool v6)
 		} else if (!(t->flags & FLOW_F_DSR) || out->action != FLOW_NEIGH) {
 			t->flags &= ~FLOW_F_DSR;
 			t->flags |= FLOW_F_SNAT;
-			if (out->action == FLOW_NEIGH) {
-				if (!use_node_address(s, out->ifindex_out, v6))
-					return -DROP_NAT_NO_MAPPING;
-			} else if (v6) {
+			if (out->action == FLOW_NEIGH)
+				return use_node_address(s, out->ifindex_out, v6) ? 0 : -DROP_NAT_NO_MAPPING;
+			out->flags |= FLOW_HALF_AS_NODE;
+			if (v6)
 				read_ip6(t->to.saddr.ip6, node_cfg.router_ip6);
-			} else {
+			else
 				t->to.saddr.ip4 = node_cfg.router_ip4;
-			}
 		}
 	} else if (hook == HOOK_POD_EGRESS && out->action == FLOW_NEIGH && !t->dsr) {
 		return masquerade(s, out->ifindex_out, v6);

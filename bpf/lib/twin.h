@@ -164,58 +164,99 @@ static __always_inline void move_to_port(struct scratch *s, __be16 port, __u32 t
 	s->twin.rewrite.port_delta = ~t->to.port_delta;
 }
 
-// Enters the twin, which is what holds the source port. 0, or -DROP_*.
-static __always_inline int reserve(struct __sk_buff *skb, __u32 twin_dir, const bool v6)
+#define PORT_TAKEN 1
+
+// Enters the twin, which is what holds the source port. 0, PORT_TAKEN, or -DROP_*.
+static __always_inline int take_port(struct __sk_buff *skb, struct scratch *s, const bool v6)
+{
+	const struct flow *other;
+	long ret = insert_twin(s, BPF_NOEXIST, v6);
+
+	if (ret == -EEXIST) {
+		other = lookup_flow(&s->twin_key, v6);
+		if (!other || ((other->flags & CLOSING) != CLOSING && !points_back(&other->rewrite, &s->nat, v6)))
+			return PORT_TAKEN;
+		ret = insert_twin(s, BPF_ANY, v6); // what is left of an earlier connection
+	}
+	if (ret) {
+		s->event.ext_error = (__s8)ret;
+		return -DROP_CT_CREATE_FAILED;
+	}
+	if (!is_port_of_node(skb, s, v6))
+		return 0;
+	remove_flow(&s->twin_key, v6);
+	return PORT_TAKEN;
+}
+
+// Functions of their own: the verifier looks at them once, not once for each of the tries.
+__noinline int take_port4(struct __sk_buff *skb)
 {
 	struct scratch *s = scratch();
+
+	return s ? take_port(skb, s, false) : -DROP_HOST_NOT_READY;
+}
+
+__noinline int take_port6(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch();
+
+	return s ? take_port(skb, s, true) : -DROP_HOST_NOT_READY;
+}
+
+__noinline int move_to_port4(__u32 port, __u32 twin_dir)
+{
+	struct scratch *s = scratch();
+
+	if (s)
+		move_to_port(s, bpf_htons(port), twin_dir, false);
+	return 0;
+}
+
+__noinline int move_to_port6(__u32 port, __u32 twin_dir)
+{
+	struct scratch *s = scratch();
+
+	if (s)
+		move_to_port(s, bpf_htons(port), twin_dir, true);
+	return 0;
+}
+
+// A source port for a new connection, and the twin with it. 0, or -DROP_*.
+static __always_inline int reserve(struct __sk_buff *skb, __u32 twin_dir, const bool v6)
+{
 	const __u32 range = (__u32)lb_cfg.nat_port_high - lb_cfg.nat_port_low + 1;
-	const struct flow *other;
-	struct translation *t;
+	struct scratch *s = scratch();
 	__u32 port, step;
-	long ret;
+	bool translated;
+	int ret;
 
 	if (!s)
 		return -DROP_HOST_NOT_READY;
-	t = &s->nat;
+	translated = s->nat.flags & FLOW_F_SNAT;
 	// The client keeps its port if it can.
-	if (!(t->flags & FLOW_F_SNAT) || in_nat_range(t->to.sport) || !has_l4_id(&s->packet)) {
-		ret = insert_twin(s, BPF_NOEXIST, v6);
-		if (ret == -EEXIST) {
-			other = lookup_flow(&s->twin_key, v6);
-			if (other && ((other->flags & CLOSING) == CLOSING || points_back(&other->rewrite, t, v6)))
-				ret = insert_twin(s, BPF_ANY, v6);
-		}
-		if (!ret) {
-			if (!is_port_of_node(skb, s, v6)) {
-				if (t->flags & FLOW_F_SNAT)
-					count_tries(0, v6);
-				return 0;
-			}
-			remove_twin(s, v6);
-		} else if (ret != -EEXIST) {
-			s->event.ext_error = (__s8)ret;
-			return -DROP_CT_CREATE_FAILED;
-		}
+	if (!translated || in_nat_range(s->nat.to.sport) || !has_l4_id(&s->packet)) {
+		ret = v6 ? take_port6(skb) : take_port4(skb);
+		if (!ret && translated)
+			count_tries(0, v6);
+		if (ret != PORT_TAKEN)
+			return ret;
 	}
 	// Where there is no port that could be another one, one connection at a time is all there is.
 	if (!has_l4_id(&s->packet) || s->packet.proto == IPPROTO_SCTP)
 		return -DROP_NAT_NO_MAPPING;
 	port = bpf_get_prandom_u32();
 	step = bpf_get_prandom_u32() | 1;
-	for (__u32 i = 1; i < NAT_PORT_TRIES; i++) {
+	for (__u32 tries = 1; tries < NAT_PORT_TRIES; tries++) {
 		port += step;
-		move_to_port(s, bpf_htons(lb_cfg.nat_port_low + (port & 0xffffff) % range), twin_dir, v6);
-		ret = insert_twin(s, BPF_NOEXIST, v6);
-		if (!ret) {
-			if (!is_port_of_node(skb, s, v6)) {
-				count_tries(i, v6);
-				return 0;
-			}
-			remove_twin(s, v6);
-		} else if (ret != -EEXIST) {
-			s->event.ext_error = (__s8)ret;
-			return -DROP_CT_CREATE_FAILED;
-		}
+		if (v6)
+			move_to_port6(lb_cfg.nat_port_low + (port >> 8) % range, twin_dir);
+		else
+			move_to_port4(lb_cfg.nat_port_low + (port >> 8) % range, twin_dir);
+		ret = v6 ? take_port6(skb) : take_port4(skb);
+		if (!ret)
+			count_tries(tries, v6);
+		if (ret != PORT_TAKEN)
+			return ret;
 	}
 	count_tries(NAT_PORT_TRIES, v6);
 	return -DROP_NAT_NO_MAPPING;

@@ -356,6 +356,20 @@ std::size_t Datapath::flow_count() {
     return count;
 }
 
+void Datapath::copy_flows_to(Datapath& other) {
+    for (const char* name : {"cilium_flows4", "cilium_flows6"}) {
+        std::array<std::byte, sizeof(flow_key6)> key{}, next{};
+        const void* previous = nullptr;
+        while (::bpf_map_get_next_key(map(name), previous, next.data()) == 0) {
+            key = next;
+            previous = key.data();
+            flow value{};
+            ASSERT_EQ(::bpf_map_lookup_elem(map(name), key.data(), &value), 0);
+            ASSERT_EQ(::bpf_map_update_elem(other.map(name), key.data(), &value, BPF_ANY), 0);
+        }
+    }
+}
+
 void Datapath::set_policy(int pod, std::span<const policy_row> image, std::uint32_t flags) {
     generations_->set_policy(endpoint_id(pod), must(slabs_->place(image)).reference(flags));
 }

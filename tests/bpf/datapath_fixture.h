@@ -66,6 +66,8 @@ public:
     std::optional<flow> find_flow(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b,
                                   std::uint8_t proto);
     std::size_t flow_count();
+    // Each fixture has maps of its own; the shipped objects share them.
+    void copy_flows_to(Datapath& other);
     void remove_flow(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b, std::uint8_t proto);
     void put_flow_update(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b, std::uint8_t proto,
                          const flow& value);
