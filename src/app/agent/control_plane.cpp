@@ -43,6 +43,7 @@ Status ControlPlane::start(std::function<void(const Error&)> fatal) {
     fatal_ = std::move(fatal);
     TRY(make_directories(config_.endpoint_state_dir()));
     TRY_ASSIGN(features_, probe_kernel_features());
+    TRY_ASSIGN(plan_, plan_services(config_, features_));
     TRY_ASSIGN(instance_id_, load_instance_id(config_.endpoint_state_dir() / "instance-id"));
     if (auto state = read_node_state(config_.endpoint_state_dir() / "node.json")) {
         if (state->name == config_.node_name) {
@@ -138,6 +139,7 @@ void ControlPlane::watch_kubernetes_node() {
 // The node's addresses are needed before the datapath can start: they are what the operator and others learn first.
 Status ControlPlane::decide_local_addresses() {
     DatapathSettings settings = config_.datapath;
+    settings.services = plan_.programs;
     // Not known yet and not looked at for this.
     settings.router_ipv4 = IpAddress::v4({169, 254, 0, 1});
     settings.router_ipv6 = IpAddress::parse("fe80::1").value();
@@ -252,6 +254,7 @@ Status ControlPlane::run_datapath(const std::vector<Prefix>& pod_cidrs) {
     TRY(reserve_own_addresses());
 
     DatapathSettings settings = config_.datapath;
+    settings.services = plan_.programs;
     settings.owner = config_.cluster_name + "/" + config_.node_name;
     settings.router_ipv4 = node_state_.router_ipv4;
     settings.router_ipv6 = node_state_.router_ipv6;
@@ -277,6 +280,7 @@ Status ControlPlane::run_datapath(const std::vector<Prefix>& pod_cidrs) {
     pods_ = std::make_unique<PodLabels>(*store_, config_.node_name, config_.cluster_name, std::move(filter),
                                         rejections_.verdicts());
     TRY(start_policy());
+    TRY(start_services());
     endpoints_ =
         std::make_unique<EndpointManager>(loop_, controllers_,
                                           EndpointSettings{.state_dir = config_.endpoint_state_dir(),
@@ -389,12 +393,14 @@ EndpointServices ControlPlane::endpoint_services() {
         },
         .row_changed =
             [this](const EndpointRow& endpoint) {
+                update_host_ports(endpoint);
                 ipcache_->claim("endpoint/" + endpoint.id.to_string(), endpoint_rows(ipcache_->settings(), endpoint));
                 // Failures stay with the reconciler, which retries them and shows them.
                 (void)ipcache_->flush();
             },
         .row_removed =
             [this](const EndpointRow& endpoint) {
+                update_host_ports(endpoint);
                 policy_->remove_endpoint(endpoint.id);
                 ipcache_->withdraw("endpoint/" + endpoint.id.to_string());
                 (void)ipcache_->flush();
@@ -495,6 +501,7 @@ void ControlPlane::start_cluster_watches() {
         for (const std::string& name : changed) {
             claim_node(name);
         }
+        update_service_nodes();
         check_ready();
     });
     identity_watch_ = identities_->table().watch([this](const std::set<IdentityId>& changed) {
@@ -517,7 +524,20 @@ void ControlPlane::start_cluster_watches() {
             });
         });
     });
-    pods_->start([this](const ObjectKey& pod) { endpoints_->pod_changed(pod); });
+    pods_->start(
+        [this](const ObjectKey& pod) {
+            endpoints_->pod_changed(pod);
+            for (const auto& [id, endpoint] : endpoints_->table().rows()) {
+                if (endpoint.k8s_pod == pod.name && endpoint.k8s_namespace == pod.name_space)
+                    update_host_ports(endpoint);
+            }
+        },
+        [this] {
+            pods_synced_ = true;
+            services_->module().host_ports_complete();
+        });
+    if (auto started = services_->start(); !started)
+        log_.error("Services are left as they are: their maps cannot be read", {started.error()});
     const IpAddress node_ip = datapath_->decisions().underlay_ipv6 || !datapath_->decisions().node_ipv4
                                   ? datapath_->decisions().node_ipv6
                                   : datapath_->decisions().node_ipv4;
@@ -566,8 +586,8 @@ void ControlPlane::all_sources_synced() {
 
 void ControlPlane::check_ready() {
     if (waiting_for_.empty() || !datapath_) return;
-    const bool store_spoke =
-        nodes_synced_ && remote_synced_ && policy_synced_ && nodes_->table().find(config_.node_name) != nullptr;
+    const bool store_spoke = nodes_synced_ && remote_synced_ && policy_synced_ && services_->synced() &&
+                             nodes_->table().find(config_.node_name) != nullptr;
     if (!store_spoke && !store_optional_) return;
     waiting_for_.clear();
     start_ms_ = milliseconds_since(started_at_);
@@ -592,6 +612,7 @@ void ControlPlane::update_host_addresses() {
         log_.warn("Unable to read the node's addresses", {present.error()});
         return;
     }
+    update_ways_out(*present);
     std::set<IpAddress> addresses;
     for (const InterfaceAddress& address : *present) {
         const bool wanted = address.address.is_v4() ? config_.ipv4 : config_.ipv6;
@@ -602,6 +623,8 @@ void ControlPlane::update_host_addresses() {
     }
     endpoints_->set_host_addresses(addresses);
     ipcache_->claim("host", host_rows(ipcache_->settings(), addresses));
+    host_addresses_ = std::move(addresses);
+    update_service_nodes();
 }
 
 void ControlPlane::write_node_state() {

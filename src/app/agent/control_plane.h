@@ -17,6 +17,7 @@
 #include "app/agent/datapath_port.h"
 #include "app/agent/host_trial.h"
 #include "app/agent/ipam.h"
+#include "app/agent/services.h"
 #include "features/endpoint/module.h"
 #include "features/endpoint/publisher.h"
 #include "features/health/module.h"
@@ -25,6 +26,7 @@
 #include "features/ipcache/module.h"
 #include "features/ipcache/remote.h"
 #include "features/monitor/module.h"
+#include "features/nat/module.h"
 #include "features/node/module.h"
 #include "features/policy/module.h"
 #include "features/routing/module.h"
@@ -85,6 +87,10 @@ private:
     policy::Subject policy_subject(const EndpointRow& endpoint);
     void set_node_labels(std::optional<LabelSet> labels);
     void claim_node(const std::string& name);
+    Status start_services();
+    void update_host_ports(const EndpointRow& endpoint);
+    void update_service_nodes();
+    void update_ways_out(const std::vector<InterfaceAddress>& addresses);
     void start_cluster_watches();
     void update_host_addresses();
     void publish_node();
@@ -105,6 +111,7 @@ private:
     std::string instance_id_;
     NodeState node_state_;
     LocalNode local_node_;
+    ServicePlan plan_;
     DatapathDecisions early_;  // devices and addresses, before the datapath runs
     std::unique_ptr<ObjectStore> store_;
     AddressPool pool_;
@@ -120,6 +127,8 @@ private:
     std::unique_ptr<PodLabels> pods_;
     std::unique_ptr<policy::PolicyModule> policy_;
     std::unique_ptr<HostTrial> host_trial_;
+    std::unique_ptr<nat::NatModule> nat_;
+    std::unique_ptr<AgentServices> services_;
     std::unique_ptr<EndpointManager> endpoints_;
     std::unique_ptr<RoutingModule> routing_;
     std::unique_ptr<EndpointPublisher> publisher_;
@@ -134,6 +143,7 @@ private:
     Table<EndpointId, EndpointRow>::Watch endpoint_watch_;
     Table<IdentityId, IdentityRow>::Watch identity_watch_;
     std::set<IpAddress> api_server_;
+    std::set<IpAddress> host_addresses_;
     std::map<std::string, std::vector<IdentityId>> node_identities_;  // by node's name
     std::optional<LabelSet> node_labels_;  // of the Node object; without one: of the CiliumNode
     std::map<std::uint32_t, std::string> interface_names_;
@@ -141,6 +151,7 @@ private:
     bool restored_node_ = false;  // an earlier run's addresses and pod CIDRs were used
     bool store_optional_ = false;
     bool nodes_synced_ = false, remote_synced_ = false, identities_synced_ = false, policy_synced_ = false;
+    bool pods_synced_ = false;
     std::string waiting_for_ = "the start";  // "": ready
     std::int64_t datapath_ready_ms_ = 0, start_ms_ = 0;
 };

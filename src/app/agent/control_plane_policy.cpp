@@ -82,6 +82,7 @@ void ControlPlane::set_node_labels(std::optional<LabelSet> labels) {
     if (node_labels_) {
         for (const Label& label : *node_labels_) local_node_.labels.emplace(label.key, label.value);
     }
+    update_service_nodes();
     const EndpointRow* host = endpoints_ ? endpoints_->find_kind(EndpointKind::kHost) : nullptr;
     if (host != nullptr && config_.policy.host_firewall)
         (void)policy_->set_endpoint(host->id, policy_subject(*host), host->policy_audit);

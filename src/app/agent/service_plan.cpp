@@ -4,18 +4,9 @@ namespace axo {
 
 namespace {
 
-std::vector<std::string> missing_for_sockets(const KernelFeatures& features) {
-    std::vector<std::string> missing;
-    for (const KernelFeatures::Missing& feature : features.missing()) {
-        if (feature.needed_for.starts_with("services at sockets") && feature.required)
-            missing.push_back(feature.feature + " (kernel " + feature.kernel + ")");
-    }
-    return missing;
-}
-
 std::string join(const std::vector<std::string>& parts) {
     std::string text;
-    for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
+    for (const std::string& part : parts) text += (text.empty() ? "" : "; ") + part;
     return text;
 }
 
@@ -37,28 +28,36 @@ Result<ServicePlan> plan_services(const Config& config, const KernelFeatures& fe
     plan.session_affinity = wanted.replacement != KubeProxyReplacement::kPartial ||
                             wanted.session_affinity.value_or(false) || !wanted.session_affinity.has_value();
 
-    const std::vector<std::string> missing =
-        plan.socket_lb ? missing_for_sockets(features) : std::vector<std::string>{};
+    // What the kernel lacks is told all at once.
+    std::vector<std::string> missing;
+    if (plan.socket_lb && !features.socket_lb)
+        missing.emplace_back("programs at the sockets of a cgroup (5.8, CONFIG_CGROUP_BPF), for services at sockets");
+    const bool native_xdp = plan.programs.acceleration == XdpAcceleration::kNative ||
+                            plan.programs.acceleration == XdpAcceleration::kGeneric;
+    if (native_xdp && !features.xdp) missing.emplace_back("XDP links (5.9), for bpf-lb-acceleration");
     if (!missing.empty() && !probe) {
         return fail(Code::kFailedPrecondition,
-                    (all ? "kube-proxy-replacement=true" : "bpf-lb-sock=true") + std::string(": kernel ") +
-                        features.release + " has no " + join(missing) +
-                        ", which services at sockets need; use kube-proxy-replacement=probe for what this kernel can, "
-                        "with a kube-proxy for the rest");
+                    "kube-proxy-replacement=" + wanted.name() + ": kernel " + features.release + " has no " +
+                        join(missing) +
+                        "; use kube-proxy-replacement=probe for what this kernel can, with a kube-proxy for the rest");
     }
+    if (!features.socket_lb) plan.socket_lb = false;
+    if (!features.xdp) plan.programs.acceleration = XdpAcceleration::kDisabled;
+
     const auto reason = [&plan](std::string what, bool on, std::string why) {
         plan.reasons.push_back({std::move(what), on ? "BPF" : "kube-proxy", std::move(why)});
     };
-    if (!missing.empty()) plan.socket_lb = false;
+    const std::string given = "kube-proxy-replacement=" + wanted.name();
     reason("Services of pods", true, "ClusterIPs are translated at pods' devices in every mode");
     reason("Services at sockets", plan.socket_lb,
-           !missing.empty() ? "the kernel has no " + join(missing)
-           : plan.socket_lb ? (plan.programs.sockets.host_only ? "of the node only: bpf-lb-sock-hostns-only=true"
-                                                               : "of the node and its pods")
-                            : "bpf-lb-sock=false");
+           !plan.socket_lb
+               ? (all ? "the kernel has no programs at the sockets of a cgroup (5.8)" : given + ", bpf-lb-sock=false")
+           : plan.programs.sockets.host_only ? "of the node only: bpf-lb-sock-hostns-only=true"
+                                             : "of the node and its pods");
     reason("Services from outside", plan.node_port,
-           plan.node_port ? "kube-proxy-replacement=" + wanted.name()
-                          : "kube-proxy-replacement=" + wanted.name() + ", enable-node-port=false");
+           given + (all              ? ""
+                    : plan.node_port ? ", enable-node-port=true"
+                                     : ", enable-node-port=false"));
 
     plan.programs.pods = true;
     plan.programs.node_port = plan.node_port;

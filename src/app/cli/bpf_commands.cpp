@@ -26,14 +26,6 @@ struct Options {
 
 using Rows = std::vector<std::pair<std::string, std::string>>;
 
-// Maps of a node that has no agent are missing; the kernel refuses those who may not read them.
-Error map_advice(const Context& context, Error error) {
-    if (error.code == Code::kNotFound)
-        error.message += "; has an agent run here with --bpf-root=" + context.bpf_root + "?";
-    if (error.code == Code::kPermissionDenied) error.message += "; reading BPF maps takes root";
-    return error;
-}
-
 std::string map_path(const Context& context, const char* name) {
     return BpfPaths{context.bpf_root}.map(name);
 }
@@ -227,6 +219,8 @@ void add_bpf_commands(const Command& root) {
                  [=, &context] { return list_fragments(context, *options); })
         .alias("ls")
         .output(options->output);
+    add_lb_commands(group);
+    add_nat_commands(group);
     const Command policy = group.group("policy", "Policies of this node's endpoints");
     policy
         .command("get", "What an endpoint may receive and send",

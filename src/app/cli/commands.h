@@ -1,5 +1,5 @@
 // The table of command groups. A group is one file: it declares its commands in a function of this form
-// and stands in kGroups (commands.cpp). `observe` and `service` join the same way.
+// and stands in kGroups (commands.cpp). `observe` joins the same way.
 #pragma once
 
 #include "app/cli/command_line.h"
@@ -18,9 +18,14 @@ void add_monitor_commands(const Command& root);
 void add_health_commands(const Command& root);
 void add_info_commands(const Command& root);  // version, debuginfo
 void add_policy_commands(const Command& root);
+void add_service_commands(const Command& root);
 void add_completion_commands(const Command& root);
 
-// All of the above, and those of other parts (sandbox).
+// Within `bpf`.
+void add_lb_commands(const Command& bpf);
+void add_nat_commands(const Command& bpf);
+
+// All of the groups above, and those of other parts (sandbox).
 void add_all_commands(const Command& root);
 
 }  // namespace axo::cli

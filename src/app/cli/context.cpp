@@ -59,6 +59,13 @@ Error answer_error(const std::string& method, const std::string& target, const H
     return {code, method + " " + target + ": " + std::to_string(response.status) + ": " + words, 0};
 }
 
+Error map_advice(const Context& context, Error error) {
+    if (error.code == Code::kNotFound)
+        error.message += "; has an agent run here with --bpf-root=" + context.bpf_root + "?";
+    if (error.code == Code::kPermissionDenied) error.message += "; reading BPF maps takes root";
+    return error;
+}
+
 std::string url_encode(std::string_view text) {
     static constexpr char kDigits[] = "0123456789ABCDEF";
     std::string out;

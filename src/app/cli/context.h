@@ -36,6 +36,8 @@ public:
 Error connection_advice(const std::string& address, const Error& error);
 // The error of an answer that is not 2xx.
 Error answer_error(const std::string& method, const std::string& target, const HttpResponse& response);
+// The same of a map that cannot be opened: it is missing where no agent has run, and may be read by root only.
+Error map_advice(const Context& context, Error error);
 std::string url_encode(std::string_view text);
 
 // Standard output in one piece; a reader that has gone (`| head`) is no error.

@@ -69,6 +69,7 @@ AgentApi::AgentApi(ControlPlane& plane)
     add_table_routes();
     add_health_routes();
     add_policy_routes();
+    add_service_routes();
 }
 
 Status AgentApi::listen() {

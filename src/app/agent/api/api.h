@@ -50,6 +50,7 @@ private:
     void add_table_routes();
     void add_health_routes();
     void add_policy_routes();
+    void add_service_routes();
 
     // status.cpp
     [[nodiscard]] Json brief_status() const;
@@ -78,6 +79,12 @@ private:
         const EndpointRow* endpoint = nullptr;
     };
     Result<Party> find_party(const std::string& text) const;
+    // services.cpp
+    [[nodiscard]] Json service_json(const service::FrontendKey& key, const service::FrontendRow& row) const;
+    [[nodiscard]] Json services_json() const;
+    [[nodiscard]] Json kube_proxy_replacement() const;
+    [[nodiscard]] Json masquerading() const;
+    [[nodiscard]] Json services_status() const;
     // tables.cpp
     Result<Json> map_json(const std::string& name);
     void monitor(const Call& call);

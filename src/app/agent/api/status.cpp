@@ -150,9 +150,12 @@ Json AgentApi::axoneme_status() {
 
     const DatapathStartReport& report = plane_.datapath_->start_report();
     Json reasons = Json::array();
-    for (const auto& reason : plane_.datapath_->decisions().reasons) {
-        reasons.push_back({{"what", reason.what}, {"choice", reason.choice}, {"reason", reason.reason}});
-    }
+    const auto add_reasons = [&reasons](const std::vector<DatapathDecisions::Reason>& list) {
+        for (const DatapathDecisions::Reason& reason : list)
+            reasons.push_back({{"what", reason.what}, {"choice", reason.choice}, {"reason", reason.reason}});
+    };
+    add_reasons(plane_.datapath_->decisions().reasons);
+    add_reasons(plane_.plan_.reasons);
     json["datapath"] = {{"programs", report.programs_loaded ? "loaded" : "adopted"},
                         {"maps-created", report.maps_created},
                         {"maps-adopted", report.maps_adopted},
@@ -175,6 +178,26 @@ Json AgentApi::axoneme_status() {
         for (const auto& [name, message] : plane_.routing_->node_errors())
             routing.push_back({{"node", name}, {"message", message}});
         json["unrouted-nodes"] = std::move(routing);
+    }
+    if (plane_.services_) {
+        json["services"] = services_status();
+        const ReconcileCounters& counters = plane_.services_->module().counters();
+        Json errors = Json::array();
+        for (const auto& problem : plane_.services_->module().problems())
+            errors.push_back({{"object", problem.where}, {"message", problem.message}});
+        reconcilers.push_back({{"name", "services"},
+                               {"unchanged-at-start", counters.unchanged_at_start},
+                               {"added", counters.added},
+                               {"updated", counters.updated},
+                               {"removed", counters.removed},
+                               {"failed", counters.failed},
+                               {"errors", std::move(errors)}});
+    }
+    if (plane_.nat_) {
+        reconcilers.push_back(reconciler_json<IfIndex, NatSource>(
+            plane_.nat_->addresses(), [](const IfIndex& link) { return "device " + link.to_string(); }));
+        reconcilers.push_back(reconciler_json<Prefix, std::monostate>(
+            plane_.nat_->prefixes(), [](const Prefix& prefix) { return prefix.to_string(); }));
     }
     if (plane_.policy_) {
         const ReconcileCounters& counters = plane_.policy_->counters();
@@ -230,7 +253,7 @@ Json AgentApi::status() {
     json["kubernetes"] = {{"state", "Disabled"}, {"msg", ""}};
     json["host-firewall"] = {{"mode", plane_.config_.policy.host_firewall ? "Enabled" : "Disabled"}};
     json["hubble"] = {{"state", "Disabled"}, {"msg", ""}};
-    json["kube-proxy-replacement"] = {{"mode", "False"}};
+    json["kube-proxy-replacement"] = kube_proxy_replacement();
     json["datapath-mode"] = "veth";
     json["cni-chaining"] = {{"mode", "none"}};
     json["cni-file"] = {{"state", "Disabled"}, {"msg", "CNI configuration file management disabled"}};
@@ -242,7 +265,7 @@ Json AgentApi::status() {
     json["identity-range"] = {{"min-identity", identity::kClusterMin}, {"max-identity", identity::kClusterMax}};
     for (const char* feature : {"ipv4-big-tcp", "ipv6-big-tcp", "bandwidth-manager", "srv6"})
         json[feature] = {{"enabled", false}};
-    json["masquerading"] = {{"enabled", false}, {"enabledProtocols", {{"ipv4", false}, {"ipv6", false}}}};
+    json["masquerading"] = masquerading();
     json["encryption"] = {{"mode", "Disabled"}};
     json["controllers"] = controllers_json();
     json["cluster"] = cluster_status();
@@ -310,8 +333,8 @@ Json AgentApi::configuration() const {
                 {"routeMTU", decisions.route_mtu},
                 {"datapathMode", "veth"},
                 {"ipam-mode", config.ipam},
-                {"masquerade", false},
-                {"masqueradeProtocols", {{"ipv4", false}, {"ipv6", false}}},
+                {"masquerade", masquerading()["enabled"]},
+                {"masqueradeProtocols", masquerading()["enabledProtocols"]},
                 {"daemonConfigurationMap", std::move(map)},
                 {"GSOMaxSize", 65536},
                 {"GROMaxSize", 65536},
@@ -347,7 +370,7 @@ void AgentApi::add_status_routes() {
                               {"kernel-version", kernel.release},
                               {"cilium-status", status()},
                               {"endpoint-list", std::move(endpoints)},
-                              {"service-list", Json::array()},
+                              {"service-list", services_json()},
                               {"subsystem", Json::object()}});
         },
         false);

@@ -1,0 +1,86 @@
+// The control plane's part in services: what this node is, and which of its ports lead to pods.
+#include "app/agent/control_plane.h"
+
+namespace axo {
+
+Status ControlPlane::start_services() {
+    const BpfPaths& paths = config_.datapath.paths;
+    TRY_ASSIGN(NatAddressMap addresses, NatAddressMap::open(paths.map(map_name::kNatAddresses)));
+    TRY_ASSIGN(IpMasqMap prefixes, IpMasqMap::open(paths));
+    const ServiceSettings& programs = plan_.programs;
+    const DatapathDecisions& decisions = datapath_->decisions();
+    nat_ = std::make_unique<nat::NatModule>(
+        loop_, controllers_,
+        nat::ModuleSettings{.addresses = {.ipv4 = config_.ipv4,
+                                          .ipv6 = config_.ipv6,
+                                          .address_device = config_.masquerade.address_device,
+                                          .node_ipv4 = decisions.node_ipv4,
+                                          .node_ipv6 = decisions.node_ipv6},
+                            .translate = programs.masquerade4 || programs.masquerade6 || programs.node_port,
+                            .ip_masq_agent = config_.masquerade.ip_masq_agent,
+                            .ip_masq_file = config_.masquerade.ip_masq_agent_file},
+        std::move(addresses), std::move(prefixes), rejections_.verdicts());
+    TRY_ASSIGN(services_,
+               AgentServices::create(loop_, controllers_, *store_, config_, plan_, *datapath_,
+                                     {.verdicts = rejections_.verdicts(), .synced = [this] { check_ready(); }}));
+    update_service_nodes();
+    return {};
+}
+
+// Zone and labels of this node, addresses of all: no virtual address hides their ports.
+void ControlPlane::update_service_nodes() {
+    if (!services_) return;
+    service::ServiceNode node;
+    if (node_labels_) {
+        for (const Label& label : *node_labels_) node.labels.emplace(label.key, label.value);
+    } else if (nodes_->own()) {
+        node.labels = nodes_->own()->metadata.labels;
+    }
+    if (const auto zone = node.labels.find("topology.kubernetes.io/zone"); zone != node.labels.end())
+        node.zone = zone->second;
+    services_->module().set_node(std::move(node));
+    std::set<IpAddress> addresses;
+    for (const auto& [name, row] : nodes_->table().rows()) {
+        for (const NodeAddress& address : row.addresses) addresses.insert(address.ip);
+    }
+    addresses.insert(host_addresses_.begin(), host_addresses_.end());
+    services_->module().set_node_addresses(std::move(addresses));
+}
+
+// What leaves by a native device gets one of its addresses.
+void ControlPlane::update_ways_out(const std::vector<InterfaceAddress>& addresses) {
+    const auto links = netlink_->links();
+    if (!links) {
+        log_.warn("Unable to read the node's devices", {links.error()});
+        return;
+    }
+    std::vector<nat::Device> all, ways_out;
+    for (const Link& link : *links) {
+        nat::Device device{.name = link.name, .link = link.index, .addresses = {}};
+        for (const InterfaceAddress& address : addresses) {
+            if (address.link == link.index && !address.deprecated && !address.tentative)
+                device.addresses.push_back(address.address);
+        }
+        const auto& native = datapath_->decisions().devices;
+        if (std::ranges::find(native, link.index, &NativeDevice::link) != native.end()) ways_out.push_back(device);
+        all.push_back(std::move(device));
+    }
+    nat_->set_devices(ways_out, all);
+}
+
+// The pod's endpoint appeared, changed or goes: what its hostPorts lead to. Another endpoint of the same pod keeps them
+// (the pod was made anew before the old one was taken down).
+void ControlPlane::update_host_ports(const EndpointRow& endpoint) {
+    if (endpoint.k8s_pod.empty() || !plan_.host_port) return;
+    std::vector<service::HostPort> ports;
+    const auto info = pods_->find({endpoint.k8s_namespace, endpoint.k8s_pod});
+    if (info && !info->host_ports.empty()) {
+        for (const auto& [id, row] : endpoints_->table().rows()) {
+            if (row.pod_name() != endpoint.pod_name() || row.state == EndpointState::kDisconnecting) continue;
+            ports = host_ports(info->host_ports, row);
+        }
+    }
+    services_->module().set_host_ports(endpoint.pod_name(), std::move(ports));
+}
+
+}  // namespace axo

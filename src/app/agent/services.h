@@ -1,0 +1,64 @@
+// The agent's part in services: opens the maps, runs the module that fills them, and does what it calls for: answers on
+// health check node ports, ends sockets whose backend went.
+//
+// Nothing of the maps is touched before the sources have been listed once, so a restart is not felt.
+// Thread: the loop's only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "app/agent/config.h"
+#include "app/agent/service_plan.h"
+#include "datapath/datapath.h"
+#include "features/endpoint/pods.h"
+#include "features/service/module.h"
+#include "io/http.h"
+#include "maps/lb_map.h"
+#include "maps/lb_tables.h"
+
+namespace axo {
+
+// What the engine and the module are told; pure.
+service::ModuleSettings service_settings(const Config& config, const ServicePlan& plan);
+// Host ports of one pod, for its endpoint's addresses.
+std::vector<service::HostPort> host_ports(const std::vector<PodHostPort>& ports, const EndpointRow& endpoint);
+
+class AgentServices {
+public:
+    struct Callbacks {
+        ObjectVerdicts verdicts;
+        std::function<void()> synced;  // what the sources say is in force
+    };
+    // Opens the maps that the datapath has made.
+    static Result<std::unique_ptr<AgentServices>> create(EventLoop& loop, ControllerRegistry& registry,
+                                                         ObjectStore& store, const Config& config,
+                                                         const ServicePlan& plan, Datapath& datapath,
+                                                         Callbacks callbacks);
+    AgentServices(const AgentServices&) = delete;
+    AgentServices& operator=(const AgentServices&) = delete;
+
+    Status start();
+    [[nodiscard]] service::ServiceModule& module() { return *module_; }
+    [[nodiscard]] const service::ServiceModule& module() const { return *module_; }
+    [[nodiscard]] bool synced() const { return synced_; }
+
+private:
+    AgentServices(EventLoop& loop, LbMaps maps, LbTables tables, Callbacks callbacks);
+    void serve_kube_proxy_healthz(const Config& config);
+
+    EventLoop& loop_;
+    Logger log_{"service"};
+    Callbacks callbacks_;
+    LbMaps maps_;
+    LbTables tables_;
+    std::unique_ptr<service::ServiceModule> module_;
+    std::unique_ptr<HttpServer> healthz_;
+    bool synced_ = false;
+};
+
+}  // namespace axo
