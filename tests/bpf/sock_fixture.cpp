@@ -6,8 +6,6 @@
 #include <netinet/in.h>
 #include <unistd.h>
 
-#include <fstream>
-
 #include "bpf/api/endpoint.h"
 #include "bpf/api/ipcache.h"
 #include "kernel/bpf_blobs.h"
@@ -84,12 +82,6 @@ const KernelFeatures& features() {
 
 void run(const std::string& command) {
     EXPECT_EQ(std::system(command.c_str()), 0) << command;
-}
-
-void join(const std::string& cgroup) {
-    std::ofstream procs(cgroup + "/cgroup.procs");
-    procs << ::getpid() << std::flush;
-    EXPECT_TRUE(procs.good()) << cgroup;
 }
 
 }  // namespace
@@ -185,26 +177,6 @@ std::vector<Server> serve(const std::vector<Peer>& addresses, int protocol) {
     std::vector<Server> servers;
     for (const Peer& address : addresses) servers.emplace_back(address, protocol);
     return servers;
-}
-
-ScratchCgroup::ScratchCgroup() {
-    for (const char* root : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}) {
-        if (::access((std::string(root) + "/cgroup.procs").c_str(), W_OK) == 0) root_ = root;
-    }
-    if (root_.empty()) return;
-    std::ifstream mine("/proc/self/cgroup");
-    for (std::string line; std::getline(mine, line);) {
-        if (line.starts_with("0::")) before_ = root_ + line.substr(3);
-    }
-    path_ = before_ + "/axo-sock-test-" + std::to_string(::getpid());
-    EXPECT_EQ(::mkdir(path_.c_str(), 0755), 0) << std::strerror(errno);
-    join(path_);
-}
-
-ScratchCgroup::~ScratchCgroup() {
-    if (root_.empty()) return;
-    join(before_);
-    EXPECT_EQ(::rmdir(path_.c_str()), 0) << std::strerror(errno);
 }
 
 void SockTest::SetUp() {

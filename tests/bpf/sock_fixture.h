@@ -14,6 +14,7 @@
 #include "bpf/api/lb.h"
 #include "kernel/bpf_object.h"
 #include "kernel/scratch_bpffs.h"
+#include "kernel/scratch_cgroup.h"
 #include "kernel/scratch_netns.h"
 #include "maps/lb_map.h"
 #include "maps/lb_tables.h"
@@ -68,19 +69,6 @@ private:
 };
 std::vector<Server> serve(const std::vector<Peer>& addresses, int protocol);
 
-// A cgroup for this process, left again at the end. Without a path where no cgroup v2 hierarchy is mounted.
-class ScratchCgroup {
-public:
-    ScratchCgroup();
-    ScratchCgroup(const ScratchCgroup&) = delete;
-    ScratchCgroup& operator=(const ScratchCgroup&) = delete;
-    ~ScratchCgroup();
-    [[nodiscard]] const std::string& path() const { return path_; }
-
-private:
-    std::string root_, before_, path_;
-};
-
 bool has_set_retval();
 
 // Backends 10.9.0.1 … 10.9.0.4 and fd00:9::1 … fd00:9::4, the node's address 10.9.1.1 / fd00:9:1::1, another node's
@@ -104,7 +92,7 @@ protected:
     static std::string connect_and_ask(const Peer& to, int protocol, std::vector<Server>& servers);
 
     static constexpr std::uint64_t kSomebodyElse = 0x7fffffffffff;  // no namespace's cookie
-    ScratchCgroup cgroup_;
+    ScratchCgroup cgroup_{true};
     ScratchBpffs bpffs_;
     ScratchNetns netns_{"axosock"};
     sock_config config_{};
