@@ -64,11 +64,12 @@ static __always_inline __u32 build_twin(struct scratch *s, const struct flow *fl
 	return twin_dir;
 }
 
-static __always_inline long insert_twin(struct scratch *s, __u64 flags, const bool v6)
+// An int: the JIT of older kernels (5.10) calls the map's function, whose result has 32 bits.
+static __always_inline int insert_twin(struct scratch *s, __u64 flags, const bool v6)
 {
 	if (v6)
-		return bpf_map_update_elem(&cilium_flows6, &s->twin_key.v6, &s->twin, flags);
-	return bpf_map_update_elem(&cilium_flows4, &s->twin_key.v4, &s->twin, flags);
+		return (int)bpf_map_update_elem(&cilium_flows6, &s->twin_key.v6, &s->twin, flags);
+	return (int)bpf_map_update_elem(&cilium_flows4, &s->twin_key.v4, &s->twin, flags);
 }
 
 static __always_inline void remove_flow(const union flow_key *key, const bool v6)
@@ -170,7 +171,7 @@ static __always_inline void move_to_port(struct scratch *s, __be16 port, __u32 t
 static __always_inline int take_port(struct __sk_buff *skb, struct scratch *s, const bool v6)
 {
 	const struct flow *other;
-	long ret = insert_twin(s, BPF_NOEXIST, v6);
+	int ret = insert_twin(s, BPF_NOEXIST, v6);
 
 	if (ret == -EEXIST) {
 		other = lookup_flow(&s->twin_key, v6);
