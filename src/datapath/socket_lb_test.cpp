@@ -1,16 +1,21 @@
 // The programs at sockets as the node has them: attached below a cgroup, adopted, replaced in place, taken away.
 #include "datapath/socket_lb.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <filesystem>
 
+#include "datapath/socket_terminator.h"
 #include "kernel/cgroup_link.h"
 #include "kernel/scratch_bpffs.h"
 #include "kernel/scratch_cgroup.h"
 #include "kernel/scratch_netns.h"
+#include "maps/lb_tables.h"
 
 namespace axo {
 namespace {
@@ -112,6 +117,94 @@ TEST_F(SocketLb, ADirectoryOutsideOfAnyHierarchyIsRefused) {
     ASSERT_FALSE(refused.has_value());
     EXPECT_EQ(refused.error().code, Code::kFailedPrecondition);
     EXPECT_NE(refused.error().message.find("/proc"), std::string::npos) << refused.error().message;
+}
+
+// A datagram socket of the calling thread's namespace that is connected through the service.
+Fd connected_to(const char* address, std::uint16_t port) {
+    Fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    sockaddr_in name{};
+    name.sin_family = AF_INET;
+    name.sin_port = htons(port);
+    ::inet_pton(AF_INET, address, &name.sin_addr);
+    EXPECT_EQ(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)), 0) << std::strerror(errno);
+    return fd;
+}
+
+int error_of_socket(const Fd& fd) {
+    char byte = 0;
+    return ::recv(fd.get(), &byte, 1, 0) < 0 ? errno : 0;
+}
+
+TEST_F(SocketLb, SocketsOfABackendThatWentAreEndedInAllNamespaces) {
+    if (!probe_kernel_features()->socket_destroy) GTEST_SKIP() << "this kernel cannot end sockets";
+    const ScratchCgroup joined(true);
+    settings_.services.sockets.cgroup_root = joined.path();
+    start();
+    auto maps = LbMaps::open(settings_.paths);
+    ASSERT_OK(maps);
+    auto tables = LbTables::open(settings_.paths.map(map_name::kLbTables));
+    ASSERT_OK(tables);
+    const LbAddress backend{IpAddress::parse("192.168.0.77").value(), 5353, IPPROTO_UDP};
+    maps->put_backend({.id = 1, .address = backend, .pod_id = 1});
+    const auto table = tables->take(std::vector<std::uint32_t>{1});
+    ASSERT_OK(table);
+    lb_service value{};
+    value.table = table->location;
+    value.size = table->size;
+    value.rev_nat_index = 1;
+    ASSERT_OK(maps->put_service(
+        {.address = IpAddress::parse("10.96.0.10").value(), .port = 53, .protocol = IPPROTO_UDP}, value));
+
+    const ScratchNetns pod("axoslp");
+    Fd of_node, of_pod, direct;
+    netns_.inside([&] {
+        of_node = connected_to("10.96.0.10", 53);
+        direct = connected_to("192.168.0.77", 5353);
+    });
+    pod.inside([&] {
+        auto netlink = Netlink::open();
+        ASSERT_OK(netlink);
+        const IfIndex lo = netlink->link("lo")->index;
+        ASSERT_OK(netlink->set_up(lo, true));
+        ASSERT_OK(
+            netlink->add_address(lo, Prefix::parse("192.168.0.0/24").value(), IpAddress::parse("192.168.0.9").value()));
+        of_pod = connected_to("10.96.0.10", 53);
+    });
+    std::unique_ptr<SocketTerminator> terminator;
+    netns_.inside([&] {
+        auto socket_maps = SocketMaps::open(settings_.paths);
+        ASSERT_OK(socket_maps);
+        auto made = SocketTerminator::create(loop_, std::move(*socket_maps), {.pod_namespaces = [&] {
+                                                 return std::vector<std::string>{pod.path(), "/run/netns/axo-gone"};
+                                             }});
+        ASSERT_OK(made);
+        terminator = std::move(*made);
+    });
+    const auto run = [&](std::uint64_t passes) {
+        for (int i = 0; i < 100 && terminator->counts().passes < passes; ++i) {
+            const auto stop = loop_.after(std::chrono::milliseconds(20), [&] { loop_.stop(); });
+            loop_.run();
+        }
+        for (int i = 0; i < 10; ++i) {
+            const auto stop = loop_.after(std::chrono::milliseconds(20), [&] { loop_.stop(); });
+            loop_.run();
+        }
+    };
+    terminator->backend_gone({IpAddress::parse("192.168.0.78").value(), 5353, IPPROTO_UDP});
+    terminator->backend_gone({backend.address, 5353, IPPROTO_TCP});
+    run(1);
+    EXPECT_EQ(terminator->counts().ended, 0U);
+    EXPECT_EQ(error_of_socket(of_node), EAGAIN);
+    terminator->backend_gone(backend);
+    run(2);
+    EXPECT_EQ(terminator->counts().ended, 2U);
+    EXPECT_EQ(terminator->counts().failed, 0U);
+    EXPECT_EQ(error_of_socket(of_node), ECONNABORTED);
+    EXPECT_EQ(error_of_socket(of_pod), ECONNABORTED);
+    EXPECT_EQ(error_of_socket(direct), EAGAIN);
+    terminator.reset();
+    settings_.services.sockets.enabled = false;
+    start();  // detached before the cgroup goes
 }
 
 }  // namespace

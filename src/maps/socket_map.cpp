@@ -40,6 +40,22 @@ bool SocketMaps::used_service(std::uint64_t cookie, const IpAddress& backend, st
     return reverse6_.get(key).has_value();
 }
 
+Result<bool> SocketMaps::may_have_datagrams(const std::set<LbAddress>& gone) const {
+    bool found = false;
+    TRY(reverse4_.raw().for_each([&](const void* raw, const void*) {
+        ipv4_revnat_tuple key;
+        std::memcpy(&key, raw, sizeof(key));
+        found = found || gone.contains({IpAddress::v4(key.address), ntohs(key.port), IPPROTO_UDP});
+    }));
+    if (found) return true;
+    TRY(reverse6_.raw().for_each([&](const void* raw, const void*) {
+        ipv6_revnat_tuple key;
+        std::memcpy(&key, raw, sizeof(key));
+        found = found || gone.contains({IpAddress::v6(key.address), ntohs(key.port), IPPROTO_UDP});
+    }));
+    return found;
+}
+
 Result<std::size_t> SocketMaps::end_connections(const std::set<LbAddress>& gone) const {
     std::size_t ended = 0;
     for (const std::uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {

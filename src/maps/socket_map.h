@@ -17,6 +17,9 @@ public:
     static Result<SocketMaps> open(const BpfPaths& paths);
     static Result<SocketMaps> wrap(RawBpfMap storage, RawBpfMap reverse4, RawBpfMap reverse6);
 
+    // Whether any namespace may have a datagram socket that is connected to one of these; saves looking into all of
+    // them.
+    [[nodiscard]] Result<bool> may_have_datagrams(const std::set<LbAddress>& gone) const;
     // Ends the sockets of the calling thread's network namespace that are connected to one of these backends through a
     // service: they get ECONNABORTED. Sockets that were connected to the same address without a service stay. Returns
     // how many. kUnimplemented: the kernel has no CONFIG_INET_DIAG_DESTROY.
