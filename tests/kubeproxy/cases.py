@@ -51,7 +51,7 @@ SERVICES = [
 ROWS = [
     *rows(f"{ALL} b1 b2", "cluster", 1, "b1 b2"),
     *rows(PODS, "cluster", 1, "b1 b2", kinds=("tcp", "udp"), peer="client"),
-    *rows(PODS, "cluster", 1, "b1 b2", kinds=("upload", "download", "fragments"), times=6),
+    *rows(PODS, "cluster", 1, "b1 b2", kinds=("upload", "download", "fragments"), times=12),
     *rows(f"{ALL} b2", "cluster", 2, "b1"),
     *rows("b1", "cluster", 2, "b1"),  # itself
     *rows(f"{ALL} b1", "cluster", 3, "b2"),
@@ -64,7 +64,7 @@ ROWS = [
     *rows(ALL, "cluster", 10, "node1 node2", kinds=("tcp", "udp")),
     *rows(ALL, NODE_FRONTENDS, 11, "b1 b2"),
     *rows("outside", NODE_FRONTENDS, 11, "b1 b2"),
-    *rows("outside", NODE_FRONTENDS, 11, "b1 b2", kinds=("upload", "fragments"), times=6),
+    *rows("outside", NODE_FRONTENDS, 11, "b1 b2", kinds=("upload", "fragments"), times=12),
     *rows("outside", "node:node1", 12, "b1", peer="client"),
     *rows("outside", "node:node2", 12, kinds=("tcp", "udp")),
     *rows("c2 node2", "node:node2", 12, "b1"),  # from inside the policy does not bind

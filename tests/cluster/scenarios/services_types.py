@@ -33,14 +33,15 @@ def cluster_ips(known):
     known.put("published", 9, (known.backend("b1", ready=False),), publishNotReadyAddresses=True)
     return [*rows(CLIENTS, "cluster", 1, "b1 b2"),
             *rows("c1 c2", "cluster", 1, "b1 b2", kinds=("tcp", "udp", "unconnected"), peer="client"),
-            *rows("c1 c2 node1", "cluster", 1, "b1 b2", kinds=("upload", "fragments", "large"), times=6),
+            *rows("c1 c2 node1", "cluster", 1, "b1 b2", kinds=("upload", "fragments", "large"), times=12),
             *rows("c1 c2", "cluster", 1, "b1 b2", kinds=("download",), times=6),
             *rows("c1 c2 node1 node2", "cluster", 2, "b1"), *rows("c1 c2 node1 node2", "cluster", 3, "b2"),
             *rows("b1", "cluster", 2, "b1"), *rows("b2", "cluster", 3, "b2"),  # a pod reaches itself
             *rows("b1 b2", "cluster", 1, "b1 b2", kinds=("tcp", "udp")),
             *rows("c1 node1", "cluster", 4, "b1"), *rows("c2 node2", "cluster", 4, "b2"),
             *rows("c1 node1", "cluster", 5, "b1"), *rows("c2 node2", "cluster", 5),
-            *rows(CLIENTS, "cluster", 6, error="refused"),
+            # An error is told to sockets that are connected.
+            *rows(CLIENTS, "cluster", 6, error="refused", kinds=("tcp", "udp")),
             *rows("c1", "cluster", 1, kinds=("tcp",), port=SERVICE_PORT + 1),
             *rows("c1 node2", "cluster", 7, kinds=("tcp", "udp")),
             *rows("c1 node2", "cluster", 8, "b2"), *rows("c1 c2", "cluster", 9, "b1"),
@@ -57,14 +58,14 @@ def node_ports(known, keeps_client=False):
     seen = "client" if keeps_client else ""
     return [*rows(f"outside {CLIENTS}", NODE_FRONTENDS, 11, "b1 b2", peer=""),
             *rows("outside", NODE_FRONTENDS, 11, "b1 b2", kinds=("tcp",), peer=seen),
-            *rows("outside", NODE_FRONTENDS, 11, "b1 b2", kinds=("upload", "fragments", "large"), times=6),
+            *rows("outside", NODE_FRONTENDS, 11, "b1 b2", kinds=("upload", "fragments", "large"), times=12),
             *rows("outside", NODE_FRONTENDS, 11, "b1 b2", kinds=("download",), times=6),
             *rows("outside c1 c2 b1", NODE_FRONTENDS, 12, "b1"),
             *rows("outside", "node:node1", 12, "b1", peer="client"),  # without a detour nothing needs to be hidden
             *rows("outside", "node:node1", 13, "b1", peer="client"), *rows("outside", "node:node2", 13),
             *rows("outside", "node:node1", 14, "b1", peer="client"), *rows("outside", "node:node2", 14, "b2", peer="client"),
             *rows("c1 c2 node1 node2", "node:node1", 13, "b1"),
-            *rows("outside c1 node1", NODE_FRONTENDS, 15, error="refused"),
+            *rows("outside c1 node1", NODE_FRONTENDS, 15, error="refused", kinds=("tcp", "udp")),
             *rows("outside", NODE_FRONTENDS, 16, "node1 node2", kinds=("tcp", "udp")),
             *rows("outside", NODE_FRONTENDS, 11, kinds=("tcp",), port=SERVICE_PORT + 500)]
 
@@ -81,7 +82,7 @@ def balanced(known):
               metadata={"annotations": {"service.cilium.io/src-ranges-policy": "deny"}})
     known.put("external", 31, ("b1", "b2"), external=True)
     return [*rows(f"outside {CLIENTS}", "load-balancer", 21, "b1 b2"),
-            *rows("outside", "load-balancer", 21, "b1 b2", kinds=("upload", "fragments"), times=6),
+            *rows("outside", "load-balancer", 21, "b1 b2", kinds=("upload", "fragments"), times=12),
             *rows(f"outside {CLIENTS}", NODE_FRONTENDS, 21, "b1 b2", kinds=("tcp",)),
             *rows(CLIENTS, "cluster", 21, "b1 b2"),
             *rows("outside", "load-balancer", 21, kinds=("tcp", "udp"), port=SERVICE_PORT + 7),  # another port of the address
