@@ -285,6 +285,14 @@ std::optional<LbBackendRow> LbMaps::backend(std::uint32_t id) const {
     return decode(id, backends_[id]);
 }
 
+bool LbMaps::is_backend(std::uint32_t id, const LbAddress& address) const {
+    if (id == 0 || id >= capacity()) return false;
+    const lb_backend& entry = backends_[id];
+    const axo_addr ip = to_axo_addr(address.address);
+    return entry.proto == address.protocol && entry.port == htons(address.port) &&
+           entry.family == to_axo_family(address.address) && std::memcmp(&entry.address, &ip, sizeof(ip)) == 0;
+}
+
 std::vector<LbBackendRow> LbMaps::backends() const {
     std::vector<LbBackendRow> all;
     for (std::uint32_t id = 1; id < capacity(); ++id) {

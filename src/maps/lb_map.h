@@ -108,6 +108,8 @@ public:
     // Nothing: the entry is free.
     [[nodiscard]] std::optional<LbBackendRow> backend(std::uint32_t id) const;
     [[nodiscard]] std::vector<LbBackendRow> backends() const;
+    // Whether the entry is this backend's.
+    [[nodiscard]] bool is_backend(std::uint32_t id, const LbAddress& address) const;
     // An id that programs may still have in hand must not become another address before a grace period has passed.
     void put_backend(const LbBackendRow& row) const;
     void free_backend(std::uint32_t id) const;

@@ -1,22 +1,60 @@
 #include "features/service/backends.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace axo::service {
 
 Backends::Backends(LbMaps& maps, std::map<std::string, std::uint8_t> zones)
-    : maps_(maps), zones_(std::move(zones)), entries_(1) {}
+    : maps_(maps), zones_(std::move(zones)), slots_(64), entries_(1) {}
+
+std::size_t Backends::hash(const LbAddress& address) {
+    std::size_t value = std::hash<IpAddress>{}(address.address) ^
+                        (std::size_t{address.port} << 8 | address.protocol) * 0x9E3779B97F4A7C15ULL;
+    value = (value ^ value >> 32) * 0xff51afd7ed558ccdULL;
+    return value ^ value >> 32;
+}
+
+std::size_t Backends::slot_of(const LbAddress& address) const {
+    const std::size_t mask = slots_.size() - 1;
+    for (std::size_t slot = hash(address) & mask; slots_[slot] != kEmpty; slot = (slot + 1) & mask) {
+        if (slots_[slot] != kErased && maps_.is_backend(slots_[slot], address)) return slot;
+    }
+    return slots_.size();
+}
+
+// The address stands in the map already.
+void Backends::insert(const LbAddress& address, std::uint32_t id) {
+    if ((occupied_ + 1) * 2 > slots_.size()) grow();
+    const std::size_t mask = slots_.size() - 1;
+    std::size_t slot = hash(address) & mask;
+    while (slots_[slot] != kEmpty) slot = (slot + 1) & mask;
+    slots_[slot] = id;
+    ++occupied_;
+    ++count_;
+}
+
+void Backends::grow() {
+    std::vector<std::uint32_t> before(std::max<std::size_t>(64, std::bit_ceil(count_ * 4 + 4)));
+    slots_.swap(before);
+    occupied_ = count_ = 0;
+    for (const std::uint32_t id : before) {
+        if (id == kEmpty || id == kErased) continue;
+        if (const auto row = maps_.backend(id)) insert(row->address, id);
+    }
+}
 
 void Backends::adopt() {
     for (const LbBackendRow& row : maps_.backends()) {
         if (row.id >= entries_.size()) entries_.resize(row.id + 1);
-        if (!ids_.emplace(row.address, row.id).second) {
+        if (slot_of(row.address) != slots_.size()) {
             // Nobody needs it twice.
             maps_.free_backend(row.id);
             entries_[row.id].taken = true;
             freed_.push_back(row.id);
             continue;
         }
+        insert(row.address, row.id);
         entries_[row.id] = {
             .uses = 0, .active = 0, .pod_id = row.pod_id, .taken = true, .adopted = true, .compared = false};
         if (row.address.address.is_v6()) {
@@ -42,8 +80,8 @@ std::uint32_t Backends::pod_number(const IpAddress& address) {
 }
 
 std::uint32_t Backends::id(const LbAddress& address) const {
-    const auto found = ids_.find(address);
-    return found == ids_.end() ? 0 : found->second;
+    const std::size_t slot = slot_of(address);
+    return slot == slots_.size() ? 0 : slots_[slot];
 }
 
 void Backends::write(std::uint32_t id, const Backend& backend) {
@@ -66,8 +104,9 @@ void Backends::write(std::uint32_t id, const Backend& backend) {
 }
 
 Result<std::uint32_t> Backends::acquire(const Backend& backend) {
-    const auto [known, inserted] = ids_.try_emplace(backend.address, 0);
-    if (inserted) {
+    std::uint32_t id = this->id(backend.address);
+    const bool fresh = id == 0;
+    if (fresh) {
         // Numbers go round before one is used again.
         const std::uint32_t last = maps_.capacity() - 1;
         std::uint32_t tried = 0;
@@ -77,7 +116,6 @@ Result<std::uint32_t> Backends::acquire(const Backend& backend) {
             ++tried;
         }
         if (tried > last) {
-            ids_.erase(known);
             std::string text = "map ";
             text += map_name::kLbBackends;
             text +=
@@ -85,22 +123,21 @@ Result<std::uint32_t> Backends::acquire(const Backend& backend) {
             return fail(Code::kResourceExhausted, std::move(text));
         }
         if (next_ >= entries_.size()) entries_.resize(next_ + 1);
-        known->second = next_;
+        id = next_;
         entries_[next_] = {.uses = 0, .active = 0, .pod_id = pod_number(backend.address.address), .taken = true};
         next_ = next_ >= last ? 1 : next_ + 1;
     }
-    const std::uint32_t id = known->second;
     Entry& entry = entries_[id];
     ++entry.uses;
     entry.active += backend.state == BackendState::kActive ? 1 : 0;
     if (entry.uses == 1 || backend.state == BackendState::kActive) write(id, backend);
+    if (fresh) insert(backend.address, id);
     return id;
 }
 
 bool Backends::release(const Backend& backend) {
-    const auto known = ids_.find(backend.address);
-    if (known == ids_.end()) return false;
-    const std::uint32_t id = known->second;
+    const std::uint32_t id = this->id(backend.address);
+    if (id == 0) return false;
     Entry& entry = entries_[id];
     entry.active -= backend.state == BackendState::kActive ? 1 : 0;
     if (--entry.uses != 0) {
@@ -119,23 +156,27 @@ void Backends::cancel(const Backend& backend) {
 }
 
 void Backends::drop(const LbAddress& address, std::uint32_t id) {
+    // Before: the slot is found by what stands in the map.
+    slots_[slot_of(address)] = kErased;
+    --count_;
     maps_.free_backend(id);
     ++counters_.removed;
     if (address.address.is_v6()) {
         const auto pod = pods6_.find(entries_[id].pod_id);
         if (pod != pods6_.end() && --pod->second.uses == 0) pods6_.erase(pod);
     }
-    ids_.erase(LbAddress(address));
     freed_.push_back(id);
 }
 
 std::vector<LbAddress> Backends::drop_unused() {
     std::vector<LbAddress> unused;
-    for (const auto& [address, id] : ids_) {
+    for (std::uint32_t id = 1; id < entries_.size(); ++id) {
         entries_[id].adopted = false;
-        if (entries_[id].uses == 0) unused.push_back(address);
+        const auto row = entries_[id].uses == 0 ? maps_.backend(id) : std::nullopt;
+        if (!row) continue;
+        unused.push_back(row->address);
+        drop(row->address, id);
     }
-    for (const LbAddress& address : unused) drop(address, ids_.at(address));
     return unused;
 }
 

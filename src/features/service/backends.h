@@ -34,7 +34,7 @@ public:
     // 0: unknown.
     [[nodiscard]] std::uint32_t id(const LbAddress& address) const;
     [[nodiscard]] std::uint32_t pod_id(std::uint32_t id) const { return entries_.at(id).pod_id; }
-    [[nodiscard]] std::size_t size() const { return ids_.size(); }
+    [[nodiscard]] std::size_t size() const { return count_; }
     [[nodiscard]] std::uint32_t capacity() const { return maps_.capacity(); }
 
     // Numbers that wait for a grace period since the last call.
@@ -56,20 +56,22 @@ private:
         bool adopted = false;  // stays until drop_unused(), used or not
         bool compared = true;  // with what was adopted
     };
-    struct AddressHash {
-        std::size_t operator()(const LbAddress& key) const noexcept {
-            return std::hash<IpAddress>{}(key.address) ^
-                   (std::size_t{key.port} << 8 | key.protocol) * 0x9E3779B97F4A7C15ULL;
-        }
-    };
+    // Ids by address, in a table that holds only numbers: the addresses stand in the map. Open addressing.
+    static constexpr std::uint32_t kEmpty = 0, kErased = UINT32_MAX;
+    [[nodiscard]] static std::size_t hash(const LbAddress& address);
+    [[nodiscard]] std::size_t slot_of(const LbAddress& address) const;  // of slots_, or its size: not there
+    void insert(const LbAddress& address, std::uint32_t id);
+    void grow();
+
     void write(std::uint32_t id, const Backend& backend);
     std::uint32_t pod_number(const IpAddress& address);
     void drop(const LbAddress& address, std::uint32_t id);
 
     LbMaps& maps_;
     std::map<std::string, std::uint8_t> zones_;
-    std::unordered_map<LbAddress, std::uint32_t, AddressHash> ids_;
-    std::vector<Entry> entries_;  // by id
+    std::vector<std::uint32_t> slots_;
+    std::size_t count_ = 0, occupied_ = 0;  // of slots_: ids, ids and what was erased
+    std::vector<Entry> entries_;            // by id
     std::vector<std::uint32_t> freed_;
     std::uint32_t next_ = 1;
     // IPv6 only: numbers are hashes there, and must not be two pods'.

@@ -29,7 +29,7 @@ struct ServiceEngine::State {
         std::string name;
         std::vector<SliceData> slices;
     };
-    std::string key;
+    std::string_view key;  // stands in states_
     ServiceName name;
     bool pod = false;
     bool known = false;  // there is such an object
@@ -71,7 +71,7 @@ struct ServiceEngine::Claim {
         [[nodiscard]] auto precedence() const {
             const int rank = type == FrontendType::kClusterIp ? 0 : type == FrontendType::kHostPort ? 2 : 1;
             const std::string_view created = state->definition ? state->definition->created : std::string_view();
-            return std::tuple(rank, created.empty() ? std::string_view("~") : created, std::string_view(state->key));
+            return std::tuple(rank, created.empty() ? std::string_view("~") : created, state->key);
         }
     };
     Claimant holder;
@@ -93,12 +93,12 @@ ServiceEngine::ServiceEngine(EngineSettings settings) : settings_(std::move(sett
 ServiceEngine::~ServiceEngine() = default;
 
 ServiceEngine::State& ServiceEngine::state(const std::string& key) {
-    auto& entry = states_[key];
-    if (!entry) {
-        entry = std::make_unique<State>();
-        entry->key = key;
+    const auto [entry, fresh] = states_.try_emplace(key);
+    if (fresh) {
+        entry->second = std::make_unique<State>();
+        entry->second->key = entry->first;
     }
-    return *entry;
+    return *entry->second;
 }
 
 void ServiceEngine::touch(State& state) {
@@ -126,18 +126,51 @@ void ServiceEngine::remove_service(const ServiceName& name) {
     touch(one);
 }
 
+namespace {
+
+std::size_t owner_hash(ServiceEngine::SliceKind kind, const std::string& name_space, const std::string& object) {
+    return std::hash<std::string>{}(name_space + "/" + object) * 2 + static_cast<std::size_t>(kind);
+}
+
+}  // namespace
+
+ServiceEngine::State* ServiceEngine::owner_of(SliceKind kind, const std::string& name_space,
+                                              const std::string& object) {
+    const auto has = [&](const State& one) {
+        return one.name.name_space == name_space && !one.pod &&
+               std::ranges::any_of(
+                   one.objects, [&](const State::Object& known) { return known.kind == kind && known.name == object; });
+    };
+    const auto known = owners_.find(owner_hash(kind, name_space, object));
+    if (known == owners_.end()) return nullptr;
+    if (has(*known->second)) return known->second;
+    // Two of one hash.
+    for (const auto& [key, one] : states_) {
+        if (has(*one)) return one.get();
+    }
+    return nullptr;
+}
+
+void ServiceEngine::drop_slices(State& state, SliceKind kind, const std::string& object) {
+    std::erase_if(state.objects,
+                  [&](const State::Object& known) { return known.kind == kind && known.name == object; });
+    const auto owner = owners_.find(owner_hash(kind, state.name.name_space, object));
+    if (owner != owners_.end() && owner->second == &state) owners_.erase(owner);
+    touch(state);
+}
+
 void ServiceEngine::set_slices(const ServiceName& service, SliceKind kind, const std::string& object,
                                std::vector<SliceData> slices) {
-    const std::string key = service.to_string();
-    if (slices.empty() && !states_.contains(key)) return;
-    State& one = state(key);
+    const bool gone = slices.empty() || service.name.empty();
+    State* before = owner_of(kind, service.name_space, object);
+    if (before != nullptr && (gone || before->name != service)) drop_slices(*before, kind, object);
+    if (gone) return;
+    State& one = state(service.to_string());
     one.name = service;
+    owners_.insert_or_assign(owner_hash(kind, service.name_space, object), &one);
     const auto entry = std::ranges::find_if(
         one.objects, [&](const State::Object& known) { return known.kind == kind && known.name == object; });
-    if (slices.empty()) {
-        if (entry == one.objects.end()) return;
-        one.objects.erase(entry);
-    } else if (entry == one.objects.end()) {
+    if (entry == one.objects.end()) {
         one.objects.push_back({kind, object, std::move(slices)});
         std::ranges::sort(one.objects, {}, [](const State::Object& known) { return std::tie(known.kind, known.name); });
         one.objects.shrink_to_fit();

@@ -37,7 +37,8 @@ public:
     void set_service(const ServiceName& name, std::optional<Definition> definition);
     void remove_service(const ServiceName& name);
     // Data of an EndpointSlice, or of the slices that an Endpoints object was read into: those count only for Services
-    // that have none of the former. Empty data: the object is gone.
+    // that have none of the former. A Service without a name, or empty data: the object is gone, or nobody's. An object
+    // that changes its Service is taken from the old one.
     enum class SliceKind : std::uint8_t { kEndpointSlice, kEndpoints };
     void set_slices(const ServiceName& service, SliceKind kind, const std::string& object,
                     std::vector<SliceData> slices);
@@ -80,6 +81,9 @@ private:
 
     State& state(const std::string& key);
     void touch(State& state);
+    // Who has the slices of an object now; null: nobody.
+    State* owner_of(SliceKind kind, const std::string& name_space, const std::string& object);
+    void drop_slices(State& state, SliceKind kind, const std::string& object);
     void recompute(State& state, Changes& changes);
     void wanted_of_service(State& state, std::vector<Wanted>& wanted, std::string& problem);
     void wanted_of_pod(State& state, std::vector<Wanted>& wanted);
@@ -94,6 +98,8 @@ private:
     EngineSettings settings_;
     SharedText node_, zone_;
     std::unordered_map<std::string, std::unique_ptr<State>> states_;  // "ns/name", "pod:ns/name"
+    // By hash of kind and name; who it is has to be confirmed.
+    std::unordered_map<std::size_t, State*> owners_;
     std::vector<State*> dirty_;
     std::unordered_map<FrontendKey, Claim, ClaimHash> claims_;
     struct VirtualAddress {

@@ -106,19 +106,7 @@ void ServiceSources::service(const ObjectKey& key, const Service& service) {
 
 void ServiceSources::slices(const ObjectKey& key, ServiceEngine::SliceKind kind, const std::string& service,
                             std::vector<SliceData> data) {
-    std::string owner = service;
-    if (kind == ServiceEngine::SliceKind::kEndpointSlice) {
-        const std::string object = key.to_string();
-        const auto known = owners_.find(object);
-        if (known != owners_.end() && known->second != service) {
-            engine_.set_slices({key.name_space, known->second}, kind, key.name, {});
-            callbacks_.changed();
-            owners_.erase(known);
-        }
-        if (service.empty()) return;
-        owners_.insert_or_assign(object, service);
-    }
-    engine_.set_slices({key.name_space, owner}, kind, key.name, std::move(data));
+    engine_.set_slices({key.name_space, service}, kind, key.name, std::move(data));
     callbacks_.changed();
 }
 

@@ -47,8 +47,6 @@ private:
     ServiceNode node_;
     std::set<ObjectKey> node_dependent_;  // Services that look at the node's labels
     std::set<std::string> refused_;       // Services that define() refused, by where
-    // Whose endpoints an EndpointSlice holds.
-    std::unordered_map<std::string, std::string> owners_;  // "ns/object" -> Service
     std::vector<std::unique_ptr<ObjectStore::Watch>> watches_;
     std::size_t unsynced_ = 0;
 };

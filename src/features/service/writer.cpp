@@ -92,10 +92,14 @@ Status LbWriter::adopt() {
         if (owner == by_number.end() || owner->second.address.family() != range.prefix.family()) {
             adopted_ranges_.insert(range);
         } else {
-            entries_[owner->second].ranges.push_back(range.prefix);
+            Entry& entry = entries_[owner->second];
+            if (!entry.extra) entry.extra = std::make_unique<Extra>();
+            entry.extra->ranges.push_back(range.prefix);
         }
     }
-    for (auto& [key, entry] : entries_) std::ranges::sort(entry.ranges);
+    for (auto& [key, entry] : entries_) {
+        if (entry.extra) std::ranges::sort(entry.extra->ranges);
+    }
     return {};
 }
 
@@ -319,7 +323,7 @@ Status LbWriter::put_entry(const FrontendKey& key, const FrontendRow& row, Entry
     const std::vector<Prefix> ranges = ranges_of(key, row);
     std::vector<Prefix> added;
     for (const Prefix& range : ranges) {
-        if (std::ranges::binary_search(entry.ranges, range) && entry.value.rev_nat_index == value.rev_nat_index)
+        if (std::ranges::binary_search(entry.ranges(), range) && entry.value.rev_nat_index == value.rev_nat_index)
             continue;
         if (auto done = maps_.put_source_range({value.rev_nat_index, range}); !done) {
             for (const Prefix& undone : added) (void)maps_.remove_source_range({value.rev_nat_index, undone});
@@ -333,14 +337,13 @@ Status LbWriter::put_entry(const FrontendKey& key, const FrontendRow& row, Entry
         for (const Prefix& undone : added) (void)maps_.remove_source_range({value.rev_nat_index, undone});
         return drop_role(std::move(done));
     }
-    for (const Prefix& range : entry.ranges) {
+    for (const Prefix& range : entry.ranges()) {
         if (!std::ranges::binary_search(ranges, range)) (void)maps_.remove_source_range({value.rev_nat_index, range});
     }
-    entry.ranges = ranges;
     if (!role.empty()) trim_matches(roles_.at(role), placed);
-    release_role(entry.role, entry.service);
-    entry.role = role;
-    entry.service = role.empty() ? ServiceName{} : row.service->name;
+    if (entry.extra) release_role(entry.extra->role, entry.extra->service);
+    entry.extra =
+        role.empty() && ranges.empty() ? nullptr : std::make_unique<Extra>(Extra{role, row.service->name, ranges});
     backends_moved(entry.selection, *row.selection);
     const Selection* before = std::exchange(entry.selection, row.selection.get());
     if (before != nullptr) release(before);
@@ -377,9 +380,9 @@ Status LbWriter::erase_entry(const FrontendKey& key, Entry& entry) {
             ports_.erase(port);
         }
     }
-    for (const Prefix& range : entry.ranges) (void)maps_.remove_source_range({entry.value.rev_nat_index, range});
+    for (const Prefix& range : entry.ranges()) (void)maps_.remove_source_range({entry.value.rev_nat_index, range});
     if (entry.value.rev_nat_index != 0) numbers_[entry.value.rev_nat_index] = false;
-    release_role(entry.role, entry.service);
+    if (entry.extra) release_role(entry.extra->role, entry.extra->service);
     if (entry.selection != nullptr) {
         release(entry.selection);
     } else if (entry.adopted) {

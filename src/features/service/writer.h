@@ -79,13 +79,22 @@ private:
         std::optional<LbTable> maglev;
         std::uint32_t uses = 0;
     };
+    // What few frontends have.
+    struct Extra {
+        std::string role;     // "": no affinity
+        ServiceName service;  // of the role
+        std::vector<Prefix> ranges;
+    };
     struct Entry {
         lb_service value{};
         const Selection* selection = nullptr;  // null: an earlier agent's, or an address' other ports
-        std::string role;                      // "": no affinity
-        ServiceName service;                   // of the role
-        std::vector<Prefix> ranges;
+        std::unique_ptr<Extra> extra;
         bool adopted = false;  // and not put yet: it holds a table of its own
+
+        [[nodiscard]] const std::vector<Prefix>& ranges() const {
+            static const std::vector<Prefix> none;
+            return extra ? extra->ranges : none;
+        }
     };
     struct KeyHash {
         std::size_t operator()(const FrontendKey& key) const noexcept {
