@@ -128,4 +128,13 @@ struct sock_config {
 	__u8 pad[6];
 };
 
+/* Variable xdp_cfg: before there is an skb, at uplinks. */
+struct xdp_config {
+	__u8 prefilter;	 /* drop by source prefix: cilium_cidr_v{4,6}_{fix,dyn} */
+	__u8 accelerate; /* bpf-lb-acceleration: replay decisions about services' traffic to other nodes */
+	__u8 pad[6];
+};
+#define PREFILTER_MAX_PREFIXES 16384 /* per family; single addresses and others each */
+#define XDP_MAX_DEVICES 256
+
 #endif

@@ -79,6 +79,12 @@ struct flow_half {
 			union axo_addr next_hop;
 			union axo_addr tunnel_endpoint;
 		} route;
+		struct { /* FLOW_NEIGH: what XDP has found out about the next hop, see bpf/lib/xdp.h */
+			union axo_addr next_hop;
+			struct axo_mac dmac;
+			struct axo_mac smac;
+			__u32 check; /* over the two and decided_at: they are this decision's */
+		} link;
 	};
 	__u64 packets;
 	__u64 bytes;

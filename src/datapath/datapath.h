@@ -21,6 +21,7 @@
 #include "datapath/service_settings.h"
 #include "kernel/bpf_link.h"
 #include "kernel/features.h"
+#include "kernel/xdp_link.h"
 #include "maps/endpoint_map.h"
 #include "maps/flow_map.h"
 #include "maps/generations.h"
@@ -123,6 +124,14 @@ public:
     [[nodiscard]] virtual MetricsMap& metrics() = 0;
     [[nodiscard]] virtual IfIndex host_device() const = 0;    // cilium_host
     [[nodiscard]] virtual IfIndex tunnel_device() const = 0;  // 0 in native routing
+
+    // What runs in XDP on each native device; empty where neither acceleration nor the prefilter is wanted.
+    struct XdpDevice {
+        std::string name{};
+        XdpMode mode = XdpMode::kNone;
+        std::string note{};  // why it is not what was asked for
+    };
+    [[nodiscard]] virtual std::vector<XdpDevice> xdp_devices() const { return {}; }
 
     // Called when decisions() or the devices above have changed while running: a device or its MTU changed, or somebody
     // removed cilium_host.

@@ -120,6 +120,21 @@ std::vector<SharedMap> shared_maps(const DatapathSettings& settings) {
         maps.push_back({map_name::kReverseSk6, BPF_MAP_TYPE_LRU_HASH, sizeof(ipv6_revnat_tuple),
                         sizeof(ipv6_revnat_entry), of_sockets(settings.ipv6), 0});
     }
+    if (services.xdp()) {
+        const auto prefixes = [&services](bool family) {
+            return family && services.xdp_prefilter ? std::uint32_t{PREFILTER_MAX_PREFIXES} : kUnusedTable;
+        };
+        for (const char* name : {map_name::kPrefilterFix4, map_name::kPrefilterDyn4}) {
+            maps.push_back({name, name == map_name::kPrefilterFix4 ? BPF_MAP_TYPE_HASH : BPF_MAP_TYPE_LPM_TRIE,
+                            sizeof(lpm_v4_key), sizeof(lpm_val), prefixes(settings.ipv4), BPF_F_NO_PREALLOC});
+        }
+        for (const char* name : {map_name::kPrefilterFix6, map_name::kPrefilterDyn6}) {
+            maps.push_back({name, name == map_name::kPrefilterFix6 ? BPF_MAP_TYPE_HASH : BPF_MAP_TYPE_LPM_TRIE,
+                            sizeof(lpm_v6_key), sizeof(lpm_val), prefixes(settings.ipv6), BPF_F_NO_PREALLOC});
+        }
+        maps.push_back({map_name::kXdpDevices, BPF_MAP_TYPE_HASH, sizeof(__u32), sizeof(__u32), XDP_MAX_DEVICES,
+                        BPF_F_NO_PREALLOC});
+    }
     return maps;
 }
 

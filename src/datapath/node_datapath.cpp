@@ -13,6 +13,7 @@
 #include "datapath/owner.h"
 #include "datapath/program_config.h"
 #include "datapath/socket_lb.h"
+#include "datapath/xdp.h"
 
 namespace axo {
 namespace {
@@ -71,6 +72,7 @@ Status NodeDatapath::bring_up() {
     const std::vector<SharedMap> maps = shared_maps(settings_);
     ProgramConfig config = make_program_config(settings_, features_, decisions_, devices_);
     TRY_ASSIGN(config.sock, make_sock_config(settings_, features_));
+    config.xdp = make_xdp_config(settings_);
     // Pins that somebody removed while we run are made again from our own references, without loading anything.
     if (programs_) {
         for (const auto& [name, program] : programs_->programs) {
@@ -140,6 +142,14 @@ Status NodeDatapath::attach_node() {
     } else {
         TRY(detach_sockets(settings_.paths));
     }
+    TRY_ASSIGN(auto xdp_devices,
+               attach_xdp_devices(settings_.paths, settings_.services, decisions_.devices, *programs_, counts));
+    for (const XdpDevice& device : xdp_devices) {
+        const auto before = std::ranges::find(xdp_devices_, device.name, &XdpDevice::name);
+        if (!device.note.empty() && (before == xdp_devices_.end() || before->note != device.note))
+            log().warn("No native XDP on this device", {{"device", device.name}, {"reason", device.note}});
+    }
+    xdp_devices_ = std::move(xdp_devices);
     for (const auto& [id, pod] : pods_) {
         // A pod's device may go at any moment, before its endpoint does; the others go on.
         const auto wanted = endpoint_attachments(settings_.paths, id, pod.device, pod.link);
@@ -422,6 +432,7 @@ Status Datapath::remove_everything(const BpfPaths& paths) {
     };
     // Links first: while programs run, what they use must be there.
     note(detach_sockets(paths));
+    note(detach_xdp_devices(paths));
     for (const char* part : {"/devices", "/endpoints", "/programs"}) note(remove_link_directory(paths.state() + part));
     if (auto netlink = Netlink::open(); netlink) {
         if (const auto links = netlink->links(); links) {

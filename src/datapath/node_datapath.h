@@ -29,6 +29,7 @@ public:
     [[nodiscard]] PolicySlabs& policy() override { return *policy_; }
     [[nodiscard]] FlowMaps& flows() override { return *flows_; }
     [[nodiscard]] MetricsMap& metrics() override { return *metrics_; }
+    [[nodiscard]] std::vector<XdpDevice> xdp_devices() const override { return xdp_devices_; }
     [[nodiscard]] IfIndex host_device() const override { return devices_.host.index; }
     [[nodiscard]] IfIndex tunnel_device() const override {
         return devices_.tunnel ? devices_.tunnel->index : IfIndex{};
@@ -75,6 +76,7 @@ private:
     Netlink netlink_;
     NetlinkMonitor monitor_;
     DatapathDecisions decisions_;
+    std::vector<XdpDevice> xdp_devices_;
     DatapathStartReport report_;
     BaseDevices devices_;
     std::optional<ProgramSet> programs_;

@@ -22,6 +22,7 @@ AXO_BPF_BLOB(netdev)
 AXO_BPF_BLOB(overlay)
 AXO_BPF_BLOB(host)
 AXO_BPF_BLOB(sock)
+AXO_BPF_BLOB(xdp)
 
 namespace axo {
 namespace {
@@ -119,7 +120,8 @@ BpfLoadSpec load_spec(const BpfPaths& paths, const ProgramObject& object, const 
     spec.object = object.bytes;
     spec.config = {BpfConfigBlob::of("node_cfg", config.node),   BpfConfigBlob::of("tunnel_cfg", config.tunnel),
                    BpfConfigBlob::of("trace_cfg", config.trace), BpfConfigBlob::of("ct_cfg", config.ct),
-                   BpfConfigBlob::of("lb_cfg", config.lb),       BpfConfigBlob::of("sock_cfg", config.sock)};
+                   BpfConfigBlob::of("lb_cfg", config.lb),       BpfConfigBlob::of("sock_cfg", config.sock),
+                   BpfConfigBlob::of("xdp_cfg", config.xdp)};
     spec.map_pin_directory = paths.globals();
     spec.max_entries = map_sizes(maps);
     return spec;
@@ -194,6 +196,7 @@ std::vector<ProgramObject> shipped_objects(const DatapathSettings& settings) {
             {"overlay", bpf_blob_overlay(), {"cil_from_overlay", "cil_to_overlay"}},
             {"host", bpf_blob_host(), {"cil_from_host", "cil_to_host"}},
             {"sock", bpf_blob_sock(), socket_programs(), true},
+            {"xdp", bpf_blob_xdp(), {"cil_xdp_entry"}, true},
         };
         for (ProgramObject& object : all) {
             object.digest = sha256_hex({reinterpret_cast<const char*>(object.bytes.data()), object.bytes.size()});
@@ -202,7 +205,8 @@ std::vector<ProgramObject> shipped_objects(const DatapathSettings& settings) {
     }();
     std::vector<ProgramObject> needed;
     std::ranges::copy_if(objects, std::back_inserter(needed), [&settings](const ProgramObject& object) {
-        return object.name != "sock" || settings.services.sockets.enabled;
+        if (object.name == "sock") return settings.services.sockets.enabled;
+        return object.name != "xdp" || settings.services.xdp();
     });
     return needed;
 }
@@ -217,6 +221,7 @@ std::string program_digest(const std::vector<ProgramObject>& objects, const Prog
     all += bytes_of(config.ct);
     all += bytes_of(config.lb);
     all += bytes_of(config.sock);
+    all += bytes_of(config.xdp);
     for (const SharedMap& map : maps) {
         all += map.name + ' ' + std::to_string(map.type) + ' ' + std::to_string(map.key_size) + ' ' +
                std::to_string(map.value_size) + ' ' + std::to_string(map.max_entries) + ' ' +

@@ -29,6 +29,7 @@ struct ProgramConfig {
     ct_config ct{};
     lb_config lb{};
     sock_config sock{};
+    xdp_config xdp{};
 };
 
 // 32 hex digits over object bytes, configuration and map layouts: equal means that a pinned set can be adopted.

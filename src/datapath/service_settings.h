@@ -49,6 +49,8 @@ struct ServiceSettings {
 
     SocketLbSettings sockets{};
     XdpAcceleration acceleration = XdpAcceleration::kDisabled;
+    bool xdp_prefilter = false;  // enable-xdp-prefilter: sources in cilium_cidr_* are dropped at the uplinks
+    [[nodiscard]] bool xdp() const { return acceleration != XdpAcceleration::kDisabled || xdp_prefilter; }
 
     std::uint32_t service_map_max = LB_MAX_SERVICES;  // per family
     std::uint32_t backend_map_max = LB_MAX_BACKENDS;

@@ -56,6 +56,11 @@ inline constexpr const char* kNatRetries4 = "cilium_snat_v4_alloc_retries";
 inline constexpr const char* kNatRetries6 = "cilium_snat_v6_alloc_retries";
 inline constexpr const char* kIpMasq4 = "cilium_ipmasq_v4";
 inline constexpr const char* kIpMasq6 = "cilium_ipmasq_v6";
+inline constexpr const char* kPrefilterFix4 = "cilium_cidr_v4_fix";
+inline constexpr const char* kPrefilterDyn4 = "cilium_cidr_v4_dyn";
+inline constexpr const char* kPrefilterFix6 = "cilium_cidr_v6_fix";
+inline constexpr const char* kPrefilterDyn6 = "cilium_cidr_v6_dyn";
+inline constexpr const char* kXdpDevices = "cilium_xdp_devices";
 }  // namespace map_name
 
 }  // namespace axo
