@@ -204,8 +204,9 @@ void add_bpf_commands(const Command& root) {
         .command("list", "List entries", [=, &context] { return list_endpoints(context, *options); })
         .alias("ls")
         .output(options->output);
-    group.group("ct", "Connections")
-        .command("list", "List connections", [=, &context] { return list_flows(context, *options); })
+    const Command ct = group.group("ct", "Connections");
+    add_ct_flush_command(ct);
+    ct.command("list", "List connections", [=, &context] { return list_flows(context, *options); })
         .alias("ls")
         .positional("which", options->argument, "global (all), or the number of an endpoint", false)
         .flag("-d,--time-diff", options->remaining, "how long each entry still lives")

@@ -24,6 +24,7 @@ void add_completion_commands(const Command& root);
 // Within `bpf`.
 void add_lb_commands(const Command& bpf);
 void add_nat_commands(const Command& bpf);
+void add_ct_flush_command(const Command& ct);
 
 // All of the groups above, and those of other parts (sandbox).
 void add_all_commands(const Command& root);

@@ -4,6 +4,7 @@
 #include "app/cli/output/tab_writer.h"
 #include "app/cli/tables.h"
 #include "maps/flow_map.h"
+#include "maps/nat_list.h"
 #include "maps/nat_map.h"
 
 namespace axo::cli {
@@ -11,6 +12,7 @@ namespace {
 
 struct Options {
     std::string output;
+    std::string which;
 };
 
 Status list_ip_masq(const Context& context, const Options& options) {
@@ -52,7 +54,48 @@ Status list_retries(const Context& context, const Options& options) {
     return print_as(options.output, json, [&] { return w.str(); });
 }
 
+Result<FlowMaps> open_flows(const Context& context) {
+    const BpfPaths paths{context.bpf_root};
+    auto maps = FlowMaps::open(paths.map(map_name::kFlows4), paths.map(map_name::kFlows6));
+    if (!maps) return forward_error(map_advice(context, maps.error()));
+    return maps;
+}
+
+Status list_nat(const Context& context, const Options& options) {
+    TRY_ASSIGN(const FlowMaps maps, open_flows(context));
+    const std::uint32_t now = FlowMaps::now_tick();
+    Json all = Json::array();
+    std::string out;
+    TRY(maps.for_each([&](const FlowRow& row) {
+        if (!is_translated(row)) return;
+        const std::string line = nat_line(row, now);
+        all.push_back(line);
+        out += line + "\n";
+    }));
+    return print_as(options.output, all, [&] { return out; });
+}
+
+// Connections that go on are translated anew with their next packet, as far as that leads to the same place.
+Status flush(const Context& context, bool translated_only) {
+    TRY_ASSIGN(const FlowMaps maps, open_flows(context));
+    TRY_ASSIGN(const auto outcome, maps.collect(FlowMaps::now_tick(), [translated_only](const FlowRow& row) {
+        return !translated_only || is_translated(row);
+    }));
+    print("Flushed " + std::to_string(outcome.removed) + " entries from the flow table\n");
+    return {};
+}
+
 }  // namespace
+
+void add_ct_flush_command(const Command& ct) {
+    Context& context = ct.context();
+    const auto options = std::make_shared<Options>();
+    ct.command("flush", "Forget all connections", [=, &context]() -> Status {
+          if (!options->which.empty() && options->which != "global")
+              return fail(Code::kInvalidArgument, "\"" + options->which + "\": global is expected");
+          return flush(context, false);
+      }).positional("which", options->which, "global", false);
+}
 
 void add_nat_commands(const Command& bpf) {
     Context& context = bpf.context();
@@ -62,6 +105,10 @@ void add_nat_commands(const Command& bpf) {
         .alias("ls")
         .output(options->output);
     const Command nat = bpf.group("nat", "Translated connections");
+    nat.command("list", "List translations", [=, &context] { return list_nat(context, *options); })
+        .alias("ls")
+        .output(options->output);
+    nat.command("flush", "Forget translated connections", [=, &context] { return flush(context, true); });
     nat.group("retries", "How hard it was to find source ports")
         .command("list", "List counters", [=, &context] { return list_retries(context, *options); })
         .alias("ls")
