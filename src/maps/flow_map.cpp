@@ -7,6 +7,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "maps/convert.h"
 #include "maps/private_map.h"
 
 namespace axo {
@@ -27,6 +28,32 @@ void set_ends(FlowRow& row, const IpAddress& low, const IpAddress& high, std::ui
 // The table keeps the lower end first; which is lower is asked of bytes in network order, then of ports.
 bool is_lower(const FlowRow& row) {
     return row.source == row.destination ? row.source_port <= row.destination_port : row.source < row.destination;
+}
+
+// Of a translated connection's entry: the other one, as far as its key goes.
+FlowRow other_entry(const FlowRow& row) {
+    const flow_rewrite& rewrite = row.value.rewrite;
+    const bool v6 = row.source.is_v6();
+    FlowRow other;
+    other.source = from_axo_addr(rewrite.saddr, v6);
+    other.destination = from_axo_addr(rewrite.daddr, v6);
+    other.source_port = ntohs(rewrite.sport);
+    other.destination_port = ntohs(rewrite.dport);
+    other.protocol = row.protocol;
+    other.zone = rewrite.zone;
+    return other;
+}
+
+bool has_other_entry(const flow& value) {
+    return (value.flags & (FLOW_F_REWRITE_LOW | FLOW_F_REWRITE_HIGH)) != 0 && (value.flags & FLOW_F_DSR) == 0;
+}
+
+template <class Key>
+Key encode_key(const FlowRow& row) {
+    if constexpr (std::is_same_v<Key, flow_key4>)
+        return FlowMaps::encode_key4(row);
+    else
+        return FlowMaps::encode_key6(row);
 }
 
 template <class Key>
@@ -74,10 +101,21 @@ private:
 
     Status consider(const Key& key, const flow& value, FlowMaps::Collected& outcome) {
         if (!expired(value)) {
-            if (!also_ || !also_(FlowMaps::decode(key, value))) return {};
+            if (!also_) return {};
+            const FlowRow row = FlowMaps::decode(key, value);
+            if (!also_(row)) return {};
+            if (has_other_entry(value)) TRY(remove_other(encode_key<Key>(other_entry(row)), outcome));
         } else if (const auto fresh = map_.get(key); fresh && !expired(*fresh)) {
             return {};  // a packet came in after the batch was read
         }
+        TRY(map_.remove(key));
+        ++outcome.removed;
+        return {};
+    }
+
+    // The pass may have removed it already.
+    Status remove_other(const Key& key, FlowMaps::Collected& outcome) {
+        if (!map_.get(key)) return {};
         TRY(map_.remove(key));
         ++outcome.removed;
         return {};
@@ -135,6 +173,7 @@ Result<FlowMaps> FlowMaps::create_private(std::uint32_t max_entries) {
 FlowRow FlowMaps::decode(const flow_key4& key, const flow& value) {
     FlowRow row;
     row.protocol = key.proto;
+    row.zone = key.zone;
     row.value = value;
     set_ends(row, IpAddress::v4(key.addr[0]), IpAddress::v4(key.addr[1]), ntohs(key.port[0]), ntohs(key.port[1]));
     return row;
@@ -143,6 +182,7 @@ FlowRow FlowMaps::decode(const flow_key4& key, const flow& value) {
 FlowRow FlowMaps::decode(const flow_key6& key, const flow& value) {
     FlowRow row;
     row.protocol = key.proto;
+    row.zone = key.zone;
     row.value = value;
     set_ends(row, IpAddress::v6(static_cast<const void*>(key.addr[0])),
              IpAddress::v6(static_cast<const void*>(key.addr[1])), ntohs(key.port[0]), ntohs(key.port[1]));
@@ -157,6 +197,7 @@ flow_key4 FlowMaps::encode_key4(const FlowRow& row) {
     key.port[lower ? 0 : 1] = htons(row.source_port);
     key.port[lower ? 1 : 0] = htons(row.destination_port);
     key.proto = row.protocol;
+    key.zone = row.zone;
     return key;
 }
 
@@ -168,6 +209,7 @@ flow_key6 FlowMaps::encode_key6(const FlowRow& row) {
     key.port[lower ? 0 : 1] = htons(row.source_port);
     key.port[lower ? 1 : 0] = htons(row.destination_port);
     key.proto = row.protocol;
+    key.zone = row.zone;
     return key;
 }
 
@@ -228,18 +270,27 @@ std::string FlowMaps::print(const FlowRow& row) {
     };
     flag(closing(1 - tx), 0x01, "RxClosing");
     flag(closing(tx), 0x02, "TxClosing");
+    flag((value.flags & FLOW_F_LOOPBACK) != 0, 0x08, "LBLoopback");
     flag((value.flags & FLOW_F_ESTABLISHED) != 0, 0x10, "SeenNonSyn");
+    flag((value.flags & FLOW_F_NODE_PORT) != 0, 0x20, "NodePort");
+    // Only where its replies are rewritten: the backend's node.
+    flag((value.flags & (FLOW_F_DSR | FLOW_F_NODE_PORT)) == FLOW_F_DSR, 0x80, "DSRInternal");
     char numbers[384] = {};
     std::snprintf(numbers, sizeof(numbers),
                   " expires=%llu Packets=%llu Bytes=%llu RxFlagsSeen=0x%02x LastRxReport=%llu TxFlagsSeen=0x%02x "
-                  "LastTxReport=%llu Flags=0x%04x [ %s] RevNAT=%u SourceSecurityID=%u BackendID=%u NatPort=0 ",
+                  "LastTxReport=%llu Flags=0x%04x [ %s] RevNAT=%u SourceSecurityID=%u BackendID=%u NatPort=%u ",
                   static_cast<unsigned long long>(tick_seconds(value.expires)),
                   static_cast<unsigned long long>(value.half[0].packets + value.half[1].packets),
                   static_cast<unsigned long long>(value.half[0].bytes + value.half[1].bytes), value.tcp_flags[1 - tx],
                   last_report(1 - tx), value.tcp_flags[tx], last_report(tx), flags, names.c_str(), value.rev_nat,
-                  value.identity_src, value.backend_id);
-    return protocol_text(row.protocol) + (outgoing ? " OUT " : " IN ") + end_text(row.source, row.source_port) +
-           " -> " + end_text(row.destination, row.destination_port) + numbers;
+                  value.identity_src, value.backend_id,
+                  (value.flags & (FLOW_F_SNAT | FLOW_F_TRANSLATED)) == FLOW_F_SNAT ? ntohs(value.rewrite.sport) : 0U);
+    const bool service = value.backend_id != 0 && (value.flags & FLOW_F_TRANSLATED) == 0;
+    return protocol_text(row.protocol) +
+           (service    ? " SVC "
+            : outgoing ? " OUT "
+                       : " IN ") +
+           end_text(row.source, row.source_port) + " -> " + end_text(row.destination, row.destination_port) + numbers;
 }
 
 std::string FlowMaps::print_remaining(const FlowRow& row, std::uint32_t now_tick) {

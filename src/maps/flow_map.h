@@ -18,6 +18,7 @@ struct FlowRow {
     std::uint16_t source_port = 0;
     std::uint16_t destination_port = 0;
     std::uint8_t protocol = 0;
+    std::uint8_t zone = FLOW_ZONE_DEFAULT;
     flow value{};
 };
 
@@ -34,11 +35,12 @@ public:
         std::uint64_t removed = 0;
     };
     // Removes what expired before now_tick; with `also`, what it returns true for too (e.g. flows of a deleted
-    // endpoint). An entry that a packet has refreshed since it was read stays. Blocks: about 1 ms for an empty table, 1
-    // s for a million entries; call it from a thread that may.
+    // endpoint), and of a translated connection the other entry with it. An entry that a packet has refreshed since it
+    // was read stays. Blocks: about 1 ms for an empty table, 1 s for a million entries; call it from a thread that may.
     Result<Collected> collect(std::uint32_t now_tick, const std::function<bool(const FlowRow&)>& also = {}) const;
     // One line of `bpf ct list`, in Cilium's fields. Rx and Tx are seen from the endpoint: of an outgoing connection Tx
-    // is the original direction; Last…Report is when the direction was last decided or refreshed, in seconds.
+    // is the original direction; SVC is a connection as its opener sees it, OUT or IN beside it to the backend;
+    // Last…Report is when the direction was last decided or refreshed, in seconds.
     static std::string print(const FlowRow& row);
     // " (remaining: N sec(s))" of `bpf ct list -d`; negative once expired.
     static std::string print_remaining(const FlowRow& row, std::uint32_t now_tick);

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "maps/convert.h"
 #include "maps/endpoint_map.h"
 #include "maps/flow_map.h"
 #include "maps/generations.h"
@@ -252,6 +253,14 @@ TEST(FlowMaps, PrintsAsCiliumDoes) {
         "TCP IN 10.0.0.63:40542 -> 10.0.0.115:53 expires=17048 Packets=7 Bytes=700 RxFlagsSeen=0x1b LastRxReport=17038 "
         "TxFlagsSeen=0x13 LastTxReport=0 Flags=0x0001 [ RxClosing ] RevNAT=2 SourceSecurityID=28723 BackendID=0 "
         "NatPort=0 ");
+    // A service's connection as its opener sees it, and masqueraded on its way out.
+    row.value.backend_id = 7;
+    row.value.rev_nat = 2;
+    row.value.flags |= FLOW_F_REWRITE_LOW | FLOW_F_SNAT | FLOW_F_NODE_PORT;
+    row.value.rewrite.sport = htons(40000);
+    EXPECT_TRUE(FlowMaps::print(row).starts_with("TCP SVC 10.0.0.63:40542 -> 10.0.0.115:53 ")) << FlowMaps::print(row);
+    EXPECT_NE(FlowMaps::print(row).find("NodePort ] RevNAT=2 "), std::string::npos) << FlowMaps::print(row);
+    EXPECT_NE(FlowMaps::print(row).find("BackendID=7 NatPort=40000 "), std::string::npos) << FlowMaps::print(row);
     EXPECT_EQ(FlowMaps::print_remaining(row, row.value.expires - 75), "(remaining: 10 sec(s))");
     EXPECT_EQ(FlowMaps::print_remaining(row, row.value.expires + 75), "(remaining: -10 sec(s))");
 }
@@ -308,6 +317,29 @@ TEST_F(FlowCollection, AlsoTakesWhatTheCallerNames) {
     const auto outcome = maps_->collect(100, [](const FlowRow& row) { return row.value.endpoint_src == 5; });
     ASSERT_TRUE(outcome);
     EXPECT_EQ(outcome->removed, 1U);
+    EXPECT_EQ(count(), 1U);
+}
+
+TEST_F(FlowCollection, BothEntriesOfATranslatedConnectionGoTogether) {
+    FlowRow opener = tcp_flow("10.0.0.1", 1000, "10.96.0.1", 80);
+    opener.value.flags = FLOW_F_REWRITE_LOW | FLOW_F_SNAT;
+    opener.value.expires = 200;
+    opener.value.endpoint_src = 5;
+    opener.value.rewrite.saddr = to_axo_addr(ip("172.18.0.2"));
+    opener.value.rewrite.daddr = to_axo_addr(ip("10.0.9.9"));
+    opener.value.rewrite.sport = htons(40000);
+    opener.value.rewrite.dport = htons(8080);
+    opener.value.rewrite.zone = FLOW_ZONE_UPLINK;
+    FlowRow other = tcp_flow("172.18.0.2", 40000, "10.0.9.9", 8080);
+    other.zone = FLOW_ZONE_UPLINK;
+    other.value.expires = 200;
+    ASSERT_TRUE(maps_->v4().put(FlowMaps::encode_key4(opener), opener.value));
+    ASSERT_TRUE(maps_->v4().put(FlowMaps::encode_key4(other), other.value));
+    // The same addresses at another place are another connection.
+    add(tcp_flow("172.18.0.2", 40000, "10.0.9.9", 8080), 200);
+    const auto outcome = maps_->collect(100, [](const FlowRow& row) { return row.value.endpoint_src == 5; });
+    ASSERT_TRUE(outcome);
+    EXPECT_EQ(outcome->removed, 2U);
     EXPECT_EQ(count(), 1U);
 }
 
