@@ -451,7 +451,7 @@ const ServiceEngine::State* ServiceEngine::claim(State& state, const Wanted& wan
     const auto [entry, first] = claims_.try_emplace(wanted.key, Claim{{&state, wanted.type}, {}});
     Claim& claim = entry->second;
     if (!first) {
-        State* before = claim.holder.state;
+        const State* before = claim.holder.state;
         const auto mine = std::ranges::find(claim.others, &state, &Claim::Claimant::state);
         if (before == &state) {
             claim.holder.type = wanted.type;
@@ -462,8 +462,11 @@ const ServiceEngine::State* ServiceEngine::claim(State& state, const Wanted& wan
         }
         claim.decide();
         if (claim.holder.state != before) {
-            if (before != &state) touch(*before);
+            // The others say who has it.
             if (claim.holder.state != &state) touch(*claim.holder.state);
+            for (const Claim::Claimant& other : claim.others) {
+                if (other.state != &state) touch(*other.state);
+            }
         }
     }
     return claim.holder.state;
@@ -485,6 +488,7 @@ void ServiceEngine::release(State& state, const FrontendKey& key) {
     claim.others.pop_back();
     claim.decide();
     touch(*claim.holder.state);
+    for (const Claim::Claimant& other : claim.others) touch(*other.state);
 }
 
 void ServiceEngine::emit_frontends(State& state, std::vector<Wanted> wanted, std::string& problem, Changes& changes) {
