@@ -69,19 +69,18 @@ Result<LbTable> LbTables::take(std::span<const std::uint32_t> ids) {
 Status LbTables::adopt(const LbTable& table) {
     if (table.size == 0) return {};
     const SlabLocation location = SlabLocation::of(table.location);
-    if (const auto known = uses_.find(location.value); known != uses_.end()) {
-        ++known->second;
-        return {};
-    }
-    TRY(arena_.adopt(location));
+    const bool known = uses_.contains(location.value);
+    if (!known) TRY(arena_.adopt(location));
     TRY_ASSIGN(const auto block, arena_.block(location));
     if (block.size() / sizeof(std::uint32_t) < table.size) {
-        arena_.retire(location);
+        if (!known) arena_.retire(location);
         return fail(Code::kDataLoss, "backend table: shorter than its " + std::to_string(table.size) + " entries");
     }
-    TRY_ASSIGN(const std::uint64_t digest, arena_.digest(location));
-    by_digest_.emplace(digest, location.value);
-    uses_[location.value] = 1;
+    if (!known) {
+        TRY_ASSIGN(const std::uint64_t digest, arena_.digest(location));
+        by_digest_.emplace(digest, location.value);
+    }
+    ++uses_[location.value];
     return {};
 }
 
