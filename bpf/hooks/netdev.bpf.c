@@ -12,12 +12,12 @@
 // Functions of their own, so that the slow path's frame does not sit upon theirs.
 static __noinline int fast4_ingress(struct __sk_buff *skb)
 {
-	return fast_path(skb, METRIC_INGRESS, true, false);
+	return fast_path_or_stack(skb, METRIC_INGRESS, true, node_cfg.legacy_routing && !node_cfg.host_firewall, false);
 }
 
 static __noinline int fast6_ingress(struct __sk_buff *skb)
 {
-	return fast_path(skb, METRIC_INGRESS, true, true);
+	return fast_path_or_stack(skb, METRIC_INGRESS, true, node_cfg.legacy_routing && !node_cfg.host_firewall, true);
 }
 
 static __noinline int from_netdev4(struct __sk_buff *skb)

@@ -9,7 +9,7 @@
 #define FAST_MISS 0x7fffffff
 
 struct fast_match {
-	struct flow *flow;
+	struct flow *flow; // also of a packet that does not match, if it is a plain one
 	struct flow_half *half;
 	__u32 dir;
 	bool absent; // a plain packet, of no connection that is known
@@ -32,6 +32,7 @@ static __always_inline bool match_zone(struct __sk_buff *skb, __u32 l3_off, __u3
 	__u8 proto, ttl;
 
 	match->absent = false;
+	match->flow = NULL;
 	if ((void *)(l4 + 1) > end)
 		return false;
 	if (v6) {
@@ -72,6 +73,8 @@ static __always_inline bool match_zone(struct __sk_buff *skb, __u32 l3_off, __u3
 	if (zone)
 		set_zone(&key, zone, v6);
 	flow = lookup_flow(&key, v6);
+	match->flow = flow;
+	match->dir = dir;
 	if (!flow) {
 		match->absent = true;
 		return false;
@@ -88,9 +91,7 @@ static __always_inline bool match_zone(struct __sk_buff *skb, __u32 l3_off, __u3
 		return false;
 	if (wire_length(skb, CTX_FIELD(skb, len) - l3_off, header_len) > half->mtu)
 		return false;
-	match->flow = flow;
 	match->half = half;
-	match->dir = dir;
 	return true;
 }
 
@@ -134,11 +135,18 @@ static __always_inline int replay(struct __sk_buff *skb, const struct fast_match
 	return ret;
 }
 
-static __always_inline int fast_path(struct __sk_buff *skb, __u8 direction, const bool at_ingress, const bool v6)
+// leave_to_stack: what is known and not translated is the stack's business.
+static __always_inline int fast_path_or_stack(struct __sk_buff *skb, __u8 direction, const bool at_ingress, const bool leave_to_stack,
+					      const bool v6)
 {
 	struct fast_match match;
 
 	if (!match_flow(skb, ETH_HLEN, CTX_FIELD(skb, ifindex), 0, &match, v6))
-		return FAST_MISS;
+		return leave_to_stack && match.flow && !rewrites(match.flow->flags, match.dir) ? AXO_PASS : FAST_MISS;
 	return replay(skb, &match, direction, at_ingress, v6);
+}
+
+static __always_inline int fast_path(struct __sk_buff *skb, __u8 direction, const bool at_ingress, const bool v6)
+{
+	return fast_path_or_stack(skb, direction, at_ingress, false, v6);
 }

@@ -185,8 +185,8 @@ static __always_inline bool at_uplink(struct scratch *s, struct flow **flow, con
 		// The node's own connection stands in the way of a translated one that has taken its port.
 		if (!*flow || ((*flow)->flags & (FLOW_F_SNAT | FLOW_F_TRANSLATED)) != (FLOW_F_SNAT | FLOW_F_TRANSLATED))
 			return false;
-	} else if (!masquerades(v6)) {
-		return false;
+	} else if (!masquerades(v6) || !*flow || (t->dir ^ (*flow)->flags) & FLOW_F_INITIATOR_HIGH) {
+		return false; // every packet of a pod has an entry since its own device; replies keep their address
 	}
 	t->zone = FLOW_ZONE_UPLINK;
 	set_zone(&s->key, FLOW_ZONE_UPLINK, v6);

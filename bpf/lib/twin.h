@@ -227,8 +227,8 @@ static __always_inline int reserve(struct __sk_buff *skb, __u32 twin_dir, const 
 {
 	const __u32 range = (__u32)lb_cfg.nat_port_high - lb_cfg.nat_port_low + 1;
 	struct scratch *s = scratch();
-	__u32 port, step;
 	bool translated;
+	__u32 port;
 	int ret;
 
 	if (!s)
@@ -245,14 +245,13 @@ static __always_inline int reserve(struct __sk_buff *skb, __u32 twin_dir, const 
 	// Where there is no port that could be another one, one connection at a time is all there is.
 	if (!has_l4_id(&s->packet) || s->packet.proto == IPPROTO_SCTP)
 		return -DROP_NAT_NO_MAPPING;
-	port = bpf_get_prandom_u32();
-	step = bpf_get_prandom_u32() | 1;
 	for (__u32 tries = 1; tries < NAT_PORT_TRIES; tries++) {
-		port += step;
+		// Each try all over again: a walk through the range would meet the crowds that earlier walks have left.
+		port = lb_cfg.nat_port_low + bpf_get_prandom_u32() % range;
 		if (v6)
-			move_to_port6(lb_cfg.nat_port_low + (port >> 8) % range, twin_dir);
+			move_to_port6(port, twin_dir);
 		else
-			move_to_port4(lb_cfg.nat_port_low + (port >> 8) % range, twin_dir);
+			move_to_port4(port, twin_dir);
 		ret = v6 ? take_port6(skb) : take_port4(skb);
 		if (!ret)
 			count_tries(tries, v6);

@@ -24,6 +24,16 @@ struct Ends {
     std::uint16_t source_port, destination_port;
 };
 
+// An error about a packet, from `from` to `to`, with as much of the packet as IPv4 routers send at least or all of it.
+Bytes icmp_error(bool v6, const char* from, const char* to, const Bytes& about, bool short_quote,
+                 std::uint8_t ttl = 64) {
+    auto builder = PacketBuilder().eth(kUplink, kFar);
+    builder = v6 ? builder.ipv6(from, to, ttl) : builder.ipv4(from, to, ttl);
+    const std::size_t size = short_quote ? (v6 ? 48 : 28) : about.size() - ETH_HLEN;
+    return Checksums::filled(
+        builder.icmp(v6 ? 2 : 3, v6 ? 0 : 4, 0, 1400, v6).raw(std::span(about.data() + ETH_HLEN, size)).build());
+}
+
 class NodePort : public testing::TestWithParam<Families> {
 protected:
     static PacketBuilder ip(const char* source, const char* destination, std::uint8_t ttl = 64) {
@@ -164,6 +174,152 @@ TEST_P(NodePort, ThroughTheTunnelTheRouterSpeaksForTheClient) {
     EXPECT_EQ(datapath.run("cil_from_netdev", wrapped(udp_packet(back, 20)), "eth0").return_value, kPass);
 }
 
+TEST_P(NodePort, KnownRepliesFromTheTunnelGoOnFromTheUplink) {
+    const auto& f = GetParam();
+    if (!can_push_outer_headers() || !can_pull_outer_headers(f.v6)) GTEST_SKIP() << "the tunnel device does it";
+    Datapath datapath("netdev", with_services({.tunnel = true}));
+    Services services(datapath);
+    services.put(Services::Backend{1, f.remote, 8080, IPPROTO_UDP});
+    services.put(node_port(IPPROTO_UDP));
+    ASSERT_EQ(datapath.run("cil_from_netdev", udp_packet({f.client, f.node, 40000, kPort}, 20), "eth0").return_value,
+              kRedirect);
+    // As cil_from_overlay decides with the first reply; a program under test cannot be given a tunnel key.
+    auto twin = *datapath.find_flow(f.router, f.remote, 40000, 8080, IPPROTO_UDP);
+    const auto entry = *datapath.find_flow(f.client, f.node, 40000, kPort, IPPROTO_UDP);
+    const int forth = entry.half[0].action != FLOW_UNDECIDED ? 0 : 1;
+    const int back = (twin.flags & FLOW_F_REWRITE_LOW) != 0 ? 0 : 1;
+    flow_half& half = twin.half[back];
+    half = entry.half[forth];
+    half.action = FLOW_NEIGH;
+    half.ifindex_in = ifindex("cilium_vxlan");
+    half.identity = 3001;
+    half.flags = f.v6 ? FLOW_HALF_NH_V6 : 0;
+    half.dep_src = half.dep_dst = 0;
+    datapath.put_flow_update(f.router, f.remote, 40000, 8080, IPPROTO_UDP, twin);
+    const auto wrapped = [&](std::uint32_t identity) {
+        return PacketBuilder()
+            .eth(kUplink, kFar)
+            .ipv4("172.18.0.3", "172.18.0.2")
+            .udp(45000, 8472)
+            .vxlan(identity)
+            .raw(udp_packet({f.remote, f.router, 8080, 40000}, 20))
+            .build();
+    };
+    const auto out = datapath.run("cil_from_netdev", wrapped(3001), "eth0");
+    EXPECT_EQ(out.return_value, kRedirect);
+    EXPECT_EQ(l3(out.packet_out), l3(udp_packet({f.node, f.client, kPort, 40000}, 20, 63)));
+    // Under another identity it is another sender's.
+    EXPECT_EQ(datapath.run("cil_from_netdev", wrapped(3002), "eth0").return_value, kPass);
+}
+
+TEST_P(NodePort, ABackendInTheNodesOwnNamespace) {
+    const auto& f = GetParam();
+    Datapath datapath("netdev", with_services());
+    Services services(datapath);
+    services.put(Services::Backend{1, f.node, 8080});
+    services.put(node_port());
+    for (const std::uint8_t flags : {tcp::kSyn, tcp::kAck, tcp::kAck}) {
+        auto out = datapath.run("cil_from_netdev", tcp_packet({f.client, f.node, 40000, kPort}, flags, 5), "eth0");
+        EXPECT_EQ(out.return_value, kPass);
+        EXPECT_EQ(l3(out.packet_out), l3(tcp_packet({f.client, f.node, 40000, 8080}, flags, 5)));
+        // The process answers through the stack.
+        const auto answer = static_cast<std::uint8_t>(flags | tcp::kAck);
+        out = datapath.run("cil_to_netdev", tcp_packet({f.node, f.client, 8080, 40000}, answer, 6), "eth0");
+        EXPECT_EQ(out.return_value, kPass);
+        EXPECT_EQ(l3(out.packet_out), l3(tcp_packet({f.node, f.client, kPort, 40000}, answer, 6)));
+    }
+    EXPECT_EQ(datapath.flow_count(), 2U);
+    // Nobody listens: what the node's stack says is about the port that the client knows.
+    const auto about = tcp_packet({f.client, f.node, 40000, 8080}, tcp::kSyn, 5);
+    const auto out = datapath.run("cil_to_netdev", icmp_error(f.v6, f.node, f.client, about, false), "eth0");
+    EXPECT_EQ(out.return_value, kPass);
+    EXPECT_EQ(l3(out.packet_out), l3(icmp_error(f.v6, f.node, f.client,
+                                                tcp_packet({f.client, f.node, 40000, kPort}, tcp::kSyn, 5), false)));
+    // What the node sends besides is as it was, and is not tracked.
+    const auto own = tcp_packet({f.node, f.client, 50000, 443}, tcp::kSyn);
+    EXPECT_EQ(l3(datapath.run("cil_to_netdev", own, "eth0").packet_out), l3(own));
+    EXPECT_EQ(datapath.flow_count(), 2U);
+}
+
+TEST_P(NodePort, WithLegacyRoutingPodsAreReachedThroughTheStack) {
+    const auto& f = GetParam();
+    Datapath datapath("netdev", with_services({.legacy = true}));
+    Services services(datapath);
+    set_address(services);
+    services.put(Services::Backend{1, f.pod, 8080});
+    services.put(node_port());
+    services.put(Services::Backend{2, f.remote, 8080});
+    services.put(
+        Services::Service{.address = f.any, .port = 30081, .number = 2, .backends = {2}, .flags = LB_F_NODE_PORT});
+    Datapath host("host", with_services({.legacy = true}));
+    Datapath pod("pod", with_services({.legacy = true}));
+    // A policy is asked where the packet is delivered, once.
+    const auto image = PolicyImageBuilder::build(
+        {.enforced = true, .rules = {{.cookie = 5, .protocol = IPPROTO_TCP, .first = 8080, .last = 8080}}}, {});
+    for (Datapath* each : {&datapath, &host, &pod}) each->set_policy(1, image, POLICY_REF_F_INGRESS);
+    for (const std::uint8_t flags : {tcp::kSyn, tcp::kAck}) {
+        auto out = datapath.run("cil_from_netdev", tcp_packet({f.client, f.node, 40000, kPort}, flags, 5), "eth0");
+        EXPECT_EQ(out.return_value, kPass);
+        EXPECT_EQ(l3(out.packet_out), l3(tcp_packet({f.client, f.pod, 40000, 8080}, flags, 5)));
+        datapath.copy_flows_to(host);
+        out = host.run("cil_from_host", tcp_packet({f.client, f.pod, 40000, 8080}, flags, 5), "cilium_host");
+        EXPECT_EQ(out.return_value, kRedirect);
+        EXPECT_EQ(l3(out.packet_out), l3(tcp_packet({f.client, f.pod, 40000, 8080}, flags, 5, 63)));
+        host.copy_flows_to(pod);
+        // The stack would refuse a reply that comes in with the node's own address.
+        const auto answer = static_cast<std::uint8_t>(flags | tcp::kAck);
+        out = pod.run("cil_from_container", tcp_packet({f.pod, f.client, 8080, 40000}, answer, 6), "lxc1");
+        EXPECT_EQ(out.return_value, kRedirect);
+        EXPECT_EQ(l3(out.packet_out), l3(tcp_packet({f.node, f.client, kPort, 40000}, answer, 6, 63)));
+        pod.copy_flows_to(datapath);
+    }
+    EXPECT_EQ(datapath.find_flow(f.client, f.pod, 40000, 8080, IPPROTO_TCP)->ingress_cookie, 5U);
+    for (const auto& event : datapath.events()) EXPECT_NE(event.type, EVENT_POLICY_VERDICT);
+    // A backend on another node does not pass the stack either.
+    const auto out = datapath.run("cil_from_netdev", tcp_packet({f.client, f.node, 40000, 30081}, tcp::kSyn), "eth0");
+    EXPECT_EQ(out.return_value, kRedirect);
+    EXPECT_EQ(l3(out.packet_out), l3(tcp_packet({f.node, f.remote, 40000, 8080}, tcp::kSyn, 0, 63)));
+}
+
+TEST_P(NodePort, EveryNodePicksTheSameBackendWithMaglevAndForAClientWithAffinity) {
+    const auto& f = GetParam();
+    Datapath first("netdev", with_services()), second("netdev", with_services());
+    Services one(first), other(second);
+    std::set<std::uint32_t> seen;
+    for (Services* services : {&one, &other}) {
+        set_address(*services);
+        for (std::uint32_t id = 1; id <= 5; ++id) {
+            const std::string address = f.v6 ? "fd00:10:2::1:" + std::to_string(id) : "10.0.2.10" + std::to_string(id);
+            services->put(Services::Backend{id, address.c_str(), 8080});
+            ASSERT_TRUE(services->maps().put_affinity_match({id, 2}, id));
+        }
+        const std::vector<std::uint32_t> table{1, 2, 3, 4, 5, 3, 1, 5, 2, 4, 5};
+        services->put(Services::Service{
+            .address = f.any, .port = kPort, .backends = table, .flags = LB_F_NODE_PORT, .algorithm = LB_MAGLEV});
+        services->put(Services::Service{.address = f.any,
+                                        .port = 30081,
+                                        .number = 2,
+                                        .backends = {1, 2, 3, 4, 5},
+                                        .flags = LB_F_NODE_PORT | LB_F_AFFINITY,
+                                        .affinity_timeout = 100});
+    }
+    const auto backend = [&](Datapath& datapath, std::uint16_t client_port, std::uint16_t port) {
+        datapath.run("cil_from_netdev", tcp_packet({f.client, f.node, client_port, port}, tcp::kSyn), "eth0");
+        return datapath.find_flow(f.client, f.node, client_port, port, IPPROTO_TCP)->backend_id;
+    };
+    for (std::uint16_t port = 40000; port < 40030; ++port) {
+        const std::uint32_t id = backend(first, port, kPort);
+        seen.insert(id);
+        EXPECT_EQ(backend(second, port, kPort), id);
+    }
+    EXPECT_EQ(seen.size(), 5U);
+    const std::uint32_t affine = backend(first, 41000, 30081);
+    for (std::uint16_t port = 41001; port < 41010; ++port) {
+        EXPECT_EQ(backend(first, port, 30081), affine);
+        EXPECT_EQ(backend(second, port, 30081), affine);
+    }
+}
+
 TEST_P(NodePort, WhoMayUseAService) {
     const auto& f = GetParam();
     Datapath datapath("netdev", with_services());
@@ -251,16 +407,6 @@ TEST_P(NodePort, FragmentsFollowTheirFirst) {
         EXPECT_EQ(l3(out.packet_out), l3(piece(whole_after, forth, from, to, 63)));
     }
     EXPECT_EQ(datapath.flow_count(), 2U);
-}
-
-// An error about a packet, from `from` to `to`, with as much of the packet as IPv4 routers send at least or all of it.
-Bytes icmp_error(bool v6, const char* from, const char* to, const Bytes& about, bool short_quote,
-                 std::uint8_t ttl = 64) {
-    auto builder = PacketBuilder().eth(kUplink, kFar);
-    builder = v6 ? builder.ipv6(from, to, ttl) : builder.ipv4(from, to, ttl);
-    const std::size_t size = short_quote ? (v6 ? 48 : 28) : about.size() - ETH_HLEN;
-    return Checksums::filled(
-        builder.icmp(v6 ? 2 : 3, v6 ? 0 : 4, 0, 1400, v6).raw(std::span(about.data() + ETH_HLEN, size)).build());
 }
 
 TEST_P(NodePort, IcmpErrorsReachWhomTheyAreAbout) {
