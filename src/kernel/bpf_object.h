@@ -66,7 +66,8 @@ struct TestRun {
     std::uint32_t average_ns = 0;
 };
 struct TestRunContext {
-    std::uint32_t ifindex = 1;  // __sk_buff.ifindex (must exist in the caller's namespace)
+    // Must exist in the caller's namespace; XDP: one that runs an XDP program (5.14).
+    std::uint32_t ifindex = 1;
     std::uint32_t mark = 0;
     std::uint32_t gso_size = 0;
     std::uint32_t gso_segs = 0;

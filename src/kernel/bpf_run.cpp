@@ -33,6 +33,13 @@ Result<TestRun> run_program(int program_fd, std::span<const std::byte> packet, c
         options.ctx_in = &skb;
         options.ctx_size_in = sizeof(skb);
     }
+    xdp_md frame{};
+    frame.data_end = static_cast<std::uint32_t>(packet.size());
+    frame.ingress_ifindex = context.ifindex;
+    if (info.type == BPF_PROG_TYPE_XDP && context.ifindex != TestRunContext{}.ifindex) {
+        options.ctx_in = &frame;
+        options.ctx_size_in = sizeof(frame);
+    }
     options.repeat = static_cast<int>(repeat);
     if (bpf_prog_test_run_opts(program_fd, &options) != 0) {
         const int err = errno;

@@ -1,6 +1,4 @@
-// Nanoseconds per packet of an established flow, against an empty program. Run by `make bench` with
-// AXO_BPF_BENCH=<file>: writes one JSON object per line. Without it, only checks that the paths measured are the fast
-// ones.
+// Nanoseconds per packet of an established flow (bench.h). `make bench` runs it.
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 
@@ -8,6 +6,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "bench.h"
 #include "checksums.h"
 #include "datapath_fixture.h"
 #include "policy_builder.h"
@@ -25,49 +24,13 @@ int empty_program() {
     return ::bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "empty", "GPL", code, 2, nullptr);
 }
 
-bool benching() {
-    return std::getenv("AXO_BPF_BENCH") != nullptr;
-}
-
-struct Figure {
-    std::uint32_t median, baseline;
-    std::uint32_t lowest, highest;
-    std::size_t runs;
-};
-
-// One buffer is reused by all repeats of a system call, and every repeat takes a hop from it: with
-// the highest hop limit 200 repeats stay on the fast path. Many short calls, then.
 template <class Run>
 Figure measure(Run run) {
-    constexpr std::uint32_t kRepeat = 200;
-    const int calls = benching() ? 500 : 2;
     const Fd empty(empty_program());
     const auto small =
         PacketBuilder().eth(MacAddress(), MacAddress()).ipv4("10.0.0.1", "10.0.0.2").udp(1, 2).payload(64).build();
-    std::vector<std::uint32_t> values, baselines;
-    for (int i = 0; i < 7; ++i) {
-        std::uint64_t baseline = 0, value = 0;
-        for (int call = 0; call < calls; ++call) {
-            baseline += run_program(empty.get(), small, {}, kRepeat)->average_ns;
-            value += run(kRepeat);
-        }
-        baselines.push_back(static_cast<std::uint32_t>(baseline / static_cast<std::uint64_t>(calls)));
-        values.push_back(static_cast<std::uint32_t>(value / static_cast<std::uint64_t>(calls)));
-    }
-    std::ranges::sort(values);
-    std::ranges::sort(baselines);
-    return {values[3], std::max(1U, baselines[3]), values.front(), values.back(), values.size()};
-}
-
-void report(const char* name, const Figure& figure) {
-    std::cout << name << ": " << figure.median << " ns, empty program " << figure.baseline << " ns\n";
-    const char* file = std::getenv("AXO_BPF_BENCH");
-    if (file == nullptr) return;
-    std::ofstream out(file, std::ios::app);
-    out << "{\"name\":\"" << name << "\",\"value\":" << figure.median
-        << ",\"unit\":\"ns\",\"baseline\":\"empty program\",\"baseline_value\":" << figure.baseline
-        << ",\"ratio\":" << static_cast<double>(figure.median) / figure.baseline << ",\"runs\":" << figure.runs
-        << ",\"min\":" << figure.lowest << ",\"max\":" << figure.highest << "}\n";
+    return test::measure(std::move(run),
+                         [&](std::uint32_t repeat) { return run_program(empty.get(), small, {}, repeat)->average_ns; });
 }
 
 void bench(const char* name, const char* object, const char* program, const char* device, const Options& options,
