@@ -175,6 +175,8 @@ void add_forwarding(const Add& add) {
                 {"native", acceleration(XdpAcceleration::kNative)},
                 {"best-effort", acceleration(XdpAcceleration::kBestEffort)},
                 {"testing-only", acceleration(XdpAcceleration::kGeneric)}}));
+    add("enable-xdp-prefilter", "false", "drop what comes from listed sources in XDP",
+        flag(FIELD(datapath.services.xdp_prefilter)));
     add("bpf-lb-external-clusterip", "false", "ClusterIPs can be reached from outside",
         flag(FIELD(datapath.services.external_cluster_ip)));
     add("bpf-lb-source-range-all-types", "false", "loadBalancerSourceRanges hold for all of a service's addresses",

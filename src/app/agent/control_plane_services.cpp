@@ -20,9 +20,18 @@ Status ControlPlane::start_services() {
                             .ip_masq_agent = config_.masquerade.ip_masq_agent,
                             .ip_masq_file = config_.masquerade.ip_masq_agent_file},
         std::move(addresses), std::move(prefixes), rejections_.verdicts());
-    TRY_ASSIGN(services_,
-               AgentServices::create(loop_, controllers_, *store_, config_, plan_, *datapath_,
-                                     {.verdicts = rejections_.verdicts(), .synced = [this] { check_ready(); }}));
+    TRY_ASSIGN(services_, AgentServices::create(loop_, controllers_, *store_, config_, plan_, *datapath_,
+                                                {.verdicts = rejections_.verdicts(),
+                                                 .pod_namespaces =
+                                                     [this] {
+                                                         std::vector<std::string> paths;
+                                                         for (const auto& [id, endpoint] : endpoints_->table().rows()) {
+                                                             if (!endpoint.container_netns.empty())
+                                                                 paths.push_back(endpoint.container_netns);
+                                                         }
+                                                         return paths;
+                                                     },
+                                                 .synced = [this] { check_ready(); }}));
     update_service_nodes();
     return {};
 }

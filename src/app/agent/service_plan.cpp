@@ -35,6 +35,7 @@ Result<ServicePlan> plan_services(const Config& config, const KernelFeatures& fe
     const bool native_xdp = plan.programs.acceleration == XdpAcceleration::kNative ||
                             plan.programs.acceleration == XdpAcceleration::kGeneric;
     if (native_xdp && !features.xdp) missing.emplace_back("XDP links (5.9), for bpf-lb-acceleration");
+    if (plan.programs.xdp_prefilter && !features.xdp) missing.emplace_back("XDP links (5.9), for enable-xdp-prefilter");
     if (!missing.empty() && !probe) {
         return fail(Code::kFailedPrecondition,
                     "kube-proxy-replacement=" + wanted.name() + ": kernel " + features.release + " has no " +
@@ -42,7 +43,10 @@ Result<ServicePlan> plan_services(const Config& config, const KernelFeatures& fe
                         "; use kube-proxy-replacement=probe for what this kernel can, with a kube-proxy for the rest");
     }
     if (!features.socket_lb) plan.socket_lb = false;
-    if (!features.xdp) plan.programs.acceleration = XdpAcceleration::kDisabled;
+    if (!features.xdp) {
+        plan.programs.acceleration = XdpAcceleration::kDisabled;
+        plan.programs.xdp_prefilter = false;
+    }
 
     const auto reason = [&plan](std::string what, bool on, std::string why) {
         plan.reasons.push_back({std::move(what), on ? "BPF" : "kube-proxy", std::move(why)});

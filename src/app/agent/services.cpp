@@ -62,17 +62,42 @@ Result<std::unique_ptr<AgentServices>> AgentServices::create(EventLoop& loop, Co
     TRY_ASSIGN(LbTables tables, LbTables::open(paths.map(map_name::kLbTables)));
     std::unique_ptr<AgentServices> services(
         new AgentServices(loop, std::move(maps), std::move(tables), std::move(callbacks)));
+    services->health_ = std::make_unique<service::HealthServer>(loop, registry, services->callbacks_.verdicts.rejected,
+                                                                services->callbacks_.verdicts.accepted);
+    services->start_terminator(paths, plan);
+    AgentServices* self = services.get();
     services->module_ = std::make_unique<service::ServiceModule>(
         loop, registry, store, service_settings(config, plan), services->maps_, services->tables_,
         datapath.generations(),
         service::ServiceModule::Callbacks{
             .rejected = services->callbacks_.verdicts.rejected,
             .accepted = services->callbacks_.verdicts.accepted,
-            .backend_gone = [](const LbAddress&) {},
-            .health_ports = [](const std::map<std::uint16_t, service::HealthPort>&) {},
+            .backend_gone =
+                [self](const LbAddress& backend) {
+                    if (self->terminator_) self->terminator_->backend_gone(backend);
+                },
+            .health_ports =
+                [self](const std::map<std::uint16_t, service::HealthPort>& ports) { self->health_->set_ports(ports); },
         });
     services->serve_kube_proxy_healthz(config);
     return services;
+}
+
+void AgentServices::start_terminator(const BpfPaths& paths, const ServicePlan& plan) {
+    if (!plan.socket_lb) return;
+    auto maps = SocketMaps::open(paths);
+    if (!maps) {
+        log_.warn("Sockets of backends that go are not ended", {maps.error()});
+        return;
+    }
+    auto made = SocketTerminator::create(
+        loop_, std::move(*maps),
+        {.tcp = plan.programs.sockets.terminate_pod_connections, .pod_namespaces = callbacks_.pod_namespaces});
+    if (made) {
+        terminator_ = std::move(*made);
+    } else {
+        log_.warn("Sockets of backends that go are not ended", {made.error()});
+    }
 }
 
 Status AgentServices::start() {

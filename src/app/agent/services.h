@@ -15,7 +15,9 @@
 #include "app/agent/config.h"
 #include "app/agent/service_plan.h"
 #include "datapath/datapath.h"
+#include "datapath/socket_terminator.h"
 #include "features/endpoint/pods.h"
+#include "features/service/health_server.h"
 #include "features/service/module.h"
 #include "io/http.h"
 #include "maps/lb_map.h"
@@ -32,7 +34,8 @@ class AgentServices {
 public:
     struct Callbacks {
         ObjectVerdicts verdicts;
-        std::function<void()> synced;  // what the sources say is in force
+        std::function<std::vector<std::string>()> pod_namespaces;  // paths
+        std::function<void()> synced;                              // what the sources say is in force
     };
     // Opens the maps that the datapath has made.
     static Result<std::unique_ptr<AgentServices>> create(EventLoop& loop, ControllerRegistry& registry,
@@ -46,17 +49,24 @@ public:
     [[nodiscard]] service::ServiceModule& module() { return *module_; }
     [[nodiscard]] const service::ServiceModule& module() const { return *module_; }
     [[nodiscard]] bool synced() const { return synced_; }
+    // Nothing: services are not served at sockets.
+    [[nodiscard]] const SocketTerminator* terminator() const { return terminator_.get(); }
+    // Health check node ports that are answered.
+    [[nodiscard]] std::size_t health_ports() const { return health_ ? health_->listening() : 0; }
 
 private:
     AgentServices(EventLoop& loop, LbMaps maps, LbTables tables, Callbacks callbacks);
     void serve_kube_proxy_healthz(const Config& config);
+    void start_terminator(const BpfPaths& paths, const ServicePlan& plan);
 
     EventLoop& loop_;
     Logger log_{"service"};
     Callbacks callbacks_;
     LbMaps maps_;
     LbTables tables_;
-    std::unique_ptr<service::ServiceModule> module_;
+    std::unique_ptr<service::HealthServer> health_;
+    std::unique_ptr<SocketTerminator> terminator_;
+    std::unique_ptr<service::ServiceModule> module_;  // calls what stands above
     std::unique_ptr<HttpServer> healthz_;
     bool synced_ = false;
 };

@@ -87,6 +87,7 @@ Json AgentApi::kube_proxy_replacement() const {
         node_port["dsrMode"] = "IP Option/Extension";
         node_port["algorithm"] = config.services.algorithm == LB_MAGLEV ? "Maglev" : "Random";
         node_port["lutSize"] = config.services.maglev_table_size;
+        // Of what was asked for; what each device does is in services_status.
         node_port["acceleration"] = programs.acceleration == XdpAcceleration::kNative       ? "Native"
                                     : programs.acceleration == XdpAcceleration::kBestEffort ? "Best-Effort"
                                     : programs.acceleration == XdpAcceleration::kGeneric    ? "Generic"
@@ -142,6 +143,20 @@ Json AgentApi::masquerading() const {
 Json AgentApi::services_status() const {
     const service::ServiceModule& module = plane_.services_->module();
     const auto usage = module.usage();
+    Json xdp = Json::array();
+    for (const Datapath::XdpDevice& device : plane_.datapath_->xdp_devices()) {
+        Json entry{{"device", device.name},
+                   {"mode", device.mode == XdpMode::kNative    ? "native"
+                            : device.mode == XdpMode::kGeneric ? "generic"
+                                                               : "none"}};
+        put_nonempty(entry, "note", device.note);
+        xdp.push_back(std::move(entry));
+    }
+    Json ended = nullptr;
+    if (const SocketTerminator* terminator = plane_.services_->terminator()) {
+        const auto counts = terminator->counts();
+        ended = {{"passes", counts.passes}, {"ended", counts.ended}, {"failed", counts.failed}};
+    }
     Json problems = Json::array();
     for (const auto& problem : module.problems())
         problems.push_back({{"where", problem.where}, {"message", problem.message}});
