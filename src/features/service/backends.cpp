@@ -87,13 +87,15 @@ std::uint32_t Backends::id(const LbAddress& address) const {
 void Backends::write(std::uint32_t id, const Backend& backend) {
     Entry& entry = entries_[id];
     const auto zone = zones_.find(backend.zone.str());
-    const LbBackendRow row{
-        .id = id,
-        .address = backend.address,
-        .state = static_cast<std::uint8_t>(entry.active != 0 ? LB_BACKEND_ACTIVE : LB_BACKEND_TERMINATING),
-        .zone = zone == zones_.end() ? std::uint8_t{0} : zone->second,
-        .pod_id = entry.pod_id};
     const auto present = maps_.backend(id);
+    // Whether it is active is known when everybody who leads to it has said so.
+    const bool was_active = entry.adopted && present && present->state == LB_BACKEND_ACTIVE;
+    const LbBackendRow row{.id = id,
+                           .address = backend.address,
+                           .state = static_cast<std::uint8_t>(entry.active != 0 || was_active ? LB_BACKEND_ACTIVE
+                                                                                              : LB_BACKEND_TERMINATING),
+                           .zone = zone == zones_.end() ? std::uint8_t{0} : zone->second,
+                           .pod_id = entry.pod_id};
     const bool first = !std::exchange(entry.compared, true);
     if (present == row) {
         counters_.unchanged_at_start += first ? 1 : 0;
@@ -171,9 +173,17 @@ void Backends::drop(const LbAddress& address, std::uint32_t id) {
 std::vector<LbAddress> Backends::drop_unused() {
     std::vector<LbAddress> unused;
     for (std::uint32_t id = 1; id < entries_.size(); ++id) {
-        entries_[id].adopted = false;
-        const auto row = entries_[id].uses == 0 ? maps_.backend(id) : std::nullopt;
+        Entry& entry = entries_[id];
+        const bool adopted = std::exchange(entry.adopted, false);
+        auto row = adopted || entry.uses == 0 ? maps_.backend(id) : std::nullopt;
         if (!row) continue;
+        if (entry.uses != 0) {
+            if (entry.active != 0 || row->state != LB_BACKEND_ACTIVE) continue;
+            row->state = LB_BACKEND_TERMINATING;
+            maps_.put_backend(*row);
+            ++counters_.updated;
+            continue;
+        }
         unused.push_back(row->address);
         drop(row->address, id);
     }

@@ -292,11 +292,11 @@ void ServiceEngine::recompute(State& state, Changes& changes) {
         return "EndpointSlice " + state.name.name_space + "/" + object;
     };
     for (const std::string& object : state.orphans) {
-        if (std::ranges::find(orphans, object) == orphans.end()) changes.orphans.emplace_back(where(object), false);
+        if (std::ranges::find(orphans, object) == orphans.end()) changes.orphans.emplace_back(where(object), "");
     }
     for (const std::string& object : orphans) {
         if (std::ranges::find(state.orphans, object) == state.orphans.end())
-            changes.orphans.emplace_back(where(object), true);
+            changes.orphans.emplace_back(where(object), state.name.name);
     }
     state.orphans = std::move(orphans);
 }

@@ -55,8 +55,8 @@ public:
         std::vector<std::pair<IpAddress, std::optional<FrontendType>>> virtual_addresses;
         // where -> what is wrong; "": nothing any more.
         std::vector<std::pair<std::string, std::string>> problems;
-        // Objects with endpoints of a Service that does not exist, and those that have found theirs.
-        std::vector<std::pair<std::string, bool>> orphans;
+        // Objects with endpoints of a Service that does not exist, and its name; "": found, or gone.
+        std::vector<std::pair<std::string, std::string>> orphans;
         bool health_ports = false;
         [[nodiscard]] bool empty() const {
             return frontends.empty() && virtual_addresses.empty() && problems.empty() && orphans.empty() &&

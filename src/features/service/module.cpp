@@ -121,7 +121,7 @@ struct ServiceModule::Impl {
         }
         for (const auto& [address, type] : changes.virtual_addresses) put_virtual_address(address, type);
         for (const auto& [where, text] : changes.problems) problems.set(where, Problems::Source::kClaim, text);
-        for (const auto& [where, orphan] : changes.orphans) set_orphan(where, orphan);
+        for (const auto& [where, service] : changes.orphans) set_orphan(where, service);
         if (changes.health_ports && callbacks.health_ports) callbacks.health_ports(engine.health_ports());
         finish_batch();
         if (new_node_ports) check_listeners();
@@ -269,21 +269,26 @@ struct ServiceModule::Impl {
                         (failed.size() > 1 ? " (and " + std::to_string(failed.size() - 1) + " more)" : ""));
     }
 
-    void set_orphan(const std::string& where, bool orphan) {
-        if (!orphan) {
+    // service: the name that the object says; "": it has found it, or is gone.
+    void set_orphan(const std::string& where, const std::string& service) {
+        if (service.empty()) {
             orphans.erase(where);
             problems.set(where, Problems::Source::kClaim, "");
             return;
         }
-        orphans.insert(where);
+        orphans[where] = service;
         if (orphan_timer) return;
         orphan_timer = loop.after(kOrphanPatience, [this] {
-            orphan_timer.cancel();
             orphan_timer = {};
-            for (const std::string& one : std::exchange(orphans, {})) {
+            for (const auto& [one, name] : std::exchange(orphans, {})) {
+                const std::string label =
+                    "metadata.labels[" + std::string(EndpointSlice::kServiceNameLabel) + "]: \"" + name + "\": ";
+                const std::string name_space = one.substr(one.find(' ') + 1, one.find('/') - one.find(' '));
+                const bool refused = problems.has("Service " + name_space + name, Problems::Source::kObject);
                 problems.set(one, Problems::Source::kClaim,
-                             "metadata.labels[" + std::string(EndpointSlice::kServiceNameLabel) +
-                                 "]: there is no such Service; accepted: the name of a Service of its namespace");
+                             label + (refused ? "this Service is refused itself; accepted: a Service that can be used"
+                                              : "there is no such Service; accepted: the name of a Service of its "
+                                                "namespace"));
             }
         });
     }
@@ -372,7 +377,8 @@ struct ServiceModule::Impl {
     std::vector<std::uint16_t> inline_table;
     std::size_t maglev_places = 0;
     std::map<FrontendKey, Failure> failed;
-    std::set<std::string> orphans, clashing;
+    std::map<std::string, std::string> orphans;
+    std::set<std::string> clashing;
     EventLoop::Handle orphan_timer, listener_timer, freeing_again;
     std::function<void()> when_synced;
     bool started = false, synced = false, finished = false, scheduled = false;

@@ -287,6 +287,8 @@ TEST_F(ServiceModuleTest, BadInputIsReportedAndTakenBack) {
     // A slice of a Service that does not exist.
     put_slice("ghost", {"10.0.0.9"}, 80);
     ASSERT_TRUE(wait_until([&] { return rejected_.contains("EndpointSlice default/ghost-four"); }));
+    EXPECT_NE(rejected_["EndpointSlice default/ghost-four"].find("\"ghost\": there is no such Service"),
+              std::string::npos);
     put_service("ghost", "{clusterIPs: [10.96.0.7], ports: [{port: 80}]}");
     ASSERT_TRUE(wait_until([&] { return !rejected_.contains("EndpointSlice default/ghost-four"); }));
 }

@@ -38,6 +38,7 @@ std::vector<Prefix> ranges_of(const FrontendKey& key, const FrontendRow& row) {
     for (const Prefix& range : row.service->source_ranges) {
         if (range.family() == key.address.family()) ranges.push_back(range);
     }
+    std::ranges::sort(ranges);
     return ranges;
 }
 
