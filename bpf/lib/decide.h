@@ -240,21 +240,21 @@ static __always_inline bool fits(struct __sk_buff *skb, const struct packet *p, 
 	return wire_length(skb, CTX_FIELD(skb, len) - ETH_HLEN, header_len) <= half->mtu;
 }
 
-// Left to somebody who can fragment: the kernel's stack, or the tunnel device. 0, or -DROP_*.
-static __always_inline int let_fragment(struct scratch *s)
+// What has the node's own address, coming in, the stack takes for a forgery: it cannot be left to it to be fragmented.
+static __always_inline bool may_fragment(const struct scratch *s, const struct flow_half *half)
 {
-	struct flow_half *out = &s->out;
+	return !(half->action == FLOW_NEIGH && nat_on() && s->nat.stage && (s->nat.flags & (FLOW_F_SNAT | FLOW_F_NODE_PORT)));
+}
 
+// Left to somebody who can fragment: the kernel's stack, or the tunnel device.
+static __always_inline void let_fragment(struct flow_half *out)
+{
 	if (out->action == FLOW_NEIGH) {
-		// Coming in with the node's own address, to the stack it is a forgery.
-		if (nat_on() && s->nat.stage && (s->nat.flags & (FLOW_F_SNAT | FLOW_F_NODE_PORT)))
-			return -DROP_FRAG_NEEDED;
 		out->action = FLOW_STACK;
 	} else if (out->action == FLOW_ENCAP) {
 		out->action = FLOW_TUNNEL_DEV;
 		out->flags = (out->flags & FLOW_HALF_AS_NODE) | (tunnel_cfg.underlay_v6 ? FLOW_HALF_TUNNEL_V6 : 0);
 	}
-	return 0;
 }
 
 // What the entry of a new connection says of its translation.
@@ -402,7 +402,7 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 		count_packet(DROP_TTL_EXCEEDED, direction, CTX_FIELD(skb, len));
 		return reply_time_exceeded(skb, at_ingress, v6);
 	}
-	if (unlikely(!fits(skb, p, half)) && (p->flags & PACKET_DF)) {
+	if (unlikely(!fits(skb, p, half)) && ((p->flags & PACKET_DF) || !may_fragment(s, half))) {
 		count_packet(REASON_MTU_ERROR_MSG, direction, CTX_FIELD(skb, len));
 		return reply_too_big(skb, half->mtu, at_ingress, v6);
 	}
@@ -444,11 +444,8 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 	count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
 	s->out = *half;
 	s->out_sport = flow->tunnel_sport;
-	if (unlikely(!fits(skb, p, half))) {
-		ret = let_fragment(s);
-		if (ret)
-			DROP(-ret);
-	}
+	if (unlikely(!fits(skb, p, half)))
+		let_fragment(&s->out);
 	if (nat_on() && s->nat.stage && !(v6 ? apply_translation6(skb) : apply_translation4(skb)))
 		DROP(DROP_WRITE_ERROR);
 	ret = forward(skb, at_ingress);

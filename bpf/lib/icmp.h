@@ -19,24 +19,37 @@ static __always_inline bool swap_macs(struct __sk_buff *skb)
 	return true;
 }
 
+// Returns how much was read, 0: too short.
+static __always_inline __u32 load_quote(struct __sk_buff *skb, __u8 *quote, const __u32 least)
+{
+	if (!bpf_skb_load_bytes(skb, ETH_HLEN, quote, ICMP_QUOTE))
+		return ICMP_QUOTE;
+	if (!bpf_skb_load_bytes(skb, ETH_HLEN, quote, ICMP_QUOTE_MEDIUM))
+		return ICMP_QUOTE_MEDIUM;
+	return bpf_skb_load_bytes(skb, ETH_HLEN, quote, least) ? 0 : least;
+}
+
 // Turns the packet into the error about itself. False: it is too short to be quoted, or cannot be changed.
 static __always_inline bool make_icmp_error(struct __sk_buff *skb, struct scratch *s, __u8 type, __u8 code, __u32 mtu, const bool v6)
 {
 	if (v6) {
 		struct icmp6_error *e = &s->icmp.v6;
+		__u32 quoted = load_quote(skb, e->quote, ICMP6_QUOTE_LEAST);
+		__u32 len = sizeof(e->icmp) + quoted;
 		struct {
 			__be32 length;
 			__be32 next;
-		} pseudo = { bpf_htonl(sizeof(e->icmp) + sizeof(e->quote)), bpf_htonl(IPPROTO_ICMPV6) };
+		} pseudo = { bpf_htonl(len), bpf_htonl(IPPROTO_ICMPV6) };
 		__s64 csum;
 
-		__builtin_memset(e, 0, sizeof(*e));
-		if (bpf_skb_load_bytes(skb, ETH_HLEN, e->quote, sizeof(e->quote)))
+		if (!quoted)
 			return false;
+		__builtin_memset(&e->ip, 0, sizeof(e->ip));
+		__builtin_memset(&e->icmp, 0, sizeof(e->icmp));
 		e->ip.version = 6;
 		e->ip.nexthdr = IPPROTO_ICMPV6;
 		e->ip.hop_limit = 64;
-		e->ip.payload_len = bpf_htons(sizeof(e->icmp) + sizeof(e->quote));
+		e->ip.payload_len = bpf_htons(len);
 		if (s->nat.answer)
 			__builtin_memcpy(&e->ip.saddr, ((struct ipv6hdr *)e->quote)->daddr.s6_addr, 16);
 		else
@@ -47,23 +60,26 @@ static __always_inline bool make_icmp_error(struct __sk_buff *skb, struct scratc
 		e->icmp.icmp6_mtu = bpf_htonl(mtu);
 		csum = bpf_csum_diff(NULL, 0, (void *)&e->ip.saddr, 32, 0);
 		csum = bpf_csum_diff(NULL, 0, (void *)&pseudo, sizeof(pseudo), csum);
-		csum = bpf_csum_diff(NULL, 0, (void *)&e->icmp, sizeof(e->icmp) + sizeof(e->quote), csum);
+		csum = bpf_csum_diff(NULL, 0, (void *)&e->icmp, len, csum);
 		e->icmp.icmp6_cksum = fold_csum(csum);
-		if (bpf_skb_change_tail(skb, ETH_HLEN + sizeof(*e), 0) || !swap_macs(skb))
+		if (bpf_skb_change_tail(skb, ETH_HLEN + sizeof(e->ip) + len, 0) || !swap_macs(skb))
 			return false;
-		return bpf_skb_store_bytes(skb, ETH_HLEN, e, sizeof(*e), 0) == 0;
+		return bpf_skb_store_bytes(skb, ETH_HLEN, e, sizeof(e->ip) + len, 0) == 0;
 	} else {
 		struct icmp4_error *e = &s->icmp.v4;
+		__u32 quoted = load_quote(skb, e->quote, ICMP4_QUOTE_LEAST);
+		__u32 len = sizeof(e->icmp) + quoted;
 		__s64 csum;
 
-		__builtin_memset(e, 0, sizeof(*e));
-		if (bpf_skb_load_bytes(skb, ETH_HLEN, e->quote, sizeof(e->quote)))
+		if (!quoted)
 			return false;
+		__builtin_memset(&e->ip, 0, sizeof(e->ip));
+		__builtin_memset(&e->icmp, 0, sizeof(e->icmp));
 		e->ip.version = 4;
 		e->ip.ihl = 5;
 		e->ip.ttl = 64;
 		e->ip.protocol = IPPROTO_ICMP;
-		e->ip.tot_len = bpf_htons(sizeof(*e));
+		e->ip.tot_len = bpf_htons(sizeof(e->ip) + len);
 		e->ip.saddr = s->nat.answer ? ((struct iphdr *)e->quote)->daddr : node_cfg.router_ip4;
 		e->ip.daddr = ((struct iphdr *)e->quote)->saddr;
 		csum = bpf_csum_diff(NULL, 0, (void *)&e->ip, sizeof(e->ip), 0);
@@ -71,11 +87,11 @@ static __always_inline bool make_icmp_error(struct __sk_buff *skb, struct scratc
 		e->icmp.type = type;
 		e->icmp.code = code;
 		e->icmp.un.frag.mtu = bpf_htons(mtu);
-		csum = bpf_csum_diff(NULL, 0, (void *)&e->icmp, sizeof(e->icmp) + sizeof(e->quote), 0);
+		csum = bpf_csum_diff(NULL, 0, (void *)&e->icmp, len, 0);
 		e->icmp.checksum = fold_csum(csum);
-		if (bpf_skb_change_tail(skb, ETH_HLEN + sizeof(*e), 0) || !swap_macs(skb))
+		if (bpf_skb_change_tail(skb, ETH_HLEN + sizeof(e->ip) + len, 0) || !swap_macs(skb))
 			return false;
-		return bpf_skb_store_bytes(skb, ETH_HLEN, e, sizeof(*e), 0) == 0;
+		return bpf_skb_store_bytes(skb, ETH_HLEN, e, sizeof(e->ip) + len, 0) == 0;
 	}
 }
 

@@ -4,17 +4,21 @@
 
 #include "bpf/lib/packet.h"
 
-#define ICMP4_QUOTE 28 // the header and eight bytes, as RFC 792 asks at least
-#define ICMP6_QUOTE 48
+// As much of the packet as tells whose it is behind extension headers and what tunnels and translators add; of a shorter one what
+// RFC 792 and 4443 ask for at least, the IP header and eight bytes.
+#define ICMP_QUOTE 128
+#define ICMP_QUOTE_MEDIUM 64
+#define ICMP4_QUOTE_LEAST 28
+#define ICMP6_QUOTE_LEAST 48
 
 struct icmp4_error {
 	struct iphdr ip;
 	struct icmphdr icmp;
-	__u8 quote[ICMP4_QUOTE];
+	__u8 quote[ICMP_QUOTE];
 } __attribute__((packed));
 
 struct icmp6_error {
 	struct ipv6hdr ip;
 	struct icmp6hdr icmp;
-	__u8 quote[ICMP6_QUOTE];
+	__u8 quote[ICMP_QUOTE];
 } __attribute__((packed));

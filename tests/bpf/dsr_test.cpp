@@ -126,6 +126,29 @@ TEST_P(Dsr, TheFirstPacketCarriesTheFrontend) {
     EXPECT_EQ(Checksums::wrong(out.packet_out), "");
 }
 
+TEST_P(Dsr, FullFragmentsAreToldOfWithoutBeingAskedTo) {
+    const auto& f = GetParam();
+    if (f.v6) GTEST_SKIP() << "IPv6 has no fragments that may be fragmented again";
+    Datapath datapath("netdev", dsr());
+    Services services(datapath);
+    add_service(services, IPPROTO_UDP, f.remote);
+    for (const bool later : {false, true}) {
+        auto builder = PacketBuilder()
+                           .eth(Datapath::node_mac(1), Datapath::pod_mac(1))
+                           .ipv4(f.client, f.node, 64, later ? 0x2000 | 1480 / 8 : 0x2000, 9);
+        if (later)
+            builder.protocol(IPPROTO_UDP).payload(1480);
+        else
+            builder.udp(40000, kPort).payload(1472);
+        const auto out = datapath.run("cil_from_netdev", builder.build(), "eth0");
+        EXPECT_EQ(out.return_value, kRedirect);
+        EXPECT_EQ(std::to_integer<unsigned>(out.packet_out[34]), 3U);
+        EXPECT_EQ(std::to_integer<unsigned>(out.packet_out[35]), 4U);
+        EXPECT_EQ(std::to_integer<unsigned>(out.packet_out[40]) << 8U | std::to_integer<unsigned>(out.packet_out[41]),
+                  1492U);
+    }
+}
+
 TEST_P(Dsr, TheBackendsNodeAnswersAsTheFrontend) {
     const auto& f = GetParam();
     const char* frontend = f.v6 ? "fd00:18::9" : "172.18.0.9";
