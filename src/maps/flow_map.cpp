@@ -1,6 +1,7 @@
 #include "maps/flow_map.h"
 
 #include <netinet/in.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -151,6 +152,15 @@ Result<FlowMaps> FlowMaps::open(const std::string& v4_pin_path, const std::strin
     if (!v6_pin_path.empty()) {
         TRY_ASSIGN(maps.v6_, (BpfMap<flow_key6, flow>::open_pinned(v6_pin_path)));
     }
+    return maps;
+}
+
+Result<FlowMaps> FlowMaps::use(int v4_fd, int v6_fd) {
+    FlowMaps maps;
+    TRY_ASSIGN(RawBpfMap v4, RawBpfMap::from_fd(Fd(::dup(v4_fd)), "cilium_flows4"));
+    TRY_ASSIGN(maps.v4_, (BpfMap<flow_key4, flow>::wrap(std::move(v4))));
+    TRY_ASSIGN(RawBpfMap v6, RawBpfMap::from_fd(Fd(::dup(v6_fd)), "cilium_flows6"));
+    TRY_ASSIGN(maps.v6_, (BpfMap<flow_key6, flow>::wrap(std::move(v6))));
     return maps;
 }
 

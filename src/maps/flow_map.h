@@ -26,6 +26,8 @@ class FlowMaps {
 public:
     // A family that is off has no map.
     static Result<FlowMaps> open(const std::string& v4_pin_path, const std::string& v6_pin_path);
+    // Over descriptors that the caller has (they are duplicated).
+    static Result<FlowMaps> use(int v4_fd, int v6_fd);
     // Maps of the same layout that nobody else sees; for tests.
     static Result<FlowMaps> create_private(std::uint32_t max_entries);
     Status for_each(const std::function<void(const FlowRow&)>& sink) const;
