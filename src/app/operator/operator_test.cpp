@@ -41,6 +41,7 @@ struct Answer : HttpResponder {
     void end() override {}
     [[nodiscard]] std::size_t pending_bytes() const override { return 0; }
     [[nodiscard]] bool client_gone() const override { return false; }
+    void on_gone(std::function<void()>) override {}
 };
 
 HttpResponse ask(Operator& from, const std::string& path, const std::string& method = "GET") {
