@@ -19,11 +19,19 @@ FileWatch::FileWatch(EventLoop& loop, std::filesystem::path file, Changed change
     settle_ = loop_.after(Duration{0}, [this] { look(); });
 }
 
+// The file's directory, or while there is none the nearest one above it: its appearance is an event there.
 void FileWatch::watch_directory() {
-    if (!inotify_ || watch_ >= 0) return;
-    watch_ = ::inotify_add_watch(inotify_.get(), file_.parent_path().c_str(),
+    if (!inotify_) return;
+    std::filesystem::path directory = file_.parent_path();
+    std::error_code error;
+    while (!std::filesystem::is_directory(directory, error) && directory.has_relative_path())
+        directory = directory.parent_path();
+    if (watch_ >= 0 && directory == watched_) return;
+    if (watch_ >= 0) ::inotify_rm_watch(inotify_.get(), watch_);
+    watch_ = ::inotify_add_watch(inotify_.get(), directory.c_str(),
                                  IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB |
                                      IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
+    watched_ = directory;
 }
 
 void FileWatch::drain() {
@@ -33,10 +41,8 @@ void FileWatch::drain() {
         if (size <= 0) break;
         for (ssize_t at = 0; at < size;) {
             const auto* event = reinterpret_cast<const inotify_event*>(buffer + at);
-            if ((event->mask & (IN_IGNORED | IN_MOVE_SELF)) != 0 && event->wd == watch_) {
-                if ((event->mask & IN_MOVE_SELF) != 0) ::inotify_rm_watch(inotify_.get(), watch_);
-                watch_ = -1;
-            }
+            if (event->wd == watch_ && (event->mask & IN_MOVE_SELF) != 0) ::inotify_rm_watch(inotify_.get(), watch_);
+            if (event->wd == watch_ && (event->mask & (IN_IGNORED | IN_MOVE_SELF)) != 0) watch_ = -1;
             at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
         }
     }

@@ -35,6 +35,7 @@ private:
     Changed changed_;
     Fd inotify_;
     int watch_ = -1;
+    std::filesystem::path watched_;
     bool told_ = false;
     std::string last_;  // what was told, in a form that can be compared
     EventLoop::Handle readable_, settle_, timer_;

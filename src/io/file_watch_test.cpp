@@ -71,15 +71,15 @@ TEST_F(FileWatchTest, FollowsASwappedConfigMap) {
 
 TEST_F(FileWatchTest, ADirectoryThatComesLater) {
     EventLoop loop;
-    const FileWatch watch(loop, root_ / "later/config", sink(), std::chrono::milliseconds(50));
+    const FileWatch watch(loop, root_ / "one/two/config", sink(), std::chrono::hours(1));
     EXPECT_EQ(next(loop), "none");
-    fs::create_directory(root_ / "later");
-    write(root_ / "later/config", "here");
+    fs::create_directories(root_ / "one/two");
+    write(root_ / "one/two/config", "here");
     EXPECT_EQ(next(loop), "here");
-    fs::remove_all(root_ / "later");
+    fs::remove_all(root_ / "one");
     EXPECT_EQ(next(loop), "none");
-    fs::create_directory(root_ / "later");
-    write(root_ / "later/config", "again");
+    fs::create_directories(root_ / "one/two");
+    write(root_ / "one/two/config", "again");
     EXPECT_EQ(next(loop), "again");
 }
 
