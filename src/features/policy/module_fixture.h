@@ -22,7 +22,14 @@ public:
     Result<Json> get(const ResourceType& type, const ObjectKey& key) override { return store_.get(type, key); }
     Result<std::vector<Json>> list(const ResourceType& type) override { return store_.list(type); }
     std::unique_ptr<Watch> watch(const ResourceType& type, WatchHandler handler) override {
-        if (type.kind == late_kind) handler.synced = [this, synced = handler.synced] { say_synced = synced; };
+        if (type.kind == late_kind) {
+            handler.synced = [this, synced = handler.synced] {
+                say_synced = [before = std::move(say_synced), synced] {
+                    if (before) before();
+                    synced();
+                };
+            };
+        }
         return store_.watch(type, std::move(handler));
     }
     Result<Json> create(const ResourceType& type, const Json& object) override { return store_.create(type, object); }

@@ -18,7 +18,11 @@ const std::string kToWeb =
 
 TEST_F(ModuleTest, NothingIsSwitchedBeforeEverySourceHasSpoken) {
     write("p.yaml", cnp_manifest("p", kFromClient));
-    for (const char* kind : {"NetworkPolicy", "CiliumCIDRGroup", "Service"}) {
+    // Services count only where a policy refers to them.
+    write("s.yaml", cnp_manifest("s",
+                                 "{endpointSelector: {matchLabels: {app: nobody}}, egress: [{toServices: "
+                                 "[{k8sService: {serviceName: db, namespace: default}}]}]}"));
+    for (const char* kind : {"NetworkPolicy", "CiliumCIDRGroup", "EndpointSlice", "Service"}) {
         generations_ = std::make_unique<Generations>(std::move(*Generations::create_private()));
         late_->late_kind = kind;
         late_->say_synced = {};

@@ -49,7 +49,7 @@ void PolicySources::start() {
     // What policies refer to comes first: then most of them are translated once. 1 more: until all watches exist.
     unsynced_ = 1;
     watch_groups();
-    watch_services();
+    watch_api_server();
     for (const Kind& kind : kinds()) {
         if (settings_.*kind.enabled) watch_policies(kind);
     }
@@ -100,27 +100,97 @@ void PolicySources::watch_groups() {
                                      .rejected = failures_of(resources::kCiliumCidrGroup)}));
 }
 
+namespace {
+
+const ServiceName kApiServer{"default", "kubernetes"};
+
+// Before it is parsed: there are very many, and one of them counts.
+bool is_api_servers(const ObjectKey& key, const Json& slice) {
+    if (key.name_space != kApiServer.name_space || !slice.is_object()) return false;
+    const auto metadata = slice.find("metadata");
+    if (metadata == slice.end() || !metadata->is_object()) return false;
+    const auto labels = metadata->find("labels");
+    if (labels == metadata->end() || !labels->is_object()) return false;
+    const auto name = labels->find(EndpointSlice::kServiceNameLabel);
+    return name != labels->end() && name->is_string() && name->get_ref<const std::string&>() == kApiServer.name;
+}
+
+// What service_view looks at.
+Service without_the_rest(Service service) {
+    Service kept;
+    kept.metadata.labels = std::move(service.metadata.labels);
+    kept.selector = std::move(service.selector);
+    kept.type = service.type;
+    return kept;
+}
+EndpointSlice without_the_rest(EndpointSlice slice) {
+    EndpointSlice kept;
+    kept.endpoints.resize(slice.endpoints.size());
+    for (std::size_t i = 0; i < slice.endpoints.size(); ++i)
+        kept.endpoints[i].addresses = std::move(slice.endpoints[i].addresses);
+    return kept;
+}
+
+}  // namespace
+
+void PolicySources::watch_api_server() {
+    ++unsynced_;
+    watches_.push_back(store_.watch(resources::kEndpointSlice,
+                                    {.upserted =
+                                         [this](const ObjectKey& key, const Json& json) {
+                                             if (!is_api_servers(key, json)) return set_api_server(key, {});
+                                             const std::string where = "EndpointSlice " + key.to_string();
+                                             const auto slice = EndpointSlice::parse(json);
+                                             if (!slice) return callbacks_.rejected(where, slice.error());
+                                             callbacks_.accepted(where);
+                                             std::set<IpAddress> addresses;
+                                             for (const auto& endpoint : slice->endpoints)
+                                                 addresses.insert(endpoint.addresses.begin(), endpoint.addresses.end());
+                                             set_api_server(key, std::move(addresses));
+                                         },
+                                     .deleted = [this](const ObjectKey& key) { set_api_server(key, {}); },
+                                     .synced = [this] { one_synced(); },
+                                     .rejected = failures_of(resources::kEndpointSlice)}));
+}
+
+void PolicySources::set_api_server(const ObjectKey& slice, std::set<IpAddress> addresses) {
+    if (addresses.empty() ? api_server_.erase(slice) == 0 : false) return;
+    if (!addresses.empty()) api_server_.insert_or_assign(slice, std::move(addresses));
+    std::set<IpAddress> all;
+    for (const auto& [key, some] : api_server_) all.insert(some.begin(), some.end());
+    callbacks_.api_server(all);
+}
+
+// The first policy refers to Services.
 void PolicySources::watch_services() {
-    unsynced_ += 2;
-    watches_.push_back(
-        store_.watch(resources::kService, {.upserted =
-                                               [this](const ObjectKey& key, const Json& json) {
-                                                   const std::string where = "Service " + key.to_string();
-                                                   auto service = Service::parse(json);
-                                                   if (!service) return callbacks_.rejected(where, service.error());
-                                                   callbacks_.accepted(where);
-                                                   const ServiceName name{key.name_space, key.name};
-                                                   service_objects_.insert_or_assign(name, std::move(*service));
-                                                   service_changed(name);
-                                               },
-                                           .deleted =
-                                               [this](const ObjectKey& key) {
-                                                   callbacks_.accepted("Service " + key.to_string());
-                                                   const ServiceName name{key.name_space, key.name};
-                                                   if (service_objects_.erase(name) != 0) service_changed(name);
-                                               },
-                                           .synced = [this] { one_synced(); },
-                                           .rejected = failures_of(resources::kService)}));
+    services_state_ = Services::kListing;
+    const bool at_start = unsynced_ > 0;
+    if (at_start) ++unsynced_;
+    const auto one_listed = [this, at_start, left = std::make_shared<int>(2)] {
+        if (--*left != 0) return;
+        services_state_ = Services::kKnown;
+        translate_again([](const Row& row) { return row.services; });
+        if (at_start) one_synced();
+    };
+    watches_.push_back(store_.watch(
+        resources::kService, {.upserted =
+                                  [this](const ObjectKey& key, const Json& json) {
+                                      const std::string where = "Service " + key.to_string();
+                                      auto service = Service::parse(json);
+                                      if (!service) return callbacks_.rejected(where, service.error());
+                                      callbacks_.accepted(where);
+                                      const ServiceName name{key.name_space, key.name};
+                                      service_objects_.insert_or_assign(name, without_the_rest(std::move(*service)));
+                                      service_changed(name);
+                                  },
+                              .deleted =
+                                  [this](const ObjectKey& key) {
+                                      callbacks_.accepted("Service " + key.to_string());
+                                      const ServiceName name{key.name_space, key.name};
+                                      if (service_objects_.erase(name) != 0) service_changed(name);
+                                  },
+                              .synced = one_listed,
+                              .rejected = failures_of(resources::kService)}));
     watches_.push_back(
         store_.watch(resources::kEndpointSlice, {.upserted =
                                                      [this](const ObjectKey& key, const Json& json) {
@@ -135,7 +205,8 @@ void PolicySources::watch_services() {
                                                              service_changed(before->second);
                                                          }
                                                          slice_owner_.insert_or_assign(key, name);
-                                                         slices_[name].insert_or_assign(key.name, std::move(*slice));
+                                                         slices_[name].insert_or_assign(
+                                                             key.name, without_the_rest(std::move(*slice)));
                                                          service_changed(name);
                                                      },
                                                  .deleted =
@@ -146,25 +217,16 @@ void PolicySources::watch_services() {
                                                          slices_[owner.mapped()].erase(key.name);
                                                          service_changed(owner.mapped());
                                                      },
-                                                 .synced = [this] { one_synced(); },
+                                                 .synced = one_listed,
                                                  .rejected = failures_of(resources::kEndpointSlice)}));
 }
 
 void PolicySources::service_changed(const ServiceName& name) {
-    static const ServiceName api_server{"default", "kubernetes"};
     const auto mine = slices_.find(name);
     if (mine != slices_.end() && mine->second.empty()) slices_.erase(mine);
     std::vector<EndpointSlice> slices;
     if (const auto found = slices_.find(name); found != slices_.end()) {
         for (const auto& [slice_name, slice] : found->second) slices.push_back(slice);
-    }
-    if (name == api_server) {
-        std::set<IpAddress> addresses;
-        for (const EndpointSlice& slice : slices) {
-            for (const auto& endpoint : slice.endpoints)
-                addresses.insert(endpoint.addresses.begin(), endpoint.addresses.end());
-        }
-        callbacks_.api_server(addresses);
     }
     const auto object = service_objects_.find(name);
     const auto before = services_.find(name);
@@ -176,7 +238,7 @@ void PolicySources::service_changed(const ServiceName& name) {
         if (before != services_.end() && before->second == view) return;
         services_.insert_or_assign(name, std::move(view));
     }
-    translate_again([](const Row& row) { return row.services; });
+    if (services_state_ == Services::kKnown) translate_again([](const Row& row) { return row.services; });
 }
 
 void PolicySources::translate_again(const std::function<bool(const Row&)>& concerned) {
@@ -204,6 +266,11 @@ void PolicySources::upserted(const Kind& kind, const ObjectKey& key, const Json&
         callbacks_.rejected(where, *row.error);
         return;
     }
+    if (translation->services && services_state_ != Services::kKnown) {
+        row.services = true;
+        if (services_state_ == Services::kUnknown) watch_services();
+        return;  // until they are listed
+    }
     row.error.reset();
     callbacks_.accepted(where);
     row.origin = translation->policy.origin;
@@ -226,12 +293,40 @@ Result<Translation> PolicySources::preview(const Json& object) const {
     const auto stated = object.is_object() ? object.find("kind") : object.end();
     const std::string kind_name = stated != object.end() && stated->is_string() ? stated->get<std::string>() : "";
     for (const Kind& kind : kinds()) {
-        if (kind.type->kind == kind_name) return kind.translate(object, settings_.context);
+        if (kind.type->kind != kind_name) continue;
+        auto translation = kind.translate(object, settings_.context);
+        if (!translation || !translation->services || services_state_ == Services::kKnown) return translation;
+        const auto services = list_services();
+        TranslateContext context = settings_.context;
+        context.services = &services;
+        return kind.translate(object, context);
     }
     return fail(
         Code::kInvalidArgument,
         "kind: \"" + kind_name +
             "\" is no policy; NetworkPolicy, CiliumNetworkPolicy or CiliumClusterwideNetworkPolicy is expected");
+}
+
+std::map<ServiceName, ServiceView> PolicySources::list_services() const {
+    std::map<ServiceName, std::vector<EndpointSlice>> slices;
+    std::map<ServiceName, ServiceView> views;
+    if (const auto all = store_.list(resources::kEndpointSlice)) {
+        for (const Json& json : *all) {
+            auto slice = EndpointSlice::parse(json);
+            if (!slice) continue;
+            const ServiceName name{slice->metadata.name_space, slice->service_name()};
+            slices[name].push_back(without_the_rest(std::move(*slice)));
+        }
+    }
+    if (const auto all = store_.list(resources::kService)) {
+        for (const Json& json : *all) {
+            const auto service = Service::parse(json);
+            if (!service) continue;
+            const ServiceName name{service->metadata.name_space, service->metadata.name};
+            views.emplace(name, service_view(*service, slices[name]));
+        }
+    }
+    return views;
 }
 
 Result<Json> PolicySources::object(const Key& key) const {

@@ -1,7 +1,8 @@
 // The policy objects of the store, translated, and what they refer to: CIDR groups, Services and their endpoints.
 //
 // An object that cannot be parsed or translated is refused as a whole and its previous version stays in force. Objects
-// are translated again when something they refer to has changed. Thread: the loop's only.
+// are translated again when something they refer to has changed. Services and their endpoints, which clusters have many
+// of, are kept only once a policy refers to any; it waits for them. Thread: the loop's only.
 #pragma once
 
 #include <functional>
@@ -70,7 +71,10 @@ private:
     [[nodiscard]] std::function<void(const std::string&, const Error&)> failures_of(const ResourceType& type) const;
     void watch_policies(const Kind& kind);
     void watch_groups();
+    void watch_api_server();
     void watch_services();
+    void set_api_server(const ObjectKey& slice, std::set<IpAddress> addresses);
+    [[nodiscard]] std::map<ServiceName, ServiceView> list_services() const;
     void upserted(const Kind& kind, const ObjectKey& key, const nlohmann::json& json);
     void removed(const Kind& kind, const ObjectKey& key);
     void translate_again(const std::function<bool(const Row&)>& concerned);
@@ -86,6 +90,9 @@ private:
     std::map<ServiceName, Service> service_objects_;
     std::map<ServiceName, std::map<std::string, EndpointSlice>> slices_;  // by name
     std::map<ObjectKey, ServiceName> slice_owner_;
+    enum class Services { kUnknown, kListing, kKnown };
+    Services services_state_ = Services::kUnknown;
+    std::map<ObjectKey, std::set<IpAddress>> api_server_;  // by slice
     std::vector<std::unique_ptr<ObjectStore::Watch>> watches_;
     std::size_t unsynced_ = 0;
 };
