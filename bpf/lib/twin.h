@@ -175,9 +175,10 @@ static __always_inline int take_port(struct __sk_buff *skb, struct scratch *s, c
 
 	if (ret == -EEXIST) {
 		other = lookup_flow(&s->twin_key, v6);
-		if (!other || ((other->flags & CLOSING) != CLOSING && !points_back(&other->rewrite, &s->nat, v6)))
+		// What is left of an earlier connection: this client's, or one that has expired and only waits for the collector.
+		if (!other || ((__s32)(other->expires - now_tick()) >= 0 && !points_back(&other->rewrite, &s->nat, v6)))
 			return PORT_TAKEN;
-		ret = insert_twin(s, BPF_ANY, v6); // what is left of an earlier connection
+		ret = insert_twin(s, BPF_ANY, v6);
 	}
 	if (ret) {
 		s->event.ext_error = (__s8)ret;

@@ -197,6 +197,35 @@ TEST_P(Masquerade, NineteenOfTwentyPortsCanBeUsedBeforeTheFirstFailure) {
     std::cout << used << " of 2000 ports were used before the first failure\n";
 }
 
+TEST_P(Masquerade, APortIsFreeWhenItsConnectionHasExpired) {
+    const auto& f = GetParam();
+    Options options = only_masquerading();
+    options.lb.nat_port_low = options.lb.nat_port_high = 50000;  // the only one
+    Datapath datapath("pod", options);
+    Services services(datapath);
+    set_address(services);
+    const auto connect = [&](int pod) {
+        return datapath
+            .run("cil_from_container", udp(pod == 1 ? f.pod1 : f.pod2, 40000, f.outside, 53),
+                 "lxc" + std::to_string(pod))
+            .return_value;
+    };
+    EXPECT_EQ(connect(1), kRedirect);
+    EXPECT_EQ(connect(2), kDrop);
+    EXPECT_EQ(connect(1), kRedirect);
+    auto twin = *datapath.find_flow(f.node, f.outside, 50000, 53, IPPROTO_UDP);
+    twin.expires -= 10'000;
+    datapath.put_flow_update(f.node, f.outside, 50000, 53, IPPROTO_UDP, twin);
+    EXPECT_EQ(connect(2), kRedirect);
+    // The first one has lost its port, and is told apart from the second at the latest when it is looked at again.
+    auto first = *datapath.find_flow(f.pod1, f.outside, 40000, 53, IPPROTO_UDP);
+    first.half[0].decided_at = first.half[1].decided_at = 0;
+    datapath.put_flow_update(f.pod1, f.outside, 40000, 53, IPPROTO_UDP, first);
+    EXPECT_EQ(connect(1), kDrop);
+    EXPECT_FALSE(datapath.find_flow(f.pod1, f.outside, 40000, 53, IPPROTO_UDP));
+    EXPECT_EQ(connect(2), kRedirect);
+}
+
 TEST_P(Masquerade, AtTheUplinkWithLegacyRouting) {
     const auto& f = GetParam();
     Datapath pod("pod", only_masquerading({.legacy = true}));
@@ -214,6 +243,13 @@ TEST_P(Masquerade, AtTheUplinkWithLegacyRouting) {
         EXPECT_EQ(l3(out.packet_out), l3(udp(f.outside, 53, f.pod1, 40000)));
     }
     EXPECT_EQ(datapath.flow_count(), 3U);
+    // Somebody outside reaches the pod: what it answers keeps its address.
+    const auto inbound = udp(f.outside, 4000, f.pod1, 53);
+    Datapath host("host", only_masquerading({.legacy = true}));
+    ASSERT_EQ(host.run("cil_from_host", inbound, "cilium_host").return_value, kRedirect);
+    host.copy_flows_to(datapath);
+    const auto answer = udp(f.pod1, 53, f.outside, 4000);
+    EXPECT_EQ(l3(datapath.run("cil_to_netdev", answer, "eth0").packet_out), l3(answer));
     // Between pods, and what the node sends itself, nothing is translated.
     for (const char* source : {f.pod1, f.node}) {
         const auto packet = udp(source, 50000, source == f.node ? f.outside : f.remote_node, 53);
