@@ -124,8 +124,36 @@ void bench_service(const char* name, bool of_pod) {
     EXPECT_LE(datapath.events().size(), 4U);
 }
 
+// What a connection's first packet costs: straight to a pod, and through a service. One call, one packet.
+void bench_connect(const char* name, bool service) {
+    Datapath datapath("pod", service ? with_services({.trace = false}) : Options{.trace = false});
+    if (service) {
+        Services services(datapath);
+        services.put(Services::Backend{1, "10.0.1.2", 80});
+        services.put(Services::Service{.address = "10.96.0.10", .port = 80, .backends = {1}});
+    }
+    const char* to = service ? "10.96.0.10" : "10.0.1.2";
+    const auto packet = Checksums::filled(PacketBuilder()
+                                              .eth(Datapath::node_mac(1), Datapath::pod_mac(1))
+                                              .ipv4("10.0.1.1", to)
+                                              .tcp(40000, 80, tcp::kSyn)
+                                              .build());
+    report(name, measure([&](std::uint32_t repeat) {
+               const std::uint32_t packets = benching() ? repeat / 10 : 1;
+               std::uint64_t sum = 0;
+               for (std::uint32_t i = 0; i < packets; ++i) {
+                   sum += datapath.run("cil_from_container", packet, "lxc1").average_ns;
+                   datapath.remove_flow("10.0.1.1", to, 40000, 80, IPPROTO_TCP);
+                   if (service) datapath.remove_flow("10.0.1.1", "10.0.1.2", 40000, 80, IPPROTO_TCP);
+               }
+               return static_cast<std::uint32_t>(sum / packets);
+           }));
+}
+
 TEST(Bench, Decisions) {
     bench_policy();
+    bench_connect("bpf_ns_connect_pod", false);
+    bench_connect("bpf_ns_connect_service", true);
 }
 
 TEST(Bench, EstablishedFlows) {
