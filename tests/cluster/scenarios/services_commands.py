@@ -87,12 +87,12 @@ def services_bad_input(context):
     claim = dict(external=True, metadata={"creationTimestamp": "2026-01-02T00:00:00Z"})
     known.put("older", 2, ("b1",), external=True)
     known.put("younger", 3, ("b2",), metadata=claim["metadata"], externalIPs=[services.external_ip(2)["ipv4"], services.external_ip(2)["ipv6"]])
-    mistakes["younger"] = ["external"]
+    mistakes["younger"] = ["ExternalIPs", services.external_ip(2)["ipv4"], "default/older"]
     taken = services.service("clash", 4, "NodePort", metadata=claim["metadata"])
     for port in taken["spec"]["ports"]:
         port["nodePort"] = services.node_port(1)
     cluster.apply(text_of([taken, *services.slices("clash", [known.backend("b2")])]))
-    mistakes["clash"] = ["nodePort", str(services.node_port(1))]
+    mistakes["clash"] = ["NodePort", str(services.node_port(1)), "default/good"]
     doubled = services.service("doubled", 5)
     doubled["spec"]["ports"][1]["name"] = doubled["spec"]["ports"][0]["name"]
     cluster.apply(text_of([doubled, *services.slices("doubled", [known.backend("b1")])]))
@@ -134,19 +134,19 @@ def services_of_a_family_the_cluster_lacks(context):
 @scenario(cost=30)
 def services_more_than_fit(context):
     """A full map is reported on the services that have no place; those that have one go on, and places that get free are used."""
-    cluster, known = place(context, flags=["--bpf-lb-service-map-max=64"])
+    cluster, known = place(context, flags=["--bpf-lb-service-map-max=128"])
     known.put("first", 1, ("b1",))
     yield services.verdicts(cluster, "before", rows("c1 node1", "cluster", 1, "b1", kinds=("tcp",)))
     ports = (("TCP", 80),)
     many = []
-    for number in range(20, 100):
+    for number in range(20, 200):
         many += [services.service(f"extra-{number}", number, ports=ports), *services.slices(f"extra-{number}", [known.backend("b2")], ports=ports)]
     cluster.apply(text_of(many))
     full = checks.wait_until(lambda: [item for item in services.problems(cluster, "node1") if "extra-" in item["where"]], 8, 0.3)
-    yield checks.check(f"{len(full or [])} services are reported: {full[0]['message'] if full else ''}", full and all("full" in item["message"] or "64" in item["message"] for item in full), full)
+    yield checks.check(f"{len(full or [])} services are reported: {full[0]['message'] if full else ''}", full and all("full" in item["message"] for item in full), full)
     yield services.verdicts(cluster, "the first goes on", rows("c1 node1", "cluster", 1, "b1", kinds=("tcp",)))
-    last = int(re.search(r"extra-(\d+)", full[-1]["where"]).group(1)) if full else 99
-    cluster.delete(text_of([{"apiVersion": "v1", "kind": "Service", "metadata": {"name": f"extra-{number}", "namespace": "default"}} for number in range(20, 100) if number != last]))
+    last = int(re.search(r"extra-(\d+)", full[-1]["where"]).group(1)) if full else 199
+    cluster.delete(text_of([{"apiVersion": "v1", "kind": "Service", "metadata": {"name": f"extra-{number}", "namespace": "default"}} for number in range(20, 200) if number != last]))
     yield services.verdicts(cluster, f"with room, extra-{last} is served", rows("c1 node1", "cluster", last, "b2", kinds=("tcp",)), seconds=10)
     quiet = checks.wait_until(lambda: not [item for item in services.problems(cluster, "node1") if f"extra-{last}" in item["where"]], 5, 0.3)
     yield checks.check("and nothing is reported of it", quiet, json.dumps(services.problems(cluster, "node1")))
