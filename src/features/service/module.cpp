@@ -1,5 +1,7 @@
 #include "features/service/module.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <deque>
 
@@ -17,9 +19,12 @@ namespace {
 constexpr std::size_t kServicesPerTurn = 500;
 // Places of Maglev tables that are computed on the loop in one turn: 2 ms.
 constexpr std::size_t kMaglevPlacesPerTurn = 65536;
+constexpr std::size_t kFrontendsPerTrim = 2000;
 // An EndpointSlice often arrives before its Service.
 constexpr Duration kOrphanPatience = std::chrono::seconds(3);
 constexpr Duration kAffinityInterval = std::chrono::seconds(30);
+// Many NodePorts at once are looked at once.
+constexpr Duration kListenerDelay = std::chrono::milliseconds(200);
 constexpr Duration kListenerInterval = std::chrono::seconds(30);
 
 struct MaglevTask {
@@ -99,7 +104,7 @@ struct ServiceModule::Impl {
             if (guard.expired()) return;
             scheduled = false;
             apply(kServicesPerTurn);
-            if (engine.dirty()) schedule();
+            if (synced && engine.dirty()) schedule();
         });
     }
 
@@ -107,16 +112,19 @@ struct ServiceModule::Impl {
     void apply(std::size_t limit) {
         if (!synced) return;
         const ServiceEngine::Changes changes = engine.take_changes(limit);
+        read_since_trim += changes.frontends.size();
         std::map<FrontendKey, const std::optional<FrontendRow>*> latest;
         for (const auto& [key, row] : changes.frontends) latest.insert_or_assign(key, &row);
         maglev_places = 0;
+        bool node_ports = false;
         for (const auto& [key, row] : latest) {
-            if (!*row) remove(key);
+            if (*row) continue;
+            node_ports = node_ports || (key.is_surrogate() && !clashing.empty());
+            remove(key);
         }
-        bool new_node_ports = false;
         for (const auto& [key, row] : latest) {
             if (!*row) continue;
-            new_node_ports = new_node_ports || (key.is_surrogate() && table.find(key) == nullptr);
+            node_ports = node_ports || (key.is_surrogate() && table.find(key) == nullptr);
             put(key, **row);
         }
         for (const auto& [address, type] : changes.virtual_addresses) put_virtual_address(address, type);
@@ -124,7 +132,8 @@ struct ServiceModule::Impl {
         for (const auto& [where, service] : changes.orphans) set_orphan(where, service);
         if (changes.health_ports && callbacks.health_ports) callbacks.health_ports(engine.health_ports());
         finish_batch();
-        if (new_node_ports) check_listeners();
+        if (node_ports && !std::exchange(looking_soon, true))
+            listener_timer = loop.after(kListenerDelay, [this] { check_listeners(); });
     }
 
     void finish_batch() {
@@ -143,6 +152,11 @@ struct ServiceModule::Impl {
                                                    {"removed", counters.removed}});
             }
             writer.commit();
+            // Reading so many objects took memory that nobody wants again soon.
+            if (read_since_trim >= kFrontendsPerTrim) {
+                read_since_trim = 0;
+                ::malloc_trim(0);
+            }
             if (when_synced) std::exchange(when_synced, {})();
         } else {
             writer.commit();
@@ -295,19 +309,23 @@ struct ServiceModule::Impl {
 
     // Processes of the node that listen where a NodePort or host port is: they are not reached any more.
     void check_listeners() {
+        looking_soon = false;
         std::map<std::string, std::string> clashes;
         const auto listeners = host_listeners();
         bool any = false;
-        for (const auto& [key, row] : table.rows()) {
-            if (!key.is_surrogate()) break;  // they come first
-            if (key.scope != LB_SCOPE_EXTERNAL) continue;
+        const auto look = [&](const FrontendKey& key, const FrontendRow& row) {
             any = true;
-            if (!listeners.contains({key.protocol, key.port})) continue;
+            if (key.scope != LB_SCOPE_EXTERNAL || !listeners.contains({key.protocol, key.port})) return;
             std::string& text = clashes[where_of(row)];
             const std::string clash = std::string(type_name(row.type)) + " " + std::to_string(key.port) + "/" +
                                       lb_protocol_name(key.protocol) +
                                       ": a process of this node listens on this port and is hidden by the Service";
             if (text.find(clash) == std::string::npos) text += (text.empty() ? "" : "; ") + clash;
+        };
+        // They come first of their family.
+        for (const char* first : {"0.0.0.0", "::"}) {
+            auto row = table.rows().lower_bound({IpAddress::parse(first).value(), 0, 0, 0});
+            for (; row != table.rows().end() && row->first.is_surrogate(); ++row) look(row->first, row->second);
         }
         for (const std::string& where : std::exchange(clashing, {})) {
             if (!clashes.contains(where)) problems.set(where, Problems::Source::kHost, "");
@@ -375,7 +393,7 @@ struct ServiceModule::Impl {
     std::set<std::shared_ptr<const Selection>> to_compute;
     std::map<std::shared_ptr<const Selection>, std::vector<std::uint16_t>> maglev_tables;
     std::vector<std::uint16_t> inline_table;
-    std::size_t maglev_places = 0;
+    std::size_t maglev_places = 0, read_since_trim = 0;
     std::map<FrontendKey, Failure> failed;
     std::map<std::string, std::string> orphans;
     std::set<std::string> clashing;
@@ -384,6 +402,7 @@ struct ServiceModule::Impl {
     bool started = false, synced = false, finished = false, scheduled = false;
     bool host_ports_known = false;
     bool computing = false, freeing = false, more_retired = false, retrying = false;
+    bool looking_soon = false;
     std::shared_ptr<bool> alive = std::make_shared<bool>(true);
     Controller retry, affinity;
 };

@@ -1,3 +1,6 @@
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
 #include <fstream>
 #include <sstream>
 
@@ -322,6 +325,26 @@ TEST_F(ServiceModuleTest, NodeLabelsDecideWhereAServiceIsExposed) {
     EXPECT_FALSE(entry(tcp("10.96.0.2", 80)));
     write("node.yaml", "{apiVersion: v1, kind: Node, metadata: {name: n1, labels: {service.cilium.io/node: beefy}}}");
     ASSERT_TRUE(wait_until([&] { return entry(tcp("10.96.0.2", 80)) && !entry(tcp("10.96.0.1", 80)); }));
+}
+
+TEST_F(ServiceModuleTest, AProcessThatANodePortHidesIsReported) {
+    start_and_sync();
+    const Fd listener(::socket(AF_INET, SOCK_STREAM, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+    ASSERT_EQ(::listen(listener.get(), 1), 0);
+    socklen_t size = sizeof(address);
+    ASSERT_EQ(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+    const std::string port = std::to_string(ntohs(address.sin_port));
+    put_service("np", "{type: NodePort, clusterIPs: [10.96.0.2], ports: [{port: 80, nodePort: " + port + "}]}");
+    ASSERT_TRUE(wait_until([&] { return rejected_.contains("Service default/np"); }));
+    EXPECT_EQ(rejected_["Service default/np"],
+              "NodePort " + port + "/TCP: a process of this node listens on this port and is hidden by the Service");
+    put_service("np", "{type: NodePort, clusterIPs: [10.96.0.2], ports: [{port: 80}]}");
+    ASSERT_TRUE(wait_until([&] { return !entry(tcp("0.0.0.0", ntohs(address.sin_port))); }));
+    ASSERT_TRUE(wait_until([&] { return rejected_.empty(); }));
 }
 
 TEST_F(ServiceModuleTest, EndpointsCountOnlyWithoutSlices) {
