@@ -218,16 +218,18 @@ static __always_inline int host_fast_path(struct __sk_buff *skb, const bool v6)
 	struct fast_match match;
 
 	if (!match_flow(skb, ETH_HLEN, CTX_FIELD(skb, ifindex), 0, &match, v6)) {
+		bool unknown = match.absent;
+
 		if (!nat_on())
 			return FAST_MISS;
-		// Nothing that is translated here is unknown: a pod's connection has an entry since its own device, a reply its
-		// opener's, and a port that is taken the one that has taken it.
-		if (match.absent && !node_cfg.host_firewall) {
+		if (!match_zone(skb, ETH_HLEN, CTX_FIELD(skb, ifindex), 0, FLOW_ZONE_UPLINK, &match, v6)) {
+			// Nothing that is translated here is unknown: a pod's connection has an entry since its own device, a
+			// reply its opener's, and a port that is taken the one that has taken it.
+			if (!unknown || !match.absent || node_cfg.host_firewall)
+				return FAST_MISS;
 			count_packet(FORWARDED, METRIC_EGRESS, CTX_FIELD(skb, len));
 			return AXO_PASS;
 		}
-		if (!match_zone(skb, ETH_HLEN, CTX_FIELD(skb, ifindex), 0, FLOW_ZONE_UPLINK, &match, v6))
-			return FAST_MISS;
 	}
 	return match.half->action == FLOW_STACK ? replay(skb, &match, METRIC_EGRESS, false, v6) : FAST_MISS;
 }

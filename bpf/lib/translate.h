@@ -178,19 +178,22 @@ static __always_inline bool at_uplink(struct scratch *s, struct flow **flow, con
 {
 	struct translation *t = &s->nat;
 	const struct endpoint_info *ep = lookup_endpoint(&s->packet.saddr, v6);
+	bool wanted;
 
 	if (!ep)
 		return false;
-	if (ep->flags & ENDPOINT_F_HOST) {
-		// The node's own connection stands in the way of a translated one that has taken its port.
-		if (!*flow || ((*flow)->flags & (FLOW_F_SNAT | FLOW_F_TRANSLATED)) != (FLOW_F_SNAT | FLOW_F_TRANSLATED))
-			return false;
-	} else if (!masquerades(v6) || !*flow || (t->dir ^ (*flow)->flags) & FLOW_F_INITIATOR_HIGH) {
-		return false; // every packet of a pod has an entry since its own device; replies keep their address
-	}
-	t->zone = FLOW_ZONE_UPLINK;
+	if (ep->flags & ENDPOINT_F_HOST) // does its own connection stand in the way of one that has taken its port?
+		wanted = *flow && ((*flow)->flags & (FLOW_F_SNAT | FLOW_F_TRANSLATED)) == (FLOW_F_SNAT | FLOW_F_TRANSLATED);
+	else // every packet of a pod has an entry since its own device; replies keep their address
+		wanted = masquerades(v6) && *flow && !((t->dir ^ (*flow)->flags) & FLOW_F_INITIATOR_HIGH);
+	// What has been moved once stays moved, whatever has become of who stood in its way.
 	set_zone(&s->key, FLOW_ZONE_UPLINK, v6);
 	*flow = lookup_flow(&s->key, v6);
+	if (!wanted && !*flow) {
+		set_zone(&s->key, FLOW_ZONE_DEFAULT, v6);
+		return false;
+	}
+	t->zone = FLOW_ZONE_UPLINK;
 	t->stage = NAT_LEAVE;
 	return true;
 }

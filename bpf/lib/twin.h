@@ -167,6 +167,12 @@ static __always_inline void move_to_port(struct scratch *s, __be16 port, __u32 t
 
 #define PORT_TAKEN 1
 
+// A connection of the node itself, whose address stays.
+static __always_inline bool moves_own_port(const struct scratch *s, const bool v6)
+{
+	return s->nat.zone == FLOW_ZONE_UPLINK && same_addr(&s->nat.from.saddr, &s->nat.to.saddr, v6);
+}
+
 // Enters the twin, which is what holds the source port. 0, PORT_TAKEN, or -DROP_*.
 static __always_inline int take_port(struct __sk_buff *skb, struct scratch *s, const bool v6)
 {
@@ -235,8 +241,8 @@ static __always_inline int reserve(struct __sk_buff *skb, __u32 twin_dir, const 
 	if (!s)
 		return -DROP_HOST_NOT_READY;
 	translated = s->nat.flags & FLOW_F_SNAT;
-	// The client keeps its port if it can.
-	if (!translated || in_nat_range(s->nat.to.sport) || !has_l4_id(&s->packet)) {
+	// The client keeps its port if it can. The node's own connection is here because it cannot.
+	if (!translated || (in_nat_range(s->nat.to.sport) && !moves_own_port(s, v6)) || !has_l4_id(&s->packet)) {
 		ret = v6 ? take_port6(skb) : take_port4(skb);
 		if (!ret && translated)
 			count_tries(0, v6);

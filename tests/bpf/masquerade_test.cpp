@@ -290,6 +290,55 @@ TEST_P(Masquerade, TheNodesOwnConnectionMakesWay) {
     EXPECT_EQ(datapath.flow_count(), 4U);
 }
 
+TEST_P(Masquerade, WhatHasMadeWayStaysAwayWhateverBecomesOfTheOther) {
+    const auto& f = GetParam();
+    for (const bool expired : {false, true}) {
+        Datapath pod("pod", only_masquerading());
+        Services services(pod);
+        set_address(services);
+        const auto tcp = [&](const char* source, std::uint16_t source_port, const char* destination,
+                             std::uint16_t destination_port, std::uint8_t flags) {
+            return Checksums::filled(
+                ip(source, destination).tcp(source_port, destination_port, flags).payload(4).build());
+        };
+        ASSERT_EQ(pod.run("cil_from_container", tcp(f.pod1, 40000, f.outside, 80, tcp::kSyn), "lxc1").return_value,
+                  kRedirect);
+        if (expired) {
+            auto twin = *pod.find_flow(f.node, f.outside, 40000, 80, IPPROTO_TCP);
+            twin.expires -= 10'000;
+            pod.put_flow_update(f.node, f.outside, 40000, 80, IPPROTO_TCP, twin);
+        }
+        Datapath datapath("netdev", only_masquerading());
+        pod.copy_flows_to(datapath);
+        std::uint16_t port = 0;
+        for (const std::uint8_t flags : {tcp::kSyn, tcp::kAck, tcp::kPsh, tcp::kAck, tcp::kFin}) {
+            const auto out =
+                datapath.run("cil_to_netdev",
+                             tcp(f.node, 40000, f.outside, 80,
+                                 static_cast<std::uint8_t>(flags == tcp::kSyn ? flags : flags | tcp::kAck)),
+                             "eth0");
+            EXPECT_EQ(out.return_value, kPass);
+            EXPECT_EQ(Checksums::wrong(out.packet_out), "");
+            const std::size_t at = f.v6 ? 54 : 34;
+            const auto now = static_cast<std::uint16_t>(std::to_integer<unsigned>(out.packet_out[at]) << 8 |
+                                                        std::to_integer<unsigned>(out.packet_out[at + 1]));
+            if (flags == tcp::kSyn) {
+                port = now;
+                EXPECT_NE(port, 40000);
+                // The pod's connection is collected now.
+                if (!expired) datapath.remove_flow(f.node, f.outside, 40000, 80, IPPROTO_TCP);
+            }
+            EXPECT_EQ(now, port);
+            const auto back =
+                tcp(f.outside, 80, f.node, port, flags == tcp::kSyn ? tcp::kSyn | tcp::kAck : tcp::kAck + 0);
+            const auto answer = datapath.run("cil_from_netdev", back, "eth0");
+            EXPECT_EQ(answer.return_value, kPass);
+            EXPECT_EQ(l3(answer.packet_out), l3(tcp(f.outside, 80, f.node, 40000,
+                                                    flags == tcp::kSyn ? tcp::kSyn | tcp::kAck : tcp::kAck + 0)));
+        }
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, Masquerade, testing::Values(kIpv4, kIpv6),
                          [](const auto& info) { return info.param.v6 ? "IPv6" : "IPv4"; });
 
