@@ -19,7 +19,7 @@ protected:
     void SetUp() override {
         if (::geteuid() != 0) GTEST_SKIP() << "needs root";
         maps_ = std::make_unique<LbMaps>(
-            std::move(*LbMaps::create_private({.services = 64, .backends = 64, .source_ranges = 64})));
+            std::move(*LbMaps::create_private({.services = 64, .backends = 256, .source_ranges = 64})));
         tables_ = std::make_unique<LbTables>(std::move(*LbTables::create_private()));
         generations_ = std::make_unique<Generations>(std::move(*Generations::create_private()));
         restart();
@@ -157,7 +157,7 @@ TEST_F(LbWriterTest, TheMapsSayWhatTheRowsSay) {
             rows.insert_or_assign(key, row);
         }
         writer_->commit();
-        if (step % 7 == 0) grace_period();
+        if (step % 25 == 0) grace_period();
         if (step % 50 == 0) {
             // While no agent ran, some went and some changed.
             restart();
