@@ -188,6 +188,7 @@ void ControlPlane::run_datapath_when_possible() {
                       {{"podCIDRs", told.front().to_string()}, {"count", told.size()}});
             node_state_.pod_cidrs = told;
             write_node_state();
+            update_nat_rules();
         }
         return;
     }

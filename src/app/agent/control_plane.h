@@ -27,6 +27,7 @@
 #include "features/ipcache/remote.h"
 #include "features/monitor/module.h"
 #include "features/nat/module.h"
+#include "features/nat/netfilter.h"
 #include "features/node/module.h"
 #include "features/policy/module.h"
 #include "features/routing/module.h"
@@ -90,6 +91,8 @@ private:
     Status start_services();
     void update_host_ports(const EndpointRow& endpoint);
     void update_service_nodes();
+    void start_nat_rules();
+    void update_nat_rules();
     void update_ways_out(const std::vector<InterfaceAddress>& addresses);
     void start_cluster_watches();
     void update_host_addresses();
@@ -128,6 +131,7 @@ private:
     std::unique_ptr<policy::PolicyModule> policy_;
     std::unique_ptr<HostTrial> host_trial_;
     std::unique_ptr<nat::NatModule> nat_;
+    std::unique_ptr<nat::Netfilter> netfilter_;
     std::unique_ptr<AgentServices> services_;
     std::unique_ptr<EndpointManager> endpoints_;
     std::unique_ptr<RoutingModule> routing_;

@@ -1,4 +1,6 @@
 // The control plane's part in services: what this node is, and which of its ports lead to pods.
+#include <linux/rtnetlink.h>
+
 #include "app/agent/control_plane.h"
 
 namespace axo {
@@ -20,6 +22,7 @@ Status ControlPlane::start_services() {
                             .ip_masq_agent = config_.masquerade.ip_masq_agent,
                             .ip_masq_file = config_.masquerade.ip_masq_agent_file},
         std::move(addresses), std::move(prefixes), rejections_.verdicts());
+    start_nat_rules();
     TRY_ASSIGN(services_, AgentServices::create(loop_, controllers_, *store_, config_, plan_, *datapath_,
                                                 {.verdicts = rejections_.verdicts(),
                                                  .pod_namespaces =
@@ -34,6 +37,50 @@ Status ControlPlane::start_services() {
                                                  .synced = [this] { check_ready(); }}));
     update_service_nodes();
     return {};
+}
+
+void ControlPlane::start_nat_rules() {
+    const MasqueradeConfig& masquerade = config_.masquerade;
+    if (!masquerade.install_rules) return;
+    netfilter_ = std::make_unique<nat::Netfilter>(
+        loop_, controllers_,
+        nat::Netfilter::Options{.ipv4 = config_.ipv4,
+                                .ipv6 = config_.ipv6,
+                                .rules = {.masquerade4 = config_.ipv4 && masquerade.ipv4 && !masquerade.bpf,
+                                          .masquerade6 = config_.ipv6 && masquerade.ipv6 && !masquerade.bpf,
+                                          .random_fully = masquerade.random_fully,
+                                          .out_interfaces = masquerade.out_interfaces,
+                                          .to_route_source = masquerade.to_route_source,
+                                          .native_cidr4 = config_.native_cidr4,
+                                          .native_cidr6 = config_.native_cidr6,
+                                          .no_conntrack = masquerade.no_conntrack,
+                                          .feeder_rules = masquerade.feeder_rules,
+                                          .prepend = masquerade.prepend},
+                                .proxy_adapter = config_.services.proxy_adapter,
+                                .lock_timeout = masquerade.lock_timeout});
+}
+
+void ControlPlane::update_nat_rules() {
+    if (!netfilter_) return;
+    nat::RuleState state;
+    state.pod_cidrs = node_state_.pod_cidrs;
+    std::set<IpAddress> nodes;
+    for (const auto& [name, row] : nodes_->table().rows()) {
+        for (const NodeAddress& address : row.addresses) nodes.insert(address.ip);
+    }
+    state.node_addresses.assign(nodes.begin(), nodes.end());
+    if (config_.masquerade.to_route_source) {
+        const auto routes = netlink_->routes();
+        for (const Route& route : routes ? *routes : std::vector<Route>{}) {
+            const auto link = netlink_->link(route.link);
+            if (!link || !route.source || route.table != RT_TABLE_MAIN || link->name.starts_with("cilium_")) continue;
+            state.routes.push_back({route.destination, link->name, *route.source});
+        }
+        // The most particular one decides.
+        std::ranges::stable_sort(state.routes, std::greater<>{},
+                                 [](const nat::SourceRoute& route) { return route.destination.length(); });
+    }
+    netfilter_->set_state(std::move(state));
 }
 
 // Zone and labels of this node, addresses of all: no virtual address hides their ports.
@@ -54,6 +101,7 @@ void ControlPlane::update_service_nodes() {
     }
     addresses.insert(host_addresses_.begin(), host_addresses_.end());
     services_->module().set_node_addresses(std::move(addresses));
+    update_nat_rules();
 }
 
 // What leaves by a native device gets one of its addresses.

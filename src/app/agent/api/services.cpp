@@ -152,6 +152,14 @@ Json AgentApi::services_status() const {
         put_nonempty(entry, "note", device.note);
         xdp.push_back(std::move(entry));
     }
+    Json netfilter = nullptr;
+    if (plane_.netfilter_) {
+        const auto counts = plane_.netfilter_->counts();
+        netfilter = {{"checks", counts.checks},
+                     {"writes", counts.writes},
+                     {"taken-from-kube-proxy", counts.taken_from_kube_proxy},
+                     {"problem", plane_.netfilter_->problem()}};
+    }
     Json ended = nullptr;
     if (const SocketTerminator* terminator = plane_.services_->terminator()) {
         const auto counts = terminator->counts();
