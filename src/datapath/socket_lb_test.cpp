@@ -174,9 +174,13 @@ TEST_F(SocketLb, SocketsOfABackendThatWentAreEndedInAllNamespaces) {
     netns_.inside([&] {
         auto socket_maps = SocketMaps::open(settings_.paths);
         ASSERT_OK(socket_maps);
-        auto made = SocketTerminator::create(loop_, std::move(*socket_maps), {.pod_namespaces = [&] {
-                                                 return std::vector<std::string>{pod.path(), "/run/netns/axo-gone"};
-                                             }});
+        auto made = SocketTerminator::create(
+            loop_, std::move(*socket_maps), {.pod_namespaces = [&] {
+                return std::vector<std::string>{
+                    // As an agent in a pod would see it.
+                    "/var/run/cilium/netns/" + std::filesystem::path(pod.path()).filename().string(),
+                    "/run/netns/axo-gone"};
+            }});
         ASSERT_OK(made);
         terminator = std::move(*made);
     });

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 
 #include <atomic>
+#include <filesystem>
 #include <optional>
 
 #include "base/log.h"
@@ -30,7 +31,7 @@ struct SocketTerminator::Shared {
     Status pass(const std::set<LbAddress>& gone, const std::vector<std::string>& pods) {
         TRY(end_in(node.get(), gone));
         for (const std::string& path : pods) {
-            auto netns = open_netns(path);
+            auto netns = open_namespace(path);
             if (!netns) {
                 // Most often because its pod went.
                 if (netns.error().code != Code::kNotFound) ++failed;
@@ -45,6 +46,13 @@ struct SocketTerminator::Shared {
     }
 
 private:
+    // What was recorded is the path of an agent in a pod, to which the host's folder is mounted; on a plain host the
+    // folder itself counts.
+    static Result<Fd> open_namespace(const std::filesystem::path& path) {
+        auto netns = open_netns(path);
+        if (netns || netns.error().code != Code::kNotFound) return netns;
+        return open_netns("/var/run/netns" / path.filename());
+    }
     Status end_in(int netns, const std::set<LbAddress>& gone) {
         return run_in_netns(netns, [&]() -> Status {
             TRY_ASSIGN(const std::size_t count, maps.end_connections(gone));

@@ -24,9 +24,8 @@ struct Figure {
 // run(repeat), empty(repeat): nanoseconds per packet. One buffer is reused by all repeats of a system call, and every
 // repeat takes a hop from it: with the highest hop limit 200 repeats stay on the fast path. Many short calls, then.
 template <class Run, class Empty>
-Figure measure(Run run, Empty empty) {
+Figure measure(Run run, Empty empty, int calls = benching() ? 500 : 2) {
     constexpr std::uint32_t kRepeat = 200;
-    const int calls = benching() ? 500 : 2;
     std::vector<std::uint32_t> values, baselines;
     for (int i = 0; i < 7; ++i) {
         std::uint64_t baseline = 0, value = 0;
