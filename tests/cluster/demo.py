@@ -13,10 +13,10 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from lib import checks, policy  # noqa: E402
+from lib import checks, policy, services  # noqa: E402
 from lib.sandbox import Cluster, CommandFailed, leftovers, root_namespace  # noqa: E402
 from lib.talk import Conversation  # noqa: E402
-from scenarios import policy_forms, policy_life  # noqa: E402
+from scenarios import policy_forms, policy_life, services_policy  # noqa: E402
 from scenarios.connectivity import place_pods  # noqa: E402
 from scenarios.restart import FLOWS  # noqa: E402
 
@@ -118,6 +118,43 @@ def policies_in_force(demo, cluster):
     cluster.sandbox("pod", "del", *(name for name, _, _ in policy_forms.PODS))
 
 
+def services_in_force(demo, cluster):
+    """kube-proxy's work: who answers at a Service's addresses, and whom the client's socket believes to talk to."""
+    known = services.Services(cluster)
+    services.route_through(cluster, "node1")
+    demo.command("axoneme sandbox apply web.yaml    # type LoadBalancer; backends b1 on node2, c1 on node3")
+    known.put("web", 21, ("b1", "c1"), type_="LoadBalancer")
+    backends = "b1 c1"
+    for title, rows in (
+            ("ClusterIP 10.96.0.21, fd00:96::15: from a pod, from two nodes", services.rows("a1 node1 node3", "cluster", 21, backends)),
+            ("NodePort 30021: from outside, a pod and a node, at every node", services.rows("outside a1 node2", "node:node1 node:node2 node:node3", 21, backends)),
+            ("the load balancer's address: from outside, a pod and a node", services.rows("outside a1 node2", "load-balancer", 21, backends)),
+            ("a pod reaches itself through the Service", services.rows(backends, "cluster", 21, backends)),
+            ("2 MB through ClusterIP and NodePort, datagrams in fragments", [
+                *services.rows("a1", "cluster", 21, backends, kinds=("upload", "fragments")),
+                *services.rows("outside", "node:node1", 21, backends, kinds=("upload", "fragments"))])):
+        demo.show(services.verdicts(cluster, title, rows))
+    for words, lines in ((["service", "list"], 12), (["bpf", "lb", "list"], 9)):
+        demo.command(f"axoneme sandbox exec node1 -- axoneme {' '.join(words)}")
+        demo.excerpt(cluster.exec("node1", "axoneme", *words, check=False).stdout, lines)
+    demo.command("axoneme sandbox apply web-endpoints.yaml    # b1 is terminating, then nobody is left")
+    known.backends("web", (known.backend("b1", ready=False, serving=True, terminating=True), "c1"))
+    demo.show(services.verdicts(cluster, "a terminating backend gets nothing new", services.rows("outside a1 node1", "node:node1", 21, "c1", kinds=("tcp", "udp"))))
+    known.backends("web", ())
+    demo.show(services.verdicts(cluster, "without a backend clients are refused at once",
+                                services.rows("a1 node1", "cluster", 21, error="refused", kinds=("tcp",))))
+    known.remove("web")
+
+    for name, node in services_policy.PODS:
+        cluster.add_pod(name, node, labels=f"app={'nginx' if name == 'nginx2' else name}")
+    known = services.Services(cluster)
+    services_policy.put_services(known)
+    demo.command("axoneme sandbox apply l3-rule-allow-app1-to-nginx-svc.yaml    # the article's toServices policy, at the Service's address")
+    demo.show_all(services_policy.article(cluster, known))
+    known.remove("nginx", "other")
+    cluster.sandbox("pod", "del", *(name for name, _ in services_policy.PODS))
+
+
 def walk(demo, cluster):
     demo.step("1. A cluster: an underlay, an outside host, three nodes; one operator and three agents from a directory of manifests")
     demo.command(" ".join(["axoneme sandbox --cluster", cluster.name, "up"] + [f"--{k} {v}" for k, v in cluster.options.items() if isinstance(v, str)]))
@@ -146,7 +183,10 @@ def walk(demo, cluster):
     demo.step("5. Policy")
     policies_in_force(demo, cluster)
 
-    demo.step("6. kill -9 of every agent and of the operator, under load")
+    demo.step("6. Services, without kube-proxy")
+    services_in_force(demo, cluster)
+
+    demo.step("7. kill -9 of every agent and of the operator, under load")
     demo.command("axoneme sandbox agent kill --all; axoneme sandbox operator kill")
     demo.show_all(checks.restart_under_load(cluster, FLOWS))
 
@@ -157,7 +197,7 @@ def other_modes(demo, build, cluster):
         variants.append(("native routing with a node in another L2 segment, routes through the gateway", dict(routing="native", second_segment=1)))
     variants.append(("IPv6 only, over VXLAN", dict(families="ipv6")))
     variants.append(("IPv4 only, native routing", dict(families="ipv4", routing="native")))
-    for number, (title, options) in enumerate(variants, 7):
+    for number, (title, options) in enumerate(variants, 8):
         demo.step(f"{number}. The same over {title}")
         other = Cluster(build, f"{cluster.name}-{number}", **options)
         try:
@@ -200,7 +240,7 @@ def main():
         return 1
     demo = Demo()
     untouched = root_namespace()
-    cluster = Cluster(args.build, args.cluster, routing=args.routing, families=args.families)
+    cluster = Cluster(args.build, args.cluster, routing=args.routing, families=args.families, agent_flags=services.replacement())
     kept = False
     try:
         walk(demo, cluster)

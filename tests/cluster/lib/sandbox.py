@@ -137,6 +137,9 @@ class Cluster:
     def add_pod(self, name, node, labels="", namespace="default", ports=""):
         if namespace != "default":
             self.places[name] = f"{namespace}/{name}"
+        # A pod of this name that is gone has taken its servers with it.
+        for machine, port in [key for key in self.servers if key[0] == name]:
+            self.servers.pop((machine, port)).kill()
         answer = json.loads(self.sandbox("-o", "json", "pod", "add", name, "--node", node, "--namespace", namespace,
                                          *(["--labels", labels] if labels else []),
                                          *(["--ports", ports] if ports else [])).stdout)
