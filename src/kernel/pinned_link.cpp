@@ -43,7 +43,9 @@ Result<AttachOutcome> attach_pinned(const PinnedLink& wanted) {
             // ENOLINK: what it was attached to went away since.
             if (errno != ENOLINK) return fail_errno("update " + wanted.what);
         }
-        // Of a device or cgroup that is gone, or was replaced by one of the same name.
+        // Of a device or cgroup that is gone, or was replaced by one of the same name; or in another mode. Detached at
+        // once: a place may have room for one program only.
+        if (bpf_link_detach(pinned->get()) != 0 && errno != ENOLINK) return fail_errno("detach " + wanted.what);
         TRY(remove_file(wanted.pin_path));
     }
     TRY(create_link(wanted));
