@@ -12,6 +12,7 @@
 #include "kernel/scratch_bpffs.h"
 #include "kernel/scratch_netns.h"
 #include "kernel/xdp_link.h"
+#include "maps/prefilter_map.h"
 #include "service_fixture.h"
 
 AXO_BPF_BLOB(xdp)
@@ -246,18 +247,16 @@ TEST_P(Xdp, ANextHopThatIsNotKnownIsTcsToFindOut) {
 
 TEST_P(Xdp, SourcesOnTheListAreDropped) {
     const auto& f = GetParam();
-    const auto put = [&](const char* map, const char* text) {
-        const Prefix prefix = *Prefix::parse(text);
-        lpm_v4_key v4{};
-        lpm_v6_key v6{};
-        v4.prefixlen = v6.prefixlen = static_cast<std::uint32_t>(prefix.length());
-        std::memcpy(f.v6 ? v6.addr : v4.addr, prefix.address().bytes().data(), prefix.address().bytes().size());
-        const lpm_val value{};
-        const void* key = f.v6 ? static_cast<const void*>(&v6) : &v4;
-        ASSERT_EQ(::bpf_map_update_elem(object_->map_fd(map).value(), key, &value, BPF_ANY), 0);
+    const auto raw = [&](const char* map) {
+        return RawBpfMap::from_fd(Fd(::dup(object_->map_fd(map).value())), map).value();
     };
-    put(f.v6 ? "cilium_cidr_v6_fix" : "cilium_cidr_v4_fix", f.v6 ? "2001:db8::7/128" : "192.0.2.7/32");
-    put(f.v6 ? "cilium_cidr_v6_dyn" : "cilium_cidr_v4_dyn", f.v6 ? "2001:db8:1::/48" : "198.51.100.0/24");
+    auto list = PrefilterMaps::wrap(raw("cilium_cidr_v4_fix"), raw("cilium_cidr_v4_dyn"), raw("cilium_cidr_v6_fix"),
+                                    raw("cilium_cidr_v6_dyn"));
+    ASSERT_OK(list);
+    const Prefix one = *Prefix::parse(f.v6 ? "2001:db8::7/128" : "192.0.2.7/32");
+    const Prefix many = *Prefix::parse(f.v6 ? "2001:db8:1::/48" : "198.51.100.0/24");
+    for (const Prefix& prefix : {one, many, one}) ASSERT_OK(list->put(prefix));
+    EXPECT_EQ(list->list().value(), (std::vector{one, many}));
     const auto verdict = [&](const char* source) { return run(udp_packet({source, f.node, 1, 2}, 4)).return_value; };
     const std::uint64_t counted = tc_->counted(DROP_POLICY_DENY, METRIC_INGRESS);
     EXPECT_EQ(verdict(f.v6 ? "2001:db8::7" : "192.0.2.7"), static_cast<std::uint32_t>(XDP_DROP));
@@ -265,6 +264,9 @@ TEST_P(Xdp, SourcesOnTheListAreDropped) {
     EXPECT_EQ(verdict(f.v6 ? "2001:db8::8" : "192.0.2.8"), static_cast<std::uint32_t>(XDP_PASS));
     EXPECT_EQ(verdict(f.v6 ? "2001:db8:2::9" : "198.51.101.9"), static_cast<std::uint32_t>(XDP_PASS));
     EXPECT_EQ(tc_->counted(DROP_POLICY_DENY, METRIC_INGRESS), counted + 2);
+    for (const Prefix& prefix : {one, many, one}) ASSERT_OK(list->remove(prefix));
+    EXPECT_TRUE(list->list()->empty());
+    EXPECT_EQ(verdict(f.v6 ? "2001:db8::7" : "192.0.2.7"), static_cast<std::uint32_t>(XDP_PASS));
 }
 
 // Every repeat of a system call gets the frame as the last one left it: an entry whose rewrite changes nothing costs
