@@ -3,6 +3,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
 #include <linux/pkt_cls.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -126,9 +127,11 @@ bool has_xdp_links() {
     const std::array<bpf_insn, 2> code{set(0, XDP_PASS), leave()};
     const Fd program(bpf_prog_load(BPF_PROG_TYPE_XDP, "axo_probe", "Dual BSD/GPL", code.data(), code.size(), nullptr));
     if (!program) return false;
-    // On a device that is not there; a kernel without such links does not know the type.
-    const Fd link(bpf_link_create(program.get(), 0x7fffffff, BPF_XDP, nullptr));
-    return link || errno == ENODEV;
+    // Natively on lo (always index 1), which no kernel can: a kernel that knows such links gets as far as saying so.
+    LIBBPF_OPTS(bpf_link_create_opts, options);
+    options.flags = XDP_FLAGS_DRV_MODE;
+    const Fd link(bpf_link_create(program.get(), 1, BPF_XDP, &options));
+    return link || errno == EOPNOTSUPP;
 }
 
 bool has_ipv6() {
@@ -150,6 +153,7 @@ Status probe_devices(KernelFeatures& features, int program) {
         // one that does not. An attachment that succeeds would cost two RCU grace periods, some 20 ms.
         const Fd link(bpf_link_create(program, 2, kTcxIngress, nullptr));
         features.tcx = link || errno == ENODEV;
+        features.xdp = has_xdp_links();
         Netlink::VxlanSpec vxlan;
         vxlan.name = "axo_probe";
         features.vxlan = netlink.add_vxlan(vxlan).has_value();
@@ -196,7 +200,6 @@ Result<KernelFeatures> probe_kernel_features() {
     features.set_retval =
         loads_at_sockets(BPF_CGROUP_INET4_CONNECT, {set(1, -EHOSTUNREACH), call(kSetRetval), set(0, 0), leave()});
     features.socket_destroy = can_destroy_sockets();
-    features.xdp = has_xdp_links();
     TRY(probe_devices(features, program.get()));
     return features;
 }

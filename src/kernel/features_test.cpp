@@ -57,7 +57,7 @@ TEST(Features, Ipv6FollowsTheCallersNamespace) {
 TEST(Features, MissingOnesAreExplained) {
     KernelFeatures none;
     const auto missing = none.missing();
-    EXPECT_EQ(missing.size(), 12U);
+    EXPECT_EQ(missing.size(), 16U);
     int required = 0;
     for (const KernelFeatures::Missing& entry : missing) {
         EXPECT_FALSE(entry.feature.empty() || entry.needed_for.empty() || entry.kernel.empty());
