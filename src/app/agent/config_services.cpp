@@ -321,6 +321,18 @@ void check_replacement(const Config& config, std::vector<std::string>& errors, s
         errors.emplace_back("enable-kube-proxy-adapter=true: needs install-iptables-rules=true");
 }
 
+// Accepted, because configurations have them; without effect, which is said.
+void check_without_effect(const Config& config, std::vector<std::string>& warnings) {
+    const ServiceConfig& services = config.services;
+    const auto warn = [&warnings](const std::string& given) {
+        warnings.push_back(given + ": is not available in this version; the setting has no effect");
+    };
+    if (!services.node_port_addresses.empty()) warn("nodeport-addresses");
+    if (services.health_check_load_balancer_ip) warn("enable-health-check-loadbalancer-ip=true");
+    if (config.given.contains("enable-auto-protect-node-port-range") && services.auto_protect_port_range)
+        warn("enable-auto-protect-node-port-range=true");
+}
+
 void check_forwarding(Config& config, std::vector<std::string>& errors) {
     ServiceSettings& programs = config.datapath.services;
     const ServiceConfig& services = config.services;
@@ -414,6 +426,7 @@ void check_masquerade(Config& config, std::vector<std::string>& errors) {
 
 void check_services(Config& config, std::vector<std::string>& errors, std::vector<std::string>& warnings) {
     check_replacement(config, errors, warnings);
+    check_without_effect(config, warnings);
     check_forwarding(config, errors);
     check_masquerade(config, errors);
 }

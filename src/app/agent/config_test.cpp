@@ -111,6 +111,76 @@ TEST_F(ConfigDir, CombinationsAreChecked) {
                        "--ipv4-native-routing-cidr=10.0.0.0/8"}));
 }
 
+// What is wrong with a combination, all of it in one answer; "" when it is accepted.
+TEST_F(ConfigDir, ServicesAndMasquerading) {
+    const auto refused = [this](std::vector<std::string> arguments) {
+        const auto parsed = parse(std::move(arguments));
+        return parsed ? std::string() : parsed.error().message;
+    };
+    const auto contains = [](const std::string& text, const char* part) {
+        return text.find(part) != std::string::npos;
+    };
+    const std::string native = "--routing-mode=native";
+    const std::string cidr = "--ipv4-native-routing-cidr=10.0.0.0/8";
+    const std::string replaced = "--kube-proxy-replacement=true";
+    EXPECT_EQ(refused({replaced, native, cidr, "--bpf-lb-mode=dsr"}), "");
+    EXPECT_EQ(refused({"--kube-proxy-replacement=strict"}), "");
+    EXPECT_EQ(refused({replaced, "--enable-bpf-masquerade", "--enable-ip-masq-agent"}), "");
+    EXPECT_EQ(refused({"--kube-proxy-replacement=partial", "--enable-node-port", "--enable-host-port"}), "");
+    EXPECT_EQ(refused({"--enable-kube-proxy-adapter"}), "");
+    const std::vector<std::pair<std::vector<std::string>, const char*>> mistakes = {
+        {{replaced, "--bpf-lb-mode=hybrid"},
+         "bpf-lb-mode=hybrid: with bpf-lb-dsr-dispatch=opt it needs routing-mode=native"},
+        {{replaced, "--bpf-lb-mode-annotation"},
+         "bpf-lb-mode-annotation=true: with bpf-lb-dsr-dispatch=opt it needs routing-mode=native"},
+        {{replaced, "--bpf-lb-dsr-dispatch=geneve"}, "bpf-lb-dsr-dispatch=geneve: is not available in this version"},
+        {{native, cidr, "--bpf-lb-mode=dsr"}, "bpf-lb-mode=dsr: needs kube-proxy-replacement=true"},
+        {{"--bpf-lb-acceleration=native"}, "bpf-lb-acceleration: needs kube-proxy-replacement=true"},
+        {{"--enable-node-port"}, "enable-node-port=true: needs kube-proxy-replacement=partial"},
+        {{"--kube-proxy-replacement=partial", "--enable-external-ips"},
+         "enable-external-ips=true: needs enable-node-port=true"},
+        {{replaced, "--enable-kube-proxy-adapter"},
+         "enable-kube-proxy-adapter=true: needs kube-proxy-replacement=false"},
+        {{"--enable-ip-masq-agent"}, "enable-ip-masq-agent=true: needs enable-bpf-masquerade=true"},
+        {{"--enable-bpf-masquerade", "--egress-masquerade-interfaces=eth0"},
+         "egress-masquerade-interfaces: is for enable-bpf-masquerade=false"},
+        {{"--install-iptables-rules=false"}, "install-iptables-rules=false: nobody would masquerade"},
+        {{native}, "ipv4-native-routing-cidr: is needed with routing-mode=native and masquerading"},
+        {{"--install-no-conntrack-iptables-rules"},
+         "install-no-conntrack-iptables-rules=true: needs routing-mode=native, but it is tunnel"},
+        {{"--node-port-range=32767,30000"}, "node-port-range='32767,30000': accepted: <lowest>,<highest>"},
+        {{"--bpf-lb-maglev-table-size=16384"},
+         "accepted: 251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071"},
+        {{"--bpf-lb-maglev-hash-seed=short"}, "accepted: 12 bytes in base64"},
+        {{"--kube-proxy-replacement=maybe"}, "accepted: true, strict, partial, probe, false, disabled"},
+        {{"--kube-proxy-replacement-healthz-bind-address=10256"}, "accepted: <address>:<port>"},
+    };
+    for (const auto& [arguments, part] : mistakes)
+        EXPECT_TRUE(contains(refused(arguments), part)) << part << "\n" << refused(arguments);
+    // Told together.
+    const std::string both = refused({"--bpf-lb-acceleration=native", "--enable-ip-masq-agent"});
+    EXPECT_TRUE(contains(both, "2 mistakes") && contains(both, "bpf-lb-acceleration") &&
+                contains(both, "enable-ip-masq-agent"))
+        << both;
+}
+
+TEST_F(ConfigDir, ServicesBecomeSettingsOfThePrograms) {
+    const auto parsed =
+        parse({"--node-port-range=20000,22767", "--bpf-lb-map-max=1000", "--bpf-lb-affinity-map-max=500",
+               "--enable-bpf-masquerade", "--enable-ipv6", "--kube-proxy-replacement-healthz-bind-address=[::]:10256"});
+    ASSERT_TRUE(parsed) << parsed.error().message;
+    const ServiceSettings& services = parsed->config.datapath.services;
+    EXPECT_EQ(services.nat_port_low, 22768);
+    EXPECT_EQ(services.service_map_max, 1000U);
+    EXPECT_EQ(services.affinity_map_max, 500U);
+    EXPECT_TRUE(services.masquerade4 && services.masquerade6 && !services.netfilter_masquerade);
+    EXPECT_EQ(services.maglev_seed, 0x71dcda46U);  // bytes 4 to 7 of JLfvgnHc2kaSUFaI
+    EXPECT_EQ(parsed->config.services.healthz_port, 10256);
+    const auto plain = parse({});
+    ASSERT_TRUE(plain);
+    EXPECT_TRUE(plain->config.datapath.services.netfilter_masquerade);
+}
+
 TEST_F(ConfigDir, ListsAndFlagsOfTcp) {
     const auto parsed = parse({"--devices=eth0,eth1", "--devices=wlan+", "--monitor-aggregation-flags=syn,ack",
                                "--log-opt=format=json,level=error"});
