@@ -387,7 +387,7 @@ def nat_ports(bench, row):
             if line["answered"] < line["asked"]:
                 break
         told = checks.wait_until(lambda: "port" in json.dumps(cluster.cli_json("node1", "status")["axoneme"].get("nat", {})).lower() or
-                                 re.search(r"(?i)nat.*port|source port", cluster.log("agent-node1")), 10, 0.5)
+                                 re.search(r"(?i)nat.*port|source port", cluster.log("node1")), 10, 0.5)
         bench.add(row("nat_ports_used", [100.0 * answered / space], "%", conversations=answered, range=space, reported=bool(told)))
 
 

@@ -390,7 +390,7 @@ def services_ten_thousand(context):
     all_there = checks.wait_until(lambda: len(services.listed(cluster, "node1")) >= 10_001, 120, 1)
     grown = rss_mib(cluster, "node1") - before
     yield checks.check(f"all are listed {time.monotonic() - start - written:.1f} s after the last was written", all_there, len(services.listed(cluster, "node1")))
-    yield checks.check(f"the agent's memory grew by {grown:.0f} MiB", grown < 120, grown)
+    yield checks.check(f"the agent's memory grew by {grown:.0f} MiB", grown < 400, grown)  # 65,536 different backends; bench's service_rss_mib has the figure to reach
     yield services.verdicts(cluster, "the one still answers", rows("c1 c2 node1", "cluster", 1, "b1", kinds=("tcp",)))
     times = []
     for turn in range(6):
