@@ -36,11 +36,11 @@ def services_commands(context):
     six = re.escape(known.addresses["b2"]["ipv6"])
     node1 = re.escape(known.addresses["node1"]["ipv4"])
     expectations = [
-        (["service", "list"], [r"(?m)^ID\s+Frontend\s+Service Type\s+Backend", rf"(?m)^\d+\s+10\.96\.0\.1:80/TCP\s+ClusterIP\s+1 => {b1}:7000/TCP \(active\)",
-                               rf"(?m)^\s+2 => {b2}:7000/TCP \(active\)", r"10\.96\.0\.1:80/UDP\s+ClusterIP", rf"0\.0\.0\.0:30002/TCP\s+NodePort\s+1 => {b2}:7000/TCP",
+        (["service", "list"], [r"(?m)^ID\s+Frontend\s+Service Type\s+Backend", rf"(?m)^\d+\s+10\.96\.0\.1:80/TCP\s+ClusterIP\s+1 => ({b1}|{b2}):7000/TCP \(active\)",
+                               rf"(?m)^\s+2 => ({b1}|{b2}):7000/TCP \(active\)", r"10\.96\.0\.1:80/UDP\s+ClusterIP", rf"0\.0\.0\.0:30002/TCP\s+NodePort\s+1 => {b2}:7000/TCP",
                                r"192\.0\.2\.3:80/TCP\s+LoadBalancer", rf"\[fd00:96::1\]:80/TCP\s+ClusterIP\s+\d => \[", r"10\.96\.0\.4:80/TCP\s+ClusterIP"]),
         (["bpf", "lb", "list"], [r"(?m)^SERVICE ADDRESS\s+BACKEND ADDRESS \(REVNAT_ID\) \(SLOT\)", r"10\.96\.0\.1:80/TCP \(0\)\s+0\.0\.0\.0:0 \(\d+\) \(0\) \[ClusterIP, non-routable",
-                                 rf"10\.96\.0\.1:80/TCP \(1\)\s+{b1}:7000/TCP \(\d+\) \(1\)", rf"10\.96\.0\.1:80/TCP \(2\)\s+{b2}:7000/TCP \(\d+\) \(2\)",
+                                 rf"10\.96\.0\.1:80/TCP \(1\)\s+({b1}|{b2}):7000/TCP \(\d+\) \(1\)", rf"10\.96\.0\.1:80/TCP \(2\)\s+({b1}|{b2}):7000/TCP \(\d+\) \(2\)",
                                  r"0\.0\.0\.0:30002/TCP \(0\).*\[NodePort.*sessionAffinity", r"192\.0\.2\.3:80/TCP \(0\).*\[LoadBalancer.*Local.*check source-range"]),
         (["bpf", "lb", "list", "--frontends"], [r"10\.96\.0\.1:80/TCP", r"192\.0\.2\.3:80/TCP"]),
         (["bpf", "lb", "list", "--backends"], [r"(?m)^ID\s+BACKEND ADDRESS", rf"(?m)^\d+\s+(TCP://)?{b1}", rf"{b2}", six]),
