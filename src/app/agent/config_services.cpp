@@ -249,6 +249,16 @@ void add_masquerade(const Add& add) {
         list(FIELD(masquerade.out_interfaces)));
     add("derive-masq-ip-addr-from-device", "", "BPF: the address of this device instead of the way out's",
         text(FIELD(masquerade.address_device)));
+    add("nat-map-stats-interval", "30s", "how often translated source ports in use are counted; 0s: never",
+        [](Config& c, const std::string& value) -> Status {
+            TRY_ASSIGN(const Duration duration, parse_duration(value));
+            if (duration != Duration{0} && duration < std::chrono::seconds(1))
+                return not_accepted("0s, or a duration of at least 1s, e.g. 30s");
+            c.masquerade.stats_interval = std::chrono::duration_cast<std::chrono::seconds>(duration);
+            return {};
+        });
+    add("nat-map-stats-entries", "32", "destinations with the most source ports in use that the status shows",
+        number(FIELD(masquerade.stats_entries), 1, 65536));
     add("install-iptables-rules", "true", "write netfilter rules at all", flag(FIELD(masquerade.install_rules)));
     add("install-no-conntrack-iptables-rules", "false", "pods' traffic bypasses netfilter's connection tracking",
         flag(FIELD(masquerade.no_conntrack)));

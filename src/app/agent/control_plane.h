@@ -28,6 +28,7 @@
 #include "features/monitor/module.h"
 #include "features/nat/module.h"
 #include "features/nat/netfilter.h"
+#include "features/nat/stats.h"
 #include "features/node/module.h"
 #include "features/policy/module.h"
 #include "features/routing/module.h"
@@ -92,6 +93,7 @@ private:
     void update_host_ports(const EndpointRow& endpoint);
     void update_service_nodes();
     void start_nat_rules();
+    Status start_nat_stats();
     void update_nat_rules();
     void update_ways_out(const std::vector<InterfaceAddress>& addresses);
     void start_cluster_watches();
@@ -132,6 +134,7 @@ private:
     std::unique_ptr<HostTrial> host_trial_;
     std::unique_ptr<nat::NatModule> nat_;
     std::unique_ptr<nat::Netfilter> netfilter_;
+    std::unique_ptr<nat::NatStats> nat_stats_;  // nothing: source ports are not counted
     std::unique_ptr<AgentServices> services_;
     std::unique_ptr<EndpointManager> endpoints_;
     std::unique_ptr<RoutingModule> routing_;

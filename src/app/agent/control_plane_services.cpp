@@ -23,6 +23,7 @@ Status ControlPlane::start_services() {
                             .ip_masq_file = config_.masquerade.ip_masq_agent_file},
         std::move(addresses), std::move(prefixes), rejections_.verdicts());
     start_nat_rules();
+    TRY(start_nat_stats());
     TRY_ASSIGN(services_, AgentServices::create(loop_, controllers_, *store_, config_, plan_, *datapath_,
                                                 {.verdicts = rejections_.verdicts(),
                                                  .pod_namespaces =
@@ -36,6 +37,35 @@ Status ControlPlane::start_services() {
                                                      },
                                                  .synced = [this] { check_ready(); }}));
     update_service_nodes();
+    return {};
+}
+
+Status ControlPlane::start_nat_stats() {
+    const ServiceSettings& programs = plan_.programs;
+    const MasqueradeConfig& masquerade = config_.masquerade;
+    if (!(programs.masquerade4 || programs.masquerade6 || programs.node_port) || masquerade.stats_interval.count() == 0)
+        return {};
+    const BpfPaths& paths = config_.datapath.paths;
+    TRY_ASSIGN(FlowMaps flows, FlowMaps::open(config_.ipv4 ? paths.map(map_name::kFlows4) : "",
+                                              config_.ipv6 ? paths.map(map_name::kFlows6) : ""));
+    std::vector<nat::NatStats::FailureCounter> failures;
+    const auto add = [&](const char* family, const char* map) -> Status {
+        TRY_ASSIGN(NatRetriesMap opened, NatRetriesMap::open(paths.map(map)));
+        const auto retries = std::make_shared<NatRetriesMap>(std::move(opened));
+        failures.push_back({family, [retries]() -> Result<std::uint64_t> {
+                                TRY_ASSIGN(const std::vector<std::uint64_t> counts, retries->read());
+                                return counts.empty() ? 0 : counts.back();
+                            }});
+        return {};
+    };
+    if (config_.ipv4) TRY(add("IPv4", map_name::kNatRetries4));
+    if (config_.ipv6) TRY(add("IPv6", map_name::kNatRetries6));
+    nat_stats_ = std::make_unique<nat::NatStats>(
+        loop_, controllers_,
+        nat::NatStats::Settings{.range = {.low = programs.nat_port_low, .high = programs.nat_port_high},
+                                .entries = masquerade.stats_entries,
+                                .interval = masquerade.stats_interval},
+        std::make_shared<FlowMaps>(std::move(flows)), std::move(failures));
     return {};
 }
 

@@ -379,8 +379,6 @@ constexpr std::string_view kKnownKeys[] = {
     "monitor-aggregation-interval",
     "mtu",
     "multicast-enabled",
-    "nat-map-stats-entries",
-    "nat-map-stats-interval",
     "node-labels",
     "node-port-bind-protection",
     "node-port-range",

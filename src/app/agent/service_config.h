@@ -58,6 +58,8 @@ struct ServiceConfig {
 };
 
 struct MasqueradeConfig {
+    std::chrono::seconds stats_interval{30};  // how often source ports in use are counted; 0: never
+    std::uint32_t stats_entries = 32;
     bool ipv4 = true, ipv6 = true;
     bool bpf = false;
     bool ip_masq_agent = false;

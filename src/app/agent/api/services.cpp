@@ -168,9 +168,22 @@ Json AgentApi::services_status() const {
     Json problems = Json::array();
     for (const auto& problem : module.problems())
         problems.push_back({{"where", problem.where}, {"message", problem.message}});
+    Json nat_stats = nullptr;
+    if (const nat::NatStats* stats = plane_.nat_stats_.get()) {
+        for (const auto& problem : stats->problems())
+            problems.push_back({{"where", problem.where}, {"message", problem.message}});
+        nat_stats = Json::array();
+        for (const nat::PortUse& use : stats->top()) {
+            nat_stats.push_back({{"tuple", use.tuple.to_string()},
+                                 {"ports-used", use.used},
+                                 {"ports-available", stats->range().size()}});
+        }
+    }
     return {{"synced", plane_.services_->synced()}, {"services", usage.services},
             {"frontends", usage.frontends},         {"backends", usage.backends},
-            {"table-bytes", usage.tables.bytes},    {"problems", std::move(problems)}};
+            {"table-bytes", usage.tables.bytes},    {"problems", std::move(problems)},
+            {"nat-stats", std::move(nat_stats)},    {"xdp", std::move(xdp)},
+            {"netfilter", std::move(netfilter)},    {"sockets-ended", std::move(ended)}};
 }
 
 void AgentApi::add_service_routes() {
