@@ -1,4 +1,6 @@
 // What Cilium's status does not know: our datapath's start, reconcilers, decisions, memory and node health.
+#include <algorithm>
+
 #include "app/cli/output/tab_writer.h"
 #include "app/cli/status_text.h"
 
@@ -95,6 +97,17 @@ void print_rejected(const Json& list, const char* title, const char* where, TabW
     }
 }
 
+// What is wrong with objects stands among the rejected ones already.
+Json service_problems(const Json& axoneme) {
+    const Json& rejected = field(axoneme, "rejected-objects");
+    Json others = Json::array();
+    for (const Json& problem : field(axoneme, "services.problems")) {
+        const auto same = [&](const Json& entry) { return text(entry, "where") == text(problem, "where"); };
+        if (std::none_of(rejected.begin(), rejected.end(), same)) others.push_back(problem);
+    }
+    return others;
+}
+
 // A probe that was made and answered; one that was not made (no health endpoint) is null and says nothing.
 bool answered(const Json& result) {
     return result.is_object() && (text(result, "status").empty() || text(result, "status") == "OK");
@@ -155,6 +168,7 @@ std::string axoneme_status_text(const Json& axoneme, bool all_nodes) {
     print_rejected(field(axoneme, "missing-kernel-features"), "Missing kernel features", "feature", w);
     print_rejected(field(axoneme, "unrouted-nodes"), "Nodes without a route", "node", w);
     print_rejected(field(axoneme, "rejected-objects"), "Rejected objects", "where", w);
+    print_rejected(service_problems(axoneme), "Problems of services", "where", w);
     print_rejected(field(axoneme, "rejected-state"), "Rejected state", "path", w);
     return w.str();
 }

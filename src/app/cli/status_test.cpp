@@ -30,7 +30,7 @@ const char* const kStatus =
 {"what":"host routing","choice":"BPF","reason":"redirect_peer and redirect_neigh are there"}]},"reconcilers":[{"name":"cilium_lxc","unchanged-at-start":7,"added":1,"updated":0,"removed":0,"failed":0,"errors":[]},
 {"name":"routes","unchanged-at-start":4,"added":0,"updated":0,"removed":0,"failed":1,"errors":[{"object":"10.0.2.0/24","message":"network is unreachable"}]}],"maps":[{"name":"cilium_lxc","bytes":8912896,"entries":7,"max-entries":65535},
 {"name":"cilium_flows4","bytes":1048576,"entries":112,"max-entries":524288}],"events":{"seen":12034,"lost":3},"health-probe-interval-ns":96566000000,"node-health":[{"name":"default/node1","local":true,"ip":"192.168.122.233","endpoint-ip":"10.0.0.200","host-icmp":{"status":"","latency-ns":31000},"host-http":{"status":"","latency-ns":210000},"endpoint-icmp":{"status":"","latency-ns":41000},"endpoint-http":{"status":"","latency-ns":310000},"last-probed":"2026-01-01T00:00:00Z"},
-{"name":"default/node2","ip":"192.168.122.123","endpoint-ip":"10.0.1.200","host-icmp":{"status":"connection timed out","latency-ns":0},"host-http":{"status":"","latency-ns":1210000},"endpoint-icmp":{"status":"","latency-ns":41000},"endpoint-http":{"status":"","latency-ns":310000},"last-probed":"2026-01-01T00:00:05Z"}],"rejected-objects":[{"where":"manifests/bad.yaml","message":"line 3: mapping values are not allowed here"}],"rejected-state":[{"path":"/var/run/cilium/state/12","message":"torn"}]}})_";
+{"name":"default/node2","ip":"192.168.122.123","endpoint-ip":"10.0.1.200","host-icmp":{"status":"connection timed out","latency-ns":0},"host-http":{"status":"","latency-ns":1210000},"endpoint-icmp":{"status":"","latency-ns":41000},"endpoint-http":{"status":"","latency-ns":310000},"last-probed":"2026-01-01T00:00:05Z"}],"services":{"problems":[{"where":"manifests/bad.yaml","message":"line 3: mapping values are not allowed here"},{"where":"NAT TCP 172.18.1.11 -> 192.0.2.1:443","message":"31130 of 32768 source ports (95 %) are in use"}]},"rejected-objects":[{"where":"manifests/bad.yaml","message":"line 3: mapping values are not allowed here"}],"rejected-state":[{"path":"/var/run/cilium/state/12","message":"torn"}]}})_";
 
 TEST(StatusText, Verbose) {
     EXPECT_EQ(without_trailing_blanks(status_text(Json::parse(kStatus), StatusDetails::all(), kNow)),
@@ -125,6 +125,8 @@ Node health:
 Events:   12034 seen, 3 lost
 Rejected objects:
   manifests/bad.yaml: line 3: mapping values are not allowed here
+Problems of services:
+  NAT TCP 172.18.1.11 -> 192.0.2.1:443: 31130 of 32768 source ports (95 %) are in use
 Rejected state:
   /var/run/cilium/state/12: torn
 )_");
