@@ -339,8 +339,6 @@ void check_without_effect(const Config& config, std::vector<std::string>& warnin
     };
     if (!services.node_port_addresses.empty()) warn("nodeport-addresses");
     if (services.health_check_load_balancer_ip) warn("enable-health-check-loadbalancer-ip=true");
-    if (config.given.contains("enable-auto-protect-node-port-range") && services.auto_protect_port_range)
-        warn("enable-auto-protect-node-port-range=true");
 }
 
 void check_forwarding(Config& config, std::vector<std::string>& errors) {

@@ -94,6 +94,7 @@ private:
     void update_service_nodes();
     void start_nat_rules();
     Status start_nat_stats();
+    void protect_node_port_range();
     void update_nat_rules();
     void update_ways_out(const std::vector<InterfaceAddress>& addresses);
     void start_cluster_watches();

@@ -2,6 +2,7 @@
 #include <linux/rtnetlink.h>
 
 #include "app/agent/control_plane.h"
+#include "app/agent/reserved_ports.h"
 
 namespace axo {
 
@@ -24,6 +25,7 @@ Status ControlPlane::start_services() {
         std::move(addresses), std::move(prefixes), rejections_.verdicts());
     start_nat_rules();
     TRY(start_nat_stats());
+    protect_node_port_range();
     TRY_ASSIGN(services_, AgentServices::create(loop_, controllers_, *store_, config_, plan_, *datapath_,
                                                 {.verdicts = rejections_.verdicts(),
                                                  .pod_namespaces =
@@ -67,6 +69,19 @@ Status ControlPlane::start_nat_stats() {
                                 .interval = masquerade.stats_interval},
         std::make_shared<FlowMaps>(std::move(flows)), std::move(failures));
     return {};
+}
+
+// Without it services work, but for an own connection that happens to take a NodePort.
+void ControlPlane::protect_node_port_range() {
+    if (!plan_.node_port) return;
+    const PortBounds ports{.low = plan_.programs.node_port_low, .high = plan_.programs.node_port_high};
+    const auto done = protect_node_ports(ports, config_.services.auto_protect_port_range);
+    if (!done) {
+        log_.error("NodePorts are not protected from the node's own connections", {done.error()});
+    } else if (*done == NodePortProtection::kAdded) {
+        log_.info("Added the NodePorts to net.ipv4.ip_local_reserved_ports",
+                  {{"ports", std::to_string(ports.low) + "-" + std::to_string(ports.high)}});
+    }
 }
 
 void ControlPlane::start_nat_rules() {
