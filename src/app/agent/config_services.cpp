@@ -202,7 +202,7 @@ void add_node_ports(const Add& add) {
     add("nodeport-addresses", "", "NodePorts only on the node's addresses within these CIDRs",
         parse_node_port_addresses);
     add("direct-routing-device", "",
-        "the native device that leads to other nodes; empty: the one with the node's address",
+        "the native device that has the node's address; another one is reported, and not used",
         text(FIELD(services.direct_routing_device)));
     add("enable-auto-protect-node-port-range", "true",
         "add NodePorts to net.ipv4.ip_local_reserved_ports where they clash with ephemeral ports",

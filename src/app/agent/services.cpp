@@ -50,6 +50,26 @@ std::vector<service::HostPort> host_ports(const std::vector<PodHostPort>& ports,
     return all;
 }
 
+std::string direct_routing_device(const DatapathDecisions& decisions) {
+    for (const NativeDevice& device : decisions.devices) {
+        for (const IpAddress& ip : device.addresses) {
+            if (ip == decisions.node_ipv4 || ip == decisions.node_ipv6) return device.name;
+        }
+    }
+    return {};
+}
+
+std::string direct_routing_device_warning(const std::string& given, const DatapathDecisions& decisions) {
+    const std::string used = direct_routing_device(decisions);
+    if (given.empty() || given == used) return {};
+    std::string devices;
+    for (const NativeDevice& device : decisions.devices) devices += (devices.empty() ? "" : ", ") + device.name;
+    return "direct-routing-device='" + given + "': " +
+           (used.empty() ? "no native device (" + devices + ") has the node's address"
+                         : "'" + used + "' is used, because it has the node's address") +
+           "; give the node an address of the wanted device, or remove the setting";
+}
+
 AgentServices::AgentServices(EventLoop& loop, LbMaps maps, LbTables tables, Callbacks callbacks)
     : loop_(loop), callbacks_(std::move(callbacks)), maps_(std::move(maps)), tables_(std::move(tables)) {}
 
@@ -62,6 +82,10 @@ Result<std::unique_ptr<AgentServices>> AgentServices::create(EventLoop& loop, Co
     TRY_ASSIGN(LbTables tables, LbTables::open(paths.map(map_name::kLbTables)));
     std::unique_ptr<AgentServices> services(
         new AgentServices(loop, std::move(maps), std::move(tables), std::move(callbacks)));
+    if (const std::string warning =
+            direct_routing_device_warning(config.services.direct_routing_device, datapath.decisions());
+        !warning.empty())
+        services->log_.warn(warning);
     services->health_ = std::make_unique<service::HealthServer>(loop, registry, services->callbacks_.verdicts.rejected,
                                                                 services->callbacks_.verdicts.accepted);
     services->start_terminator(paths, plan);

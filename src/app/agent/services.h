@@ -29,6 +29,10 @@ namespace axo {
 service::ModuleSettings service_settings(const Config& config, const ServicePlan& plan);
 // Host ports of one pod, for its endpoint's addresses.
 std::vector<service::HostPort> host_ports(const std::vector<PodHostPort>& ports, const EndpointRow& endpoint);
+// The device whose address other nodes know this one by: traffic among nodes leaves through it. "": none has it.
+std::string direct_routing_device(const DatapathDecisions& decisions);
+// given: direct-routing-device. What to say about it; "": it is that device, or not given.
+std::string direct_routing_device_warning(const std::string& given, const DatapathDecisions& decisions);
 
 class AgentServices {
 public:

@@ -67,17 +67,14 @@ Json AgentApi::kube_proxy_replacement() const {
     const DatapathDecisions& decisions = plane_.datapath_ ? plane_.datapath_->decisions() : plane_.early_;
     Json devices = Json::array();
     Json list = Json::array();
-    std::string direct;
     for (const NativeDevice& device : decisions.devices) {
         Json ips = Json::array();
         for (const IpAddress& ip : device.addresses) {
             ips.push_back(ip.to_string());
-            if (direct.empty() && (ip == decisions.node_ipv4 || ip == decisions.node_ipv6)) direct = device.name;
         }
         devices.push_back(device.name);
         list.push_back({{"name", device.name}, {"ip", std::move(ips)}});
     }
-    if (!config.services.direct_routing_device.empty()) direct = config.services.direct_routing_device;
     Json node_port{{"enabled", plan.node_port}};
     if (plan.node_port) {
         node_port["mode"] = programs.mode == LB_MODE_DSR          ? "DSR"
@@ -104,7 +101,7 @@ Json AgentApi::kube_proxy_replacement() const {
     return {{"mode", plan.mode},
             {"devices", std::move(devices)},
             {"deviceList", std::move(list)},
-            {"directRoutingDevice", direct},
+            {"directRoutingDevice", direct_routing_device(decisions)},
             {"features",
              {{"nodePort", std::move(node_port)},
               {"hostPort", {{"enabled", plan.host_port}}},
