@@ -50,6 +50,12 @@ Result<std::string> with_node_ports(const std::string& reserved, const std::stri
     if (!low || !high)
         return fail(Code::kInvalidArgument, kEphemeral + ": '" + trimmed(ephemeral) + "': not two ports");
     if (node_ports.high < *low || node_ports.low > *high) return std::string();
+    if (node_ports.low <= *low && node_ports.high >= *high) {
+        std::ostringstream message;
+        message << "node-port-range " << range_text(node_ports) << " covers all of " << kEphemeral << " '"
+                << trimmed(ephemeral) << "': the node would have no ports for its own connections; set another range";
+        return fail(Code::kFailedPrecondition, message.str());
+    }
     const std::string present = trimmed(reserved);
     std::istringstream parts(present);
     for (std::string part; std::getline(parts, part, ',');) {

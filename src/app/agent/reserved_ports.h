@@ -16,6 +16,7 @@ struct PortBounds {
 
 // What net.ipv4.ip_local_reserved_ports has to be: `reserved` ("8472,30000-30100") and the node ports; "": they are in
 // it, or outside of net.ipv4.ip_local_port_range ("32768\t60999") and never picked. kInvalidArgument: not such text.
+// kFailedPrecondition: no port would be left.
 Result<std::string> with_node_ports(const std::string& reserved, const std::string& ephemeral, PortBounds node_ports);
 
 enum class NodePortProtection {

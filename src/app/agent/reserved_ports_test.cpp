@@ -23,6 +23,10 @@ TEST(ReservedPorts, AreAddedWhereEphemeralPortsMeetThem) {
     EXPECT_EQ(merged("8472,9000-9010\n", "1024\t65535", {30000, 32767}), "8472,9000-9010,30000-32767");
     EXPECT_EQ(merged("8472,29999-33000\n", "1024\t65535", {30000, 32767}), "nothing");
     EXPECT_EQ(merged("30000-32766\n", "1024\t65535", {30000, 32767}), "30000-32766,30000-32767");
+    EXPECT_EQ(
+        merged("", "40000 60999", {30000, 64511}),
+        "node-port-range 30000-64511 covers all of net.ipv4.ip_local_port_range '40000 60999': the node would have "
+        "no ports for its own connections; set another range");
     EXPECT_EQ(merged("", "1024", {30000, 32767}), "net.ipv4.ip_local_port_range: '1024': not two ports");
     EXPECT_EQ(merged("a-b", "1024 65535", {30000, 32767}),
               "net.ipv4.ip_local_reserved_ports: 'a-b': not a list of ports");
