@@ -67,6 +67,10 @@ std::function<void(const std::string&, const Error&)> PolicySources::failures_of
     };
 }
 
+ObjectVerdicts PolicySources::verdicts() const {
+    return {.rejected = callbacks_.rejected, .accepted = callbacks_.accepted};
+}
+
 void PolicySources::watch_policies(const Kind& kind) {
     ++unsynced_;
     watches_.push_back(store_.watch(
@@ -172,53 +176,44 @@ void PolicySources::watch_services() {
         translate_again([](const Row& row) { return row.services; });
         if (at_start) one_synced();
     };
-    watches_.push_back(store_.watch(
-        resources::kService, {.upserted =
-                                  [this](const ObjectKey& key, const Json& json) {
-                                      const std::string where = "Service " + key.to_string();
-                                      auto service = Service::parse(json);
-                                      if (!service) return callbacks_.rejected(where, service.error());
-                                      callbacks_.accepted(where);
-                                      const ServiceName name{key.name_space, key.name};
-                                      service_objects_.insert_or_assign(name, without_the_rest(std::move(*service)));
-                                      service_changed(name);
-                                  },
-                              .deleted =
-                                  [this](const ObjectKey& key) {
-                                      callbacks_.accepted("Service " + key.to_string());
-                                      const ServiceName name{key.name_space, key.name};
-                                      if (service_objects_.erase(name) != 0) service_changed(name);
-                                  },
-                              .synced = one_listed,
-                              .rejected = failures_of(resources::kService)}));
-    watches_.push_back(
-        store_.watch(resources::kEndpointSlice, {.upserted =
-                                                     [this](const ObjectKey& key, const Json& json) {
-                                                         const std::string where = "EndpointSlice " + key.to_string();
-                                                         auto slice = EndpointSlice::parse(json);
-                                                         if (!slice) return callbacks_.rejected(where, slice.error());
-                                                         callbacks_.accepted(where);
-                                                         const ServiceName name{key.name_space, slice->service_name()};
-                                                         if (const auto before = slice_owner_.find(key);
-                                                             before != slice_owner_.end() && before->second != name) {
-                                                             slices_[before->second].erase(key.name);
-                                                             service_changed(before->second);
-                                                         }
-                                                         slice_owner_.insert_or_assign(key, name);
-                                                         slices_[name].insert_or_assign(
-                                                             key.name, without_the_rest(std::move(*slice)));
-                                                         service_changed(name);
-                                                     },
-                                                 .deleted =
-                                                     [this](const ObjectKey& key) {
-                                                         callbacks_.accepted("EndpointSlice " + key.to_string());
-                                                         const auto owner = slice_owner_.extract(key);
-                                                         if (!owner) return;
-                                                         slices_[owner.mapped()].erase(key.name);
-                                                         service_changed(owner.mapped());
-                                                     },
-                                                 .synced = one_listed,
-                                                 .rejected = failures_of(resources::kEndpointSlice)}));
+    watches_.push_back(watch_objects<Service>(store_, resources::kService,
+                                              {.upserted =
+                                                   [this](const ObjectKey& key, Service service) {
+                                                       const ServiceName name{key.name_space, key.name};
+                                                       service_objects_.insert_or_assign(
+                                                           name, without_the_rest(std::move(service)));
+                                                       service_changed(name);
+                                                   },
+                                               .deleted =
+                                                   [this](const ObjectKey& key) {
+                                                       const ServiceName name{key.name_space, key.name};
+                                                       if (service_objects_.erase(name) != 0) service_changed(name);
+                                                   },
+                                               .synced = one_listed,
+                                               .verdicts = verdicts()}));
+    watches_.push_back(watch_objects<EndpointSlice>(
+        store_, resources::kEndpointSlice,
+        {.upserted =
+             [this](const ObjectKey& key, EndpointSlice slice) {
+                 const ServiceName name{key.name_space, slice.service_name()};
+                 if (const auto before = slice_owner_.find(key);
+                     before != slice_owner_.end() && before->second != name) {
+                     slices_[before->second].erase(key.name);
+                     service_changed(before->second);
+                 }
+                 slice_owner_.insert_or_assign(key, name);
+                 slices_[name].insert_or_assign(key.name, without_the_rest(std::move(slice)));
+                 service_changed(name);
+             },
+         .deleted =
+             [this](const ObjectKey& key) {
+                 const auto owner = slice_owner_.extract(key);
+                 if (!owner) return;
+                 slices_[owner.mapped()].erase(key.name);
+                 service_changed(owner.mapped());
+             },
+         .synced = one_listed,
+         .verdicts = verdicts()}));
 }
 
 void PolicySources::service_changed(const ServiceName& name) {

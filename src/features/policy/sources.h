@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "features/policy/translate.h"
-#include "io/object_store.h"
+#include "io/object_watch.h"
 
 namespace axo::policy {
 
@@ -69,6 +69,7 @@ private:
     struct Kind;
     static const std::vector<Kind>& kinds();
     [[nodiscard]] std::function<void(const std::string&, const Error&)> failures_of(const ResourceType& type) const;
+    [[nodiscard]] ObjectVerdicts verdicts() const;
     void watch_policies(const Kind& kind);
     void watch_groups();
     void watch_api_server();
