@@ -41,13 +41,20 @@ def answers(cluster, all_rows):
     return found
 
 
-@scenario(cost=80)
-def kube_proxy_side_by_side(context):
-    """Each case on both; one check per case."""
+def unavailable():
+    """Where there is no kube-proxy to compare with: a check that says why."""
     try:
         kubeproxy.kube_proxy_build.binary()
     except kubeproxy.Unavailable as reason:
-        yield checks.check(f"skipped: no kube-proxy here ({reason})", True)
+        return checks.check(f"skipped: no kube-proxy here ({reason})", True)
+    return None
+
+
+@scenario(cost=80)
+def kube_proxy_side_by_side(context):
+    """Each case on both; one check per case."""
+    if reason := unavailable():
+        yield reason
         return
     theirs = context.cluster(kind=kubeproxy.PlainCluster, nodes=2)
     prepare(theirs)
@@ -65,10 +72,8 @@ def kube_proxy_side_by_side(context):
 @scenario(cost=30)
 def kube_proxy_beside_us(context):
     """Both on every node: services answer whoever does them, and neither undoes what the other has made."""
-    try:
-        kubeproxy.kube_proxy_build.binary()
-    except kubeproxy.Unavailable as reason:
-        yield checks.check(f"skipped: no kube-proxy here ({reason})", True)
+    if reason := unavailable():
+        yield reason
         return
     for mode, flags in (("replaced", services.replacement()), ("left to it", ["--kube-proxy-replacement=false"])):
         cluster = context.cluster(nodes=2, agent_flags=flags)
@@ -99,10 +104,8 @@ def kube_proxy_beside_us(context):
 @scenario(cost=30)
 def kube_proxy_adapter(context):
     """Pods' ClusterIPs are ours, the rest is kube-proxy's: its ClusterIP rules leave KUBE-SERVICES, and stay out when it writes them again."""
-    try:
-        kubeproxy.kube_proxy_build.binary()
-    except kubeproxy.Unavailable as reason:
-        yield checks.check(f"skipped: no kube-proxy here ({reason})", True)
+    if reason := unavailable():
+        yield reason
         return
     cluster = context.cluster(nodes=2, agent_flags=["--kube-proxy-replacement=false", "--enable-kube-proxy-adapter=true"])
     for name, node in PODS:
