@@ -114,6 +114,7 @@ def main():
         run_step(tally, "include directions: own test", ["tools/check_layers_test.py"])
         run_step(tally, "include directions", ["tools/check_layers.py"])
         run_step(tally, "format", ["make", "-s", "lint-format"])
+        run_step(tally, "CRDs", ["tests/deploy/crds_test.py"])
     if "unit" in only:
         for binary in sorted((build / "src").glob("*_test")):
             run_gtest(tally, binary, args.filter, 300)
