@@ -7,7 +7,7 @@ PREFIX     ?= /usr/local
 DESTDIR    ?=
 BUILD_ABS   = $(abspath $(BUILD))
 
-.PHONY: help deps build test unit bpf-test cluster-test kernel-test demo bench lint lint-format lint-layers lint-tidy format \
+.PHONY: help deps build test unit bpf-test cluster-test kubernetes-test kernel-test demo bench lint lint-format lint-layers lint-tidy format \
         sanitize tsan release install clean
 
 help:
@@ -15,7 +15,7 @@ help:
 	@echo "make test      dependencies, build, lint and every test"
 	@echo "make bench     measure, into build/bench/results.json (ONLY=name,… for a part)"
 	@echo "make build     compile into $(BUILD)      make release   optimised and stripped, into build/release"
-	@echo "make unit bpf-test cluster-test           one kind of test (ARGS=… goes to the runner)"
+	@echo "make unit bpf-test cluster-test kubernetes-test   one kind of test (ARGS=… goes to the runner)"
 	@echo "make kernel-test                          on Debian's 5.10, 6.1 and 6.12 kernels, in virtual machines"
 	@echo "make lint lint-tidy format sanitize tsan  checks and formatting"
 	@echo "make install   binaries into DESTDIR/PREFIX        make clean     remove build/"
@@ -33,7 +33,7 @@ build: deps $(BUILD)/build.ninja
 test: build
 	@tools/run_tests.py --build $(BUILD) $(ARGS)
 
-unit bpf-test cluster-test: build
+unit bpf-test cluster-test kubernetes-test: build
 	@tools/run_tests.py --build $(BUILD) --only $(@:-test=) $(ARGS)
 
 # Debian's 5.10, 6.1 and 6.12, one after the other, in virtual machines: minutes each (ARGS='--kernel 6.1 --only bpf').

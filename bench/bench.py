@@ -19,6 +19,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests/cluster"))
 
+import kubernetes_bench  # noqa: E402
 import policy_bench  # noqa: E402
 import services_bench  # noqa: E402
 from lib import checks  # noqa: E402
@@ -307,6 +308,9 @@ class Bench:
     def services(self):
         services_bench.measure(self, row)
 
+    def kubernetes(self):
+        kubernetes_bench.measure(self, row)
+
 
 def table(results):
     print(f"\n{'NAME':36} {'VALUE':>14} {'UNIT':8} {'BASELINE':>14} {'RATIO':>7} {'RUNS':>5}")
@@ -327,7 +331,7 @@ def main():
         return 1
     bench = Bench(args.build, args.runs, [name for name in args.only.split(",") if name])
     failed = []
-    for part in (bench.bpf, bench.overlay, bench.sizes, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services):
+    for part in (bench.bpf, bench.overlay, bench.sizes, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services, bench.kubernetes):
         try:
             part()
         except (CommandFailed, KeyError, OSError, StopIteration, ValueError, subprocess.TimeoutExpired) as error:

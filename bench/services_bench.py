@@ -154,7 +154,7 @@ def rates(bench, row, cpu, seconds):
     if not wanted:
         return
     try:
-        kubeproxy.kube_proxy_build.binary()
+        kubeproxy.program()
     except kubeproxy.Unavailable as reason:
         print(f"rr_* and crr_* of services: no kube-proxy to compare with: {reason}", file=sys.stderr)
         return

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Runs lint, unit tests, BPF tests (also on the oldest kernel) and cluster tests; prints "N passed, N failed" last.
+"""Runs lint, unit tests, BPF tests (also on the oldest kernel), cluster and Kubernetes tests; prints "N passed, N failed" last.
 
-Usage: tools/run_tests.py --build BUILD_DIR [--only lint,unit,bpf,kernel,cluster] [--filter TEXT]
+Usage: tools/run_tests.py --build BUILD_DIR [--only lint,unit,bpf,kernel,cluster,kubernetes] [--filter TEXT]
 Exit status 1 when anything failed or nothing ran.
 """
 import argparse
@@ -13,7 +13,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-KINDS = ["lint", "unit", "bpf", "kernel", "cluster"]
+KINDS = ["lint", "unit", "bpf", "kernel", "cluster", "kubernetes"]
 
 
 class Tally:
@@ -124,8 +124,9 @@ def main():
     if "kernel" in only and not args.filter:
         # The oldest kernel's verifier refuses most; `make kernel-test` runs everything on all of them.
         run_reporter(tally, "kernels", build, "--kernel", "5.10", "--only", "bpf", "--quick")
-    if "cluster" in only:
-        run_reporter(tally, "cluster", build, *(["--filter", args.filter] if args.filter else []))
+    for kind in ("cluster", "kubernetes"):
+        if kind in only:
+            run_reporter(tally, kind, build, *(["--filter", args.filter] if args.filter else []))
     for name in tally.unsteady:
         print(f"unsteady: {name} failed, and passed when run again")
     for name in tally.failures:

@@ -8,10 +8,10 @@ from .checks import wait_until
 from .sandbox import Cluster, CommandFailed
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests/kubeproxy"))
+sys.path.insert(0, str(ROOT / "tests/kubernetes"))
 sys.path.insert(0, str(ROOT / "tests/kernels"))
 
-import build as kube_proxy_build  # noqa: E402
+import build as kubernetes_build  # noqa: E402
 from image import Unavailable  # noqa: E402, F401
 
 API_SERVER = ROOT / "tests/kubeproxy/apiserver.py"
@@ -29,9 +29,14 @@ def configuration(node, cluster_cidrs, mode="iptables"):
             "iptables": {"minSyncPeriod": "0s", "syncPeriod": "30s"}}
 
 
+def program():
+    """Path of kube-proxy. Raises Unavailable with the reason when it is not there and cannot be built."""
+    return kubernetes_build.binaries(["kube-proxy"])["kube-proxy"]
+
+
 def start_proxy(cluster, node, cluster_cidrs=None, mode="iptables"):
     """kube-proxy and what it takes for an API server, on one node of any sandbox cluster. Ends with the cluster."""
-    binary = kube_proxy_build.binary()
+    binary = program()
     addresses = cluster.addresses()
     nodes = [f"--node={name}={','.join(addresses[name].values())}" for name in cluster.nodes()]
     cidrs = cluster_cidrs or [POD_CIDRS[family] for family in ("ipv4", "ipv6") if family in addresses[node]]

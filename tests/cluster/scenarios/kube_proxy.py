@@ -44,7 +44,7 @@ def answers(cluster, all_rows):
 def unavailable():
     """Where there is no kube-proxy to compare with: a check that says why."""
     try:
-        kubeproxy.kube_proxy_build.binary()
+        kubeproxy.program()
     except kubeproxy.Unavailable as reason:
         return checks.check(f"skipped: no kube-proxy here ({reason})", True)
     return None
