@@ -22,7 +22,6 @@ namespace {
 using Json = ObjectStore::Json;
 
 constexpr std::size_t kLongestFileStem = 240;
-constexpr std::uintmax_t kFileLimit = 64 * 1024 * 1024;
 // Each attempt lost means that somebody else changed the same file; from the third on the lock is held throughout.
 constexpr int kAttempts = 10;
 constexpr int kOptimisticAttempts = 2;
@@ -83,13 +82,14 @@ public:
           log_("object-store"),
           watcher_(std::move(watcher)),
           files_(root_),
-          index_(root_, [this](const ObjectId& id) { watches_.changed(id); }),
+          index_(root_, [this](ManifestIndex::Change change) { watches_.changed(std::move(change), telling_); }),
           watches_(loop, index_, root_) {}
     DirStore(const DirStore&) = delete;
     DirStore& operator=(const DirStore&) = delete;
 
     void start() {
-        apply(watcher_.scan());
+        take_in(watcher_.scan());
+        read_files();
         watch_root();
     }
 
@@ -98,7 +98,7 @@ public:
         refresh();
         const auto* entry = index_.find(id);
         if (entry == nullptr) return absent(id);
-        return entry->object();
+        return index_.object(*entry);
     }
 
     Result<std::vector<Json>> list(const ResourceType& type) override {
@@ -106,7 +106,9 @@ public:
         refresh();
         std::vector<Json> objects;
         objects.reserve(index_.objects(id.type).size());
-        for (const auto& [key, entry] : index_.objects(id.type)) objects.push_back(entry.object());
+        for (const auto& [key, entry] : index_.objects(id.type)) {
+            TRY_ASSIGN(objects.emplace_back(), index_.object(entry));
+        }
         return objects;
     }
 
@@ -159,10 +161,15 @@ private:
 
     // Takes in what has happened in the directory; callbacks follow on the loop.
     void refresh() {
-        if (!root_gone_) apply(watcher_.read());
+        if (!root_gone_) take_in(watcher_.read());
+        read_files();
     }
-    void apply(const DirWatcher::Changes& changes);
-    void apply_files(const std::set<std::string>& paths);
+    // The same from the loop, where callbacks may come from here.
+    void refresh_and_tell();
+    void take_in(const DirWatcher::Changes& changes);
+    void look_for(const std::set<std::string>& paths);
+    void rescan();
+    void read_files();
     void reload(const std::string& path);
     void watch_root();
     void lose_root();
@@ -186,6 +193,8 @@ private:
     StoreFiles files_;
     ManifestIndex index_;
     StoreWatches watches_;
+    std::set<std::string> unread_;  // files that may have changed
+    bool telling_ = false;          // what is read is told right after
     bool root_gone_ = false;
     EventLoop::Handle readable_;
     EventLoop::Handle retry_;
@@ -209,69 +218,78 @@ Result<ObjectId> DirStore::resolve(const ResourceType& type, const Json& object)
 // ---- what happens in the directory ----
 
 void DirStore::watch_root() {
-    readable_ = loop_.on_readable(watcher_.fd(), [this] { refresh(); });
+    readable_ = loop_.on_readable(watcher_.fd(), [this] { refresh_and_tell(); });
 }
 
-void DirStore::apply(const DirWatcher::Changes& changes) {
+void DirStore::take_in(const DirWatcher::Changes& changes) {
     if (changes.root_gone) return lose_root();
-    std::set<std::string> paths = changes.files;
+    unread_.insert(changes.files.begin(), changes.files.end());
     for (const std::string& path : changes.permissions) {
-        if (index_.rejections().contains(path)) paths.insert(path);
+        if (index_.rejections().contains(path)) unread_.insert(path);
     }
+    std::set<std::string> removed = changes.removed;
     if (!changes.gone_directories.empty()) {
         for (const std::string& path : index_.files()) {
             if (std::ranges::any_of(changes.gone_directories,
                                     [&](const std::string& gone) { return path.starts_with(gone + "/"); }))
-                paths.insert(path);
+                removed.insert(path);
         }
         for (const std::string& path : changes.gone_directories) index_.accept(path);
     }
     for (const auto& [path, error] : changes.problems) index_.reject(path, error);
-    apply_files(paths);
+    look_for(removed);
     if (changes.rescan) {
         log_.warn("Lost track of changes, reading the directory again", {{"directory", root_}});
-        auto all = watcher_.scan();
-        for (const std::string& path : index_.files()) all.files.insert(path);
-        all.rescan = false;
-        apply(all);
+        rescan();
+    }
+}
+
+// Removals come first: an object whose file has been renamed is then not taken for one defined twice.
+void DirStore::look_for(const std::set<std::string>& paths) {
+    for (const std::string& path : paths) {
+        struct stat info{};
+        if (::stat(display(path).c_str(), &info) == 0) {
+            unread_.insert(path);
+        } else {
+            unread_.erase(path);
+            index_.remove_file(path);
+        }
+    }
+}
+
+void DirStore::rescan() {
+    auto all = watcher_.scan();
+    for (const std::string& path : index_.files()) all.removed.insert(path);
+    all.rescan = false;
+    take_in(all);
+}
+
+void DirStore::read_files() {
+    while (!unread_.empty()) reload(unread_.extract(unread_.begin()).value());
+    watches_.report_rejections();
+}
+
+void DirStore::refresh_and_tell() {
+    take_in(watcher_.read());
+    while (!unread_.empty()) {
+        telling_ = true;
+        reload(unread_.extract(unread_.begin()).value());
+        telling_ = false;
+        if (!watches_.tell_now()) return;
     }
     watches_.report_rejections();
 }
 
-void DirStore::apply_files(const std::set<std::string>& paths) {
-    // Removals first: an object whose file has been renamed is then not taken for one defined twice.
-    std::vector<std::string> present;
-    for (const std::string& path : paths) {
-        struct stat info{};
-        if (::stat(display(path).c_str(), &info) == 0) {
-            present.push_back(path);
-        } else {
-            index_.remove_file(path);
-        }
-    }
-    for (const std::string& path : present) reload(path);
-}
-
 void DirStore::reload(const std::string& path) {
-    struct stat info{};
-    if (::stat(display(path).c_str(), &info) != 0) {
-        const int error = errno;
-        if (error == ENOENT || error == ENOTDIR) return index_.remove_file(path);
-        return index_.set_file(path, fail_errno("reading", error));
-    }
-    if (!S_ISREG(info.st_mode)) return index_.set_file(path, fail(Code::kInvalidArgument, "not a regular file"));
-    if (static_cast<std::uintmax_t>(info.st_size) > kFileLimit) {
-        return index_.set_file(path,
-                               fail(Code::kOutOfRange, "larger than " + std::to_string(kFileLimit >> 20) + " MiB"));
-    }
-    auto content = read_file(display(path));
-    if (!content && content.error().sys_errno == ENOENT) return index_.remove_file(path);
+    auto content = files_.read(path);
+    if (!content && content.error().code == Code::kNotFound) return index_.remove_file(path);
     index_.set_file(path, std::move(content));
 }
 
 // Without its directory the store keeps what it has: an unmounted file system must not empty the cluster.
 void DirStore::lose_root() {
     root_gone_ = true;
+    unread_.clear();
     readable_.cancel();
     log_.error("The directory of the object store has gone; its objects stay in force", {{"directory", root_}});
     index_.reject(
@@ -289,9 +307,8 @@ void DirStore::find_root() {
     root_gone_ = false;
     watcher_ = std::move(*watcher);
     index_.accept("");
-    auto all = watcher_.scan();
-    for (const std::string& path : index_.files()) all.files.insert(path);
-    apply(all);
+    rescan();
+    read_files();
     if (!root_gone_) watch_root();
 }
 
@@ -335,7 +352,7 @@ Result<Json> DirStore::create(const ResourceType& type, const Json& given) {
         refresh();
         const auto* entry = index_.find(id);
         if (entry == nullptr) return {};
-        return fail(Code::kAlreadyExists, id.to_string() + " already exists, in " + display(entry->file));
+        return fail(Code::kAlreadyExists, id.to_string() + " already exists, in " + display(*entry->file));
     };
     TRY(exists());
     Json& metadata = object["metadata"];
@@ -355,7 +372,7 @@ Result<Json> DirStore::create(const ResourceType& type, const Json& given) {
     reload(path);
     const auto* entry = index_.find(id);
     if (entry == nullptr) return fail(Code::kAborted, id.to_string() + " was removed as soon as it had been created");
-    return entry->object();
+    return index_.object(*entry);
 }
 
 Result<DirStore::Source> DirStore::read_source(const ObjectId& id, const std::string& path) const {
@@ -385,7 +402,7 @@ Result<Json> DirStore::changed_object(const ObjectId& id, const ManifestIndex::E
                                         ", now " + ManifestIndex::version_text(entry.revision) +
                                         "); read it again and repeat the change");
     }
-    Json stored = entry.object();
+    TRY_ASSIGN(Json stored, index_.object(entry));
     stored["metadata"].erase("resourceVersion");
     const std::string uid = metadata_text(object, "uid");
     if (!uid.empty() && uid != metadata_text(stored, "uid")) {
@@ -428,8 +445,8 @@ Result<Json> DirStore::change(const ResourceType& type, const Json& given, Part 
         if (entry == nullptr) return absent(id);
         const std::uint64_t revision = entry->revision;
         TRY_ASSIGN(const Json next, changed_object(id, *entry, object, part));
-        if (ManifestIndex::revision_of(next) == revision) return entry->object();
-        auto source = read_source(id, entry->file);
+        if (ManifestIndex::revision_of(next) == revision) return index_.object(*entry);
+        auto source = read_source(id, *entry->file);
         if (!source && source.error().sys_errno == ENOENT) continue;
         if (!source) return std::unexpected(std::move(source).error());
         const auto* document = source->manifests.find(id);
@@ -446,7 +463,7 @@ Result<Json> DirStore::change(const ResourceType& type, const Json& given, Part 
         reload(source->path);
         entry = index_.find(id);
         if (entry == nullptr) return absent(id);
-        return entry->object();
+        return index_.object(*entry);
     }
     return fail(Code::kAborted, id.to_string() + ": its file is being changed all the time; try again later");
 }
@@ -461,9 +478,9 @@ Status DirStore::remove(const ResourceType& type, const ObjectKey& key) {
         refresh();
         const auto* entry = index_.find(id);
         if (entry == nullptr) return {};
-        auto source = read_source(id, entry->file);
+        auto source = read_source(id, *entry->file);
         if (!source && source.error().sys_errno == ENOENT) {
-            reload(std::string(entry->file));
+            reload(std::string(*entry->file));
             continue;
         }
         if (!source) return std::unexpected(std::move(source).error());
@@ -475,7 +492,7 @@ Status DirStore::remove(const ResourceType& type, const ObjectKey& key) {
             TRY(files_.replace(std::move(prepared), source->path));
         }
         lock.reset();
-        apply_files({source->path});
+        reload(source->path);
     }
     return index_.find(id) == nullptr ? Status{}
                                       : fail(Code::kAborted, id.to_string() + " comes back as often as it is removed");

@@ -124,7 +124,7 @@ void DirWatcher::handle(int watch, unsigned mask, const std::string& name, Chang
             struct stat info{};
             if (::lstat(join(root_, path).c_str(), &info) != 0 || (S_ISREG(info.st_mode) && info.st_nlink < 2)) return;
         }
-        changes.files.insert(path);
+        ((mask & (IN_DELETE | IN_MOVED_FROM)) != 0 ? changes.removed : changes.files).insert(path);
         return;
     }
     if ((mask & (IN_DELETE | IN_MOVED_FROM)) != 0) {

@@ -19,17 +19,13 @@ namespace axo {
 class DirWatcher {
 public:
     struct Changes {
-        std::set<std::string> files;                // written, made or removed
+        std::set<std::string> files;                // written or made
+        std::set<std::string> removed;              // or moved away; perhaps there again since
         std::set<std::string> permissions;          // mode or owner changed: worth a look if it was unreadable
         std::vector<std::string> gone_directories;  // with everything below
         std::map<std::string, Error> problems;      // directories that cannot be watched
         bool rescan = false;                        // events were lost: only scan() tells what has changed
         bool root_gone = false;                     // nothing more will come
-
-        [[nodiscard]] bool empty() const {
-            return files.empty() && permissions.empty() && gone_directories.empty() && problems.empty() && !rescan &&
-                   !root_gone;
-        }
     };
 
     static Result<DirWatcher> open(const std::string& root);

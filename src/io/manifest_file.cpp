@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "io/resources.h"
+#include "model/json_text.h"
 #include "model/names.h"
 #include "model/yaml.h"
 
@@ -44,42 +45,6 @@ bool has_content(std::string_view piece) {
             return true;
     }
     return false;
-}
-
-// Printing and copying JSON recurses; the YAML parser has a limit of its own.
-constexpr int kJsonDepthLimit = 500;
-
-bool is_too_deep(std::string_view text) {
-    int depth = 0;
-    bool quoted = false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const char c = text[i];
-        if (quoted) {
-            if (c == '\\') ++i;
-            quoted = c != '"';
-        } else if (c == '"') {
-            quoted = true;
-        } else if (c == '[' || c == '{') {
-            if (++depth > kJsonDepthLimit) return true;
-        } else if (c == ']' || c == '}') {
-            --depth;
-        }
-    }
-    return false;
-}
-
-Result<Json> parse_json(std::string_view text) {
-    if (is_too_deep(text))
-        return fail(Code::kInvalidArgument,
-                    "line 1: nested deeper than " + std::to_string(kJsonDepthLimit) + " levels");
-    try {
-        return Json::parse(text);
-    } catch (const Json::exception& error) {
-        // "[json.exception.parse_error.101] parse error at line 3, column 5: …"
-        std::string_view message = error.what();
-        if (const auto at = message.find("line "); at != std::string_view::npos) message.remove_prefix(at);
-        return fail(Code::kInvalidArgument, std::string(message));
-    }
 }
 
 }  // namespace

@@ -39,6 +39,8 @@ public:
     static ManifestFile parse(std::string text, bool is_json);
 
     [[nodiscard]] const std::vector<Document>& documents() const { return documents_; }
+    [[nodiscard]] std::vector<Document>& documents() { return documents_; }
+    [[nodiscard]] std::string take_text() && { return std::move(text_); }
     [[nodiscard]] const Document* find(const ObjectId& id) const;
     // The file's text with that document replaced or taken out; empty when nothing is left.
     [[nodiscard]] std::string with(const ObjectId& id, const nlohmann::json& object) const;

@@ -1,8 +1,12 @@
 #include "io/manifest_index.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <algorithm>
 
 #include "base/sha256.h"
+#include "model/json_text.h"
 
 namespace axo {
 namespace {
@@ -10,9 +14,7 @@ namespace {
 using Json = nlohmann::json;
 
 std::uint64_t hash64(std::string_view text) {
-    const auto digest = sha256(text);
-    std::uint64_t value = 0;
-    for (int i = 0; i < 8; ++i) value = value << 8 | digest[static_cast<std::size_t>(i)];
+    const std::uint64_t value = XXH3_64bits(text.data(), text.size());
     return value & (~std::uint64_t{0} >> 1);  // clients keep versions in signed integers
 }
 
@@ -51,14 +53,16 @@ std::uint64_t ManifestIndex::revision_of(const Json& normalized) {
     return hash64(compact(normalized));
 }
 
-Json ManifestIndex::Entry::object() const {
-    Json value = Json::parse(body, nullptr, false);
-    value["metadata"]["resourceVersion"] = version_text(revision);
+Result<Json> ManifestIndex::object(const Entry& entry) const {
+    TRY_ASSIGN(const std::string body, bodies_.get(entry.body));
+    TRY_ASSIGN(Json value, parse_json(body));
+    value["metadata"]["resourceVersion"] = version_text(entry.revision);
     return value;
 }
 
 void ManifestIndex::set_file(const std::string& path, Result<std::string> content) {
-    File& file = files_[path];
+    const auto entry = files_.try_emplace(path).first;
+    File& file = entry->second;
     if (!content) {
         file.readable = false;
         return note(path, {{nullptr, std::move(content).error(), false}});
@@ -77,81 +81,91 @@ void ManifestIndex::set_file(const std::string& path, Result<std::string> conten
                   .error(),
               false}});
     }
-    load(path, *content);
+    load(*entry, std::move(*content));
 }
 
-void ManifestIndex::load(const std::string& path, const std::string& content) {
-    const ManifestFile manifests = ManifestFile::parse(content, is_json_name(path));
+void ManifestIndex::load(Files::value_type& entry, std::string content) {
+    auto& [path, file] = entry;
+    ManifestFile manifests = ManifestFile::parse(std::move(content), is_json_name(path));
     std::vector<Rejection> rejected;
-    std::vector<ObjectId> defined;
-    File& file = files_[path];
-    const auto shadowed_before = std::exchange(file.shadowed, {});
+    std::vector<Object*> defined;
+    std::set<ObjectId> shadowed;
     bool unusable = false;
-    for (const ManifestFile::Document& document : manifests.documents()) {
+    for (ManifestFile::Document& document : manifests.documents()) {
         if (!document.good) {
             unusable = true;
-            rejected.push_back({nullptr, document.problem, false});
+            rejected.push_back({nullptr, std::move(document.problem), false});
             continue;
         }
         const Entry* present = find(document.id);
-        if (present != nullptr && present->file != path) {
-            file.shadowed.insert(document.id);
+        if (present != nullptr && present->file != &path) {
             rejected.push_back(
                 {document.id.type,
                  fail(Code::kAlreadyExists, "line " + std::to_string(document.line) + ": " + document.id.to_string() +
-                                                " is already defined in " + display(present->file) +
+                                                " is already defined in " + display(*present->file) +
                                                 ", which stays in force; remove one of the two")
                      .error(),
                  false});
+            shadowed.insert(std::move(document.id));
             continue;
         }
-        put(path, document);
-        defined.push_back(document.id);
+        defined.push_back(&put(path, std::move(document)));
     }
-    if (file.shadowed.empty()) {
-        shadow_texts_.erase(path);
+    if (shadowed.empty()) {
+        shadows_.erase(path);
     } else {
-        shadow_texts_[path] = content;
+        shadows_[path] = {std::move(shadowed), std::move(manifests).take_text()};
     }
     std::ranges::sort(defined);
+    std::vector<Object*> left;
+    std::ranges::set_difference(file.objects, defined, std::back_inserter(left));
     std::vector<ObjectId> freed;
-    // Whether a document that cannot be used was meant to be one of these is unknown, so none of them goes.
-    if (!unusable) {
-        std::ranges::set_difference(file.objects, defined, std::back_inserter(freed));
-        for (const ObjectId& id : freed) drop(id);
+    if (unusable) {
+        // Whether a document that cannot be used was meant to be one of these is unknown, so none of them goes.
+        defined.insert(defined.end(), left.begin(), left.end());
+        std::ranges::sort(defined);
+    } else {
+        for (const Object* object : left) freed.push_back({object->second.type, object->first});
     }
-    for (const ObjectId& id : freed) file.objects.erase(id);
-    file.objects.insert(defined.begin(), defined.end());
+    file.objects = std::move(defined);
+    file.objects.shrink_to_fit();
+    for (const ObjectId& id : freed) drop(id);
     note(path, std::move(rejected));
     promote(freed);
 }
 
-void ManifestIndex::put(const std::string& path, const ManifestFile::Document& document) {
-    const Json object = normalized(document.id, document.object);
-    std::string body = compact(object);
-    const std::uint64_t revision = hash64(body);
-    Entry& entry = objects_[document.id.type][document.id.key];
-    entry.file = path;
-    if (entry.revision == revision) return;
-    entry.body = std::move(body);
-    entry.body.shrink_to_fit();
-    entry.revision = revision;
-    changed_(document.id);
+ManifestIndex::Object& ManifestIndex::put(const std::string& path, ManifestFile::Document document) {
+    Change change{.id = std::move(document.id), .object = {}};
+    change.object = normalized(change.id, std::move(document.object));
+    const std::string body = compact(change.object);
+    change.now = hash64(body);
+    Object& object = *objects_[change.id.type].try_emplace(change.id.key).first;
+    Entry& entry = object.second;
+    entry.type = change.id.type;
+    entry.file = &path;
+    if (entry.revision == change.now) return object;
+    entry.body = bodies_.put(body, entry.body);
+    change.before = std::exchange(entry.revision, change.now);
+    change.object["metadata"]["resourceVersion"] = version_text(change.now);
+    changed_(std::move(change));
+    return object;
 }
 
 void ManifestIndex::drop(const ObjectId& id) {
-    objects_[id.type].erase(id.key);
-    changed_(id);
+    auto node = objects_[id.type].extract(id.key);
+    bodies_.release(node.mapped().body);
+    changed_({.id = id, .before = node.mapped().revision, .object = {}});
 }
 
 void ManifestIndex::remove_file(const std::string& path) {
     const auto it = files_.find(path);
     rejections_.erase(path);
-    shadow_texts_.erase(path);
+    shadows_.erase(path);
     if (it == files_.end()) return;
-    const std::vector<ObjectId> freed(it->second.objects.begin(), it->second.objects.end());
-    files_.erase(it);
+    std::vector<ObjectId> freed;
+    for (const Object* object : it->second.objects) freed.push_back({object->second.type, object->first});
     for (const ObjectId& id : freed) drop(id);
+    files_.erase(it);
     promote(freed);
 }
 
@@ -159,10 +173,8 @@ void ManifestIndex::remove_file(const std::string& path) {
 void ManifestIndex::promote(const std::vector<ObjectId>& freed) {
     for (const ObjectId& id : freed) {
         const auto next =
-            std::ranges::find_if(files_, [&](const auto& file) { return file.second.shadowed.contains(id); });
-        if (next == files_.end()) continue;
-        const std::string content = shadow_texts_[next->first];
-        load(std::string(next->first), content);
+            std::ranges::find_if(shadows_, [&](const auto& shadow) { return shadow.second.objects.contains(id); });
+        if (next != shadows_.end()) load(*files_.find(next->first), std::string(next->second.content));
     }
 }
 
@@ -191,8 +203,8 @@ const ManifestIndex::Entry* ManifestIndex::find(const ObjectId& id) const {
     return it == type->second.end() ? nullptr : &it->second;
 }
 
-const std::map<ObjectKey, ManifestIndex::Entry>& ManifestIndex::objects(const ResourceType* type) const {
-    static const std::map<ObjectKey, Entry> kNone;
+const ManifestIndex::Objects& ManifestIndex::objects(const ResourceType* type) const {
+    static const Objects kNone;
     const auto it = objects_.find(type);
     return it == objects_.end() ? kNone : it->second;
 }

@@ -2,7 +2,8 @@
 //
 // The version of an object that is in force is the latest good one: a file that stops parsing, or a second file
 // that defines the same object, changes nothing but is rejected with a reason, until it is corrected or removed.
-// Bodies are kept as compact text, a tenth of what parsed JSON takes. Thread: one at a time.
+// Bodies are kept as compact text in a SpillFile: the files may say something else by the time somebody asks.
+// Thread: one at a time.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "io/manifest_file.h"
+#include "io/spill_file.h"
 
 namespace axo {
 
@@ -21,21 +23,26 @@ public:
     using Json = nlohmann::json;
 
     struct Entry {
-        std::string body;            // compact JSON without resourceVersion
-        std::uint64_t revision = 0;  // of the content: equal in every process that reads the file
-        std::string file;            // which defines it
-
-        // The object as a caller of the store sees it.
-        [[nodiscard]] Json object() const;
+        const ResourceType* type = nullptr;
+        const std::string* file = nullptr;  // which defines it
+        std::uint64_t revision = 0;         // of the content: equal in every process that reads the file
+        SpillFile::Place body;              // compact JSON without resourceVersion
     };
+    using Objects = std::map<ObjectKey, Entry>;
     struct Rejection {
         const ResourceType* type = nullptr;  // nullptr: not known
         Error error;
         bool reported = false;  // for the owner of the index
     };
 
-    // changed: an object has appeared, changed or gone. Called from set_file and remove_file; must not call back.
-    ManifestIndex(std::string root, std::function<void(const ObjectId&)> changed)
+    // An object has appeared, changed or gone. Called from set_file and remove_file; must not call back.
+    struct Change {
+        ObjectId id;
+        std::uint64_t before = 0;  // revisions; 0: not there
+        std::uint64_t now = 0;
+        Json object;  // as a caller of the store sees it; null when it has gone
+    };
+    ManifestIndex(std::string root, std::function<void(Change)> changed)
         : root_(std::move(root)), changed_(std::move(changed)) {}
 
     // A file's content as read, or why it could not be.
@@ -46,7 +53,9 @@ public:
     void accept(const std::string& path) { rejections_.erase(path); }
 
     [[nodiscard]] const Entry* find(const ObjectId& id) const;
-    [[nodiscard]] const std::map<ObjectKey, Entry>& objects(const ResourceType* type) const;
+    [[nodiscard]] const Objects& objects(const ResourceType* type) const;
+    // As a caller of the store sees it.
+    [[nodiscard]] Result<Json> object(const Entry& entry) const;
     [[nodiscard]] std::size_t size() const;
     [[nodiscard]] std::vector<std::string> files() const;
     // Whether anything in force comes from that file.
@@ -60,15 +69,21 @@ public:
     static std::string version_text(std::uint64_t revision) { return std::to_string(revision); }
 
 private:
+    using Object = Objects::value_type;
     struct File {
         std::uint64_t content_hash = 0;
         bool readable = false;
-        std::set<ObjectId> objects;   // in force from this file
-        std::set<ObjectId> shadowed;  // defined here as well, but in force from another file
+        std::vector<Object*> objects;  // in force from this file; ordered
     };
+    // What a file defines as well, but is in force from another file; with its content, so that it can be promoted.
+    struct Shadow {
+        std::set<ObjectId> objects;
+        std::string content;
+    };
+    using Files = std::map<std::string, File>;
 
-    void load(const std::string& path, const std::string& content);
-    void put(const std::string& path, const ManifestFile::Document& document);
+    void load(Files::value_type& file, std::string content);
+    Object& put(const std::string& path, ManifestFile::Document document);
     void drop(const ObjectId& id);
     void note(const std::string& path, std::vector<Rejection> fresh);
     void promote(const std::vector<ObjectId>& freed);
@@ -77,12 +92,12 @@ private:
     }
 
     std::string root_;
-    std::function<void(const ObjectId&)> changed_;
-    std::map<std::string, File> files_;
-    std::map<const ResourceType*, std::map<ObjectKey, Entry>> objects_;
+    std::function<void(Change)> changed_;
+    Files files_;
+    std::map<const ResourceType*, Objects> objects_;
+    SpillFile bodies_;
     std::map<std::string, std::vector<Rejection>> rejections_;
-    std::map<std::string, std::string>
-        shadow_texts_;  // content of files that shadow something: promoted without reading again
+    std::map<std::string, Shadow> shadows_;  // by file
 };
 
 }  // namespace axo

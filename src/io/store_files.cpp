@@ -21,6 +21,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kLockPatience = 3s;
 constexpr auto kLeftoverAge = 10min;
+constexpr off_t kFileLimit = 64 * 1024 * 1024;
 // Hidden, so that no store reads it; inside the root, because a rename does not cross file systems.
 constexpr const char* kWorkplace = ".axoneme";
 
@@ -57,6 +58,31 @@ Result<std::filesystem::path> StoreFiles::workplace() {
         }
     }
     return path;
+}
+
+Result<std::string> StoreFiles::read(const std::string& path) const {
+    // Not blocking: a pipe would wait for its writer.
+    const Fd fd(::open((root_.native() + "/" + path).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!fd && (errno == ENOENT || errno == ENOTDIR)) return fail(Code::kNotFound, "the file has gone");
+    struct stat info{};
+    const bool socket = !fd && errno == ENXIO;
+    if (!socket && (!fd || ::fstat(fd.get(), &info) != 0)) return fail_errno("reading");
+    if (!S_ISREG(info.st_mode)) return fail(Code::kInvalidArgument, "not a regular file");
+    if (info.st_size > kFileLimit)
+        return fail(Code::kOutOfRange, "larger than " + std::to_string(kFileLimit >> 20) + " MiB");
+    std::string content;
+    content.resize(static_cast<std::size_t>(info.st_size) + 1);  // one more: who reads less has read the end
+    std::size_t size = 0;
+    while (size < content.size()) {
+        const ssize_t count = ::read(fd.get(), content.data() + size, content.size() - size);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return fail_errno("reading");
+        size += static_cast<std::size_t>(count);
+        if (count == 0 || size < content.size()) break;
+        content.resize(size * 2);
+    }
+    content.resize(size);
+    return content;
 }
 
 Result<Fd> StoreFiles::lock() {

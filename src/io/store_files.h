@@ -1,4 +1,4 @@
-// The writing side of a manifest directory: what several processes must agree on.
+// The files of a manifest directory: reading them, and what several processes must agree on when writing.
 //
 // A write is prepared as a temporary file and published by a rename under a lock on the directory, so that a
 // reader sees the old content or the new, and a writer can look once more before it replaces. Thread: any one.
@@ -16,6 +16,9 @@ namespace axo {
 class StoreFiles {
 public:
     explicit StoreFiles(std::filesystem::path root) : root_(std::move(root)) {}
+
+    // kNotFound: not there. What is no regular file, or too large, is refused.
+    [[nodiscard]] Result<std::string> read(const std::string& path) const;
 
     // Held while looking at a file and then publishing or removing it; not while preparing. Released with the Fd.
     // kUnavailable when another process keeps it for seconds.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 namespace axo {
 
@@ -11,8 +10,7 @@ using Json = ObjectStore::Json;
 struct StoreWatches::State {
     const ResourceType* type = nullptr;
     ObjectStore::WatchHandler handler;
-    std::set<ObjectKey> pending;
-    std::map<ObjectKey, std::uint64_t> known;  // the revisions that the handler has been told
+    std::map<ObjectKey, std::uint64_t> pending;  // what to look at, and the revision that the handler knows; 0: none
     bool scheduled = false;
     bool synced = false;
     bool ended = false;
@@ -49,7 +47,8 @@ std::unique_ptr<ObjectStore::Watch> StoreWatches::add(const ResourceType* known,
     state->handler = std::move(handler);
     watches_->push_back(state);
     if (known != nullptr) {
-        for (const auto& [key, entry] : index_.objects(known)) state->pending.insert(key);
+        for (const auto& [key, entry] : index_.objects(known))
+            state->pending.emplace_hint(state->pending.end(), key, 0);
         schedule(state);
         report_rejections();
     } else if (state->handler.rejected) {
@@ -64,12 +63,33 @@ std::unique_ptr<ObjectStore::Watch> StoreWatches::add(const ResourceType* known,
     return std::make_unique<Handle>(watches_, state);
 }
 
-void StoreWatches::changed(const ObjectId& id) {
+void StoreWatches::changed(ManifestIndex::Change change, bool keep) {
+    bool watched = false;
     for (const auto& watch : *watches_) {
-        if (watch->type != id.type) continue;
-        watch->pending.insert(id.key);
+        if (watch->type != change.id.type) continue;
+        watch->pending.try_emplace(change.id.key, change.before);
         schedule(watch);
+        watched = true;
     }
+    if (keep && watched && change.now != 0) kept_.push_back(std::move(change));
+}
+
+bool StoreWatches::tell_now() {
+    const std::weak_ptr<int> alive = alive_;
+    for (const ManifestIndex::Change& change : std::exchange(kept_, {})) {
+        All interested;
+        std::ranges::copy_if(*watches_, std::back_inserter(interested),
+                             [&](const auto& watch) { return watch->type == change.id.type; });
+        for (const auto& watch : interested) {
+            const auto* entry = index_.find(change.id);
+            if (entry == nullptr || entry->revision != change.now) break;  // a callback has changed it
+            const auto known = watch->pending.extract(change.id.key);
+            if (watch->ended || !known || known.mapped() == change.now) continue;
+            tell(*watch, change.id.key, change.object);
+            if (alive.expired()) return false;
+        }
+    }
+    return true;
 }
 
 void StoreWatches::schedule(const std::shared_ptr<State>& watch) {
@@ -81,33 +101,42 @@ void StoreWatches::schedule(const std::shared_ptr<State>& watch) {
 
 void StoreWatches::deliver(const std::shared_ptr<State>& watch) {
     watch->scheduled = false;
-    for (const ObjectKey& key : std::exchange(watch->pending, {})) {
+    auto& pending = watch->pending;
+    for (auto next = pending.begin(); next != pending.end();) {
+        const auto known = pending.extract(next);
+        const ObjectKey& key = known.key();
         const auto* entry = index_.find({watch->type, key});
-        const auto known = watch->known.find(key);
         if (entry == nullptr) {
-            if (known == watch->known.end()) continue;
-            watch->known.erase(known);
-            if (watch->handler.deleted) watch->handler.deleted(key);
-        } else {
-            if (known != watch->known.end() && known->second == entry->revision) continue;
-            watch->known.insert_or_assign(key, entry->revision);
-            if (!watch->handler.upserted) continue;
-            const Json object = entry->object();
-            try {
-                watch->handler.upserted(key, object);
-            } catch (const Json::exception& error) {
-                // A handler that trips over an odd object is a bug of ours; it must not cost the process.
-                if (watch->ended) return;
-                const std::string what = watch->type->kind + " " + key.to_string();
-                const auto failure = fail(Code::kInternal, std::string("cannot be used: ") + error.what()).error();
-                log_.error("Handling an object failed", {{"object", what}, failure});
-                if (watch->handler.rejected) watch->handler.rejected(what, failure);
+            if (known.mapped() != 0 && watch->handler.deleted) watch->handler.deleted(key);
+        } else if (entry->revision != known.mapped()) {
+            if (const auto object = index_.object(*entry)) {
+                tell(*watch, key, *object);
+            } else {
+                refuse(*watch, key, object.error());
             }
         }
         if (watch->ended) return;
+        next = pending.upper_bound(key);
     }
     if (std::exchange(watch->synced, true)) return;
     if (watch->handler.synced) watch->handler.synced();
+}
+
+void StoreWatches::tell(State& watch, const ObjectKey& key, const Json& object) {
+    if (!watch.handler.upserted) return;
+    try {
+        watch.handler.upserted(key, object);
+    } catch (const Json::exception& error) {
+        // A handler that trips over an odd object is a bug of ours; it must not cost the process.
+        if (watch.ended) return;
+        refuse(watch, key, fail(Code::kInternal, std::string("cannot be used: ") + error.what()).error());
+    }
+}
+
+void StoreWatches::refuse(State& watch, const ObjectKey& key, const Error& error) {
+    const std::string what = watch.type->kind + " " + key.to_string();
+    log_.error("Handling an object failed", {{"object", what}, error});
+    if (watch.handler.rejected) watch.handler.rejected(what, error);
 }
 
 void StoreWatches::report_rejections() {
