@@ -7,7 +7,7 @@ PREFIX     ?= /usr/local
 DESTDIR    ?=
 BUILD_ABS   = $(abspath $(BUILD))
 
-.PHONY: help deps build test unit bpf-test cluster-test kubernetes-test kernel-test demo bench lint lint-format lint-layers lint-tidy format \
+.PHONY: help deps build test image unit bpf-test cluster-test kubernetes-test kernel-test demo bench lint lint-format lint-layers lint-tidy format \
         sanitize tsan release install clean
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make test      dependencies, build, lint and every test"
 	@echo "make bench     measure, into build/bench/results.json (ONLY=name,… for a part)"
 	@echo "make build     compile into $(BUILD)      make release   optimised and stripped, into build/release"
+	@echo "make image     the container image, into build/axoneme-image.tar"
 	@echo "make unit bpf-test cluster-test kubernetes-test   one kind of test (ARGS=… goes to the runner)"
 	@echo "make kernel-test                          on Debian's 5.10, 6.1 and 6.12 kernels, in virtual machines"
 	@echo "make lint lint-tidy format sanitize tsan  checks and formatting"
@@ -76,6 +77,9 @@ tsan: deps
 release: deps
 	@test -f build/release/build.ninja || cmake --preset release
 	ninja -C build/release -j $(JOBS)
+
+image: release
+	@deploy/image/build.sh
 
 PROGRAMS = axoneme axoneme-agent axoneme-operator
 install: release

@@ -13,6 +13,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -302,6 +303,16 @@ class Bench:
             self.add(row(name, [stripped.stat().st_size / 1e6], "MB"))
             stripped.unlink()
 
+    def image(self):
+        if not self.wants("image_mib"):
+            return
+        with tempfile.NamedTemporaryFile(suffix=".tar") as image:
+            run([ROOT / "deploy/image/build.sh", "--bin", pathlib.Path(self.build) / "bin", "--output", image.name])
+            with tarfile.open(image.name) as layout:
+                layers = json.load(layout.extractfile("manifest.json"))[0]["Layers"]
+                compressed = sum(layout.getmember(name).size for name in layers)
+            self.add(row("image_mib", [compressed / (1 << 20)], "MiB", method="compressed layers"))
+
     def policy(self):
         policy_bench.measure(self, row)
 
@@ -331,7 +342,7 @@ def main():
         return 1
     bench = Bench(args.build, args.runs, [name for name in args.only.split(",") if name])
     failed = []
-    for part in (bench.bpf, bench.overlay, bench.sizes, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services, bench.kubernetes):
+    for part in (bench.bpf, bench.overlay, bench.sizes, bench.image, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services, bench.kubernetes):
         try:
             part()
         except (CommandFailed, KeyError, OSError, StopIteration, ValueError, subprocess.TimeoutExpired) as error:

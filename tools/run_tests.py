@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Runs lint, the Helm chart's tests, unit tests, BPF tests (also on the oldest kernel), cluster and Kubernetes tests; prints "N passed, N failed" last.
+"""Runs lint, what deploy/ holds, unit tests, BPF tests (also on the oldest kernel), cluster and Kubernetes tests; prints "N passed, N failed" last.
 
-Usage: tools/run_tests.py --build BUILD_DIR [--only lint,helm,unit,bpf,kernel,cluster,kubernetes] [--filter TEXT]
+Usage: tools/run_tests.py --build BUILD_DIR [--only lint,deploy,unit,bpf,kernel,cluster,kubernetes] [--filter TEXT]
 Exit status 1 when anything failed or nothing ran.
 """
 import argparse
@@ -13,7 +13,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-KINDS = ["lint", "helm", "unit", "bpf", "kernel", "cluster", "kubernetes"]
+KINDS = ["lint", "deploy", "unit", "bpf", "kernel", "cluster", "kubernetes"]
 
 
 class Tally:
@@ -114,9 +114,10 @@ def main():
         run_step(tally, "include directions: own test", ["tools/check_layers_test.py"])
         run_step(tally, "include directions", ["tools/check_layers.py"])
         run_step(tally, "format", ["make", "-s", "lint-format"])
+    if "deploy" in only and not args.filter:
         run_step(tally, "CRDs", ["tests/deploy/crds_test.py"])
-    if "helm" in only and not args.filter:
         run_reporter(tally, "helm", build)
+        run_step(tally, "image", ["tests/deploy/image_test.py", "--build", str(build)])
     if "unit" in only:
         for binary in sorted((build / "src").glob("*_test")):
             run_gtest(tally, binary, args.filter, 300)
