@@ -30,7 +30,6 @@ class Running:
 
     def __init__(self, name, command, log, environment):
         self.name, self.log = name, log
-        self.ended = False  # by us
         with open(log, "a") as out:
             self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
                                             env=dict(os.environ, **environment))
@@ -47,14 +46,13 @@ class Running:
             self.process.send_signal(number)
 
     def end(self, number=signal.SIGKILL, seconds=20):
-        self.ended = True
         self.send(number)
         self.process.wait(seconds)
 
 
 class KubernetesCluster(Cluster):
     def __init__(self, build, name, **options):
-        """Options: nodes (a number), families, mtu."""
+        """Options: nodes (a number), families, mtu, own_processes (nodes with a process namespace each)."""
         super().__init__(build, name, **dict(options, processes=False))
         self.node_names = [f"node{number}" for number in range(1, options.get("nodes", 2) + 1)]
         self.processes = {}
@@ -155,7 +153,7 @@ class KubernetesCluster(Cluster):
 
     def start_node(self, node, archive):
         self.exec(node, "sh", "-ec", node_programs.prepare_script(self.programs), stdin=node_programs.containerd_configuration(self.programs))
-        self.run_in(node, f"containerd-{node}", node_programs.containerd(self.programs))
+        self.run_in(node, f"containerd-{node}", node_programs.containerd(self.programs, self.options.get("own_processes")))
         self.must("containerd answers", lambda: self.exec(node, self.programs["ctr"], "version", check=False).returncode == 0, 30, f"containerd-{node}")
         self.import_image(node, archive)
         self.start_kubelet(node)

@@ -65,12 +65,15 @@ class BedContext:
 
     def namespace(self, suffix="", labels=None):
         """A namespace that goes with the scenario."""
+        self.namespaces.append(self.namespace_in(self.bed.kubernetes(), suffix, labels))
+        return self.namespaces[-1]
+
+    def namespace_in(self, cluster, suffix="", labels=None):
+        """One in a cluster of the scenario's own."""
         name = self.name[:40] + suffix
-        cluster = self.bed.kubernetes()
         # One of an earlier attempt may be on its way out.
         cluster.api.wait_for(lambda: not (cluster.api.find("v1", "Namespace", None, name) or {}).get("metadata", {}).get("deletionTimestamp"), 60)
         cluster.api.apply(workloads.namespace(name, labels))
-        self.namespaces.append(name)
         cluster.must("its default service account", lambda: cluster.api.find("v1", "ServiceAccount", name, "default"), 20, "kube-controller-manager")
         return name
 
@@ -97,7 +100,8 @@ class BedContext:
                 found.append(f"{own.name}: {error}")
             found += leftovers(own.name)
         if cluster is not None:
-            found += [f"{name} has ended with {running.process.returncode}" for name, running in cluster.processes.items() if not running.alive() and not running.ended]
+            # Whatever a scenario ended, it started again.
+            found += [f"{name} has ended with {running.process.returncode}" for name, running in cluster.processes.items() if not running.alive()]
         return found
 
 

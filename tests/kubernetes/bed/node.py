@@ -63,9 +63,11 @@ def prepare_script(programs):
     return "\n".join(lines)
 
 
-def containerd(programs):
+def containerd(programs, own_processes=False):
+    """own_processes: in a process namespace whose first process is the node's own, for pods that enter that one's namespaces."""
+    first = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation=unchanged", "sh", "-c", '"$@" & wait', "init"] if own_processes else []
     # It looks for its shim in PATH.
-    return ["env", f"PATH={programs['containerd'].parent}:/usr/sbin:/usr/bin:/sbin:/bin", programs["containerd"], "--config=/etc/containerd/config.toml", "--log-level=warn"]
+    return [*first, "env", f"PATH={programs['containerd'].parent}:/usr/sbin:/usr/bin:/sbin:/bin", programs["containerd"], "--config=/etc/containerd/config.toml", "--log-level=warn"]
 
 
 def kubelet(program, pki, node, addresses):

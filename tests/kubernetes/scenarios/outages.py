@@ -56,8 +56,9 @@ def agents_killed_under_load(context):
         changed = [item for item in own.get("reconcilers", []) if item.get("added", 0) or item.get("updated", 0) or item.get("removed", 0) or item.get("failed", 0)]
         yield checks.check(f"{node}: the new agent found everything as it should be", not changed, changed)
     cluster.api.create(workloads.pod("late", namespace, {"app": "client"}))
-    late = cluster.enter_pod(cluster.wait_pods(namespace, 5, 60)[[pod["metadata"]["name"] for pod in cluster.pods(namespace)].index("late")])
-    yield checks.check("and a pod made afterwards is let in", traffic.becomes(cluster, late, address, True))
+    cluster.wait_pods(namespace, len(cluster.node_names) + 3, 60)
+    cluster.enter_pod(cluster.api.get("v1", "Pod", namespace, "late"))
+    yield checks.check("and a pod made afterwards is let in", traffic.becomes(cluster, "late", address, True))
 
 
 @scenario(cost=40, alone=True, only_by_name=True)
@@ -65,10 +66,10 @@ def operator_failover(context):
     """The leading operator is killed: another leads soon, and nothing that runs notices."""
     axoneme = context.axoneme()
     cluster, api = axoneme.cluster, axoneme.cluster.api
-    _, address, pods = busy(context)
+    namespace, address, pods = busy(context)
     streams, load = start_traffic(cluster, address, pods)
     leader = api.wait_for(lambda: leading(api), 20)
-    machine = next((name for name in axoneme.operators if leader and f"operator-{name}" in leader or leader and leader.split("-")[0] == name), None)
+    machine = next((name for name in axoneme.operators if (leader or "").startswith(f"{name}-")), None)
     yield checks.check(f"the lease is held by {leader}", machine, f"none of {axoneme.operators}")
     if machine is None:
         return
@@ -77,8 +78,9 @@ def operator_failover(context):
     started = time.monotonic()
     followed = api.wait_for(lambda: leading(api) not in (leader, None, ""), 40)
     yield checks.check(f"another one holds it after {time.monotonic() - started:.1f} s: {leading(api)}", followed, leading(api))
-    # It works: a new identity and a node's addresses still come.
-    api.patch("v1", "Pod", _, "client", {"metadata": {"labels": {"term": "second"}}})
+    before = axoneme.identity_of(namespace, "client")
+    api.patch("v1", "Pod", namespace, "client", {"metadata": {"labels": {"term": "second"}}})
+    yield checks.check("identities are given out still", api.wait_for(lambda: axoneme.identity_of(namespace, "client") not in (before, None), 15), before)
     yield from streams.nothing_lost("an operator's failover")
     yield load.without_an_error("an operator's failover")
 
@@ -102,7 +104,7 @@ def without_api_server(context, seconds):
     """Stopped (connections hang) for one half of the time and dead (connections are refused) for the other, an agent's restart in each."""
     axoneme = context.axoneme()
     cluster = axoneme.cluster
-    _, address, pods = busy(context)
+    namespace, address, pods = busy(context)
     streams, load = start_traffic(cluster, address, pods)
     server = cluster.processes["kube-apiserver"]
     first, second = cluster.node_names[:2]
@@ -120,7 +122,7 @@ def without_api_server(context, seconds):
     yield from streams.nothing_lost(f"{seconds} s without an API server")
     yield load.without_an_error(f"{seconds} s without an API server")
     yield from no_storm(cluster, returned - 5)
-    context.axoneme().cluster.api.patch("v1", "Pod", _, "stranger", {"metadata": {"labels": {"app": "client"}}})
+    cluster.api.patch("v1", "Pod", namespace, "stranger", {"metadata": {"labels": {"app": "client"}}})
     yield checks.check("changes made afterwards arrive: the stranger is let in with the client's label", traffic.becomes(cluster, "stranger", address, True, 30))
 
 
