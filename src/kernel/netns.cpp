@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "base/file.h"
+#include "kernel/procfs.h"
 
 namespace axo {
 namespace {
@@ -123,6 +124,11 @@ Result<std::uint64_t> netns_cookie(int netns_fd) {
 
 namespace {
 
+std::string& sysctl_root() {
+    static std::string root = "/proc/sys/";
+    return root;
+}
+
 std::string sysctl_path(const std::string& key) {
     std::string path = key;
     for (char& c : path) {
@@ -133,10 +139,14 @@ std::string sysctl_path(const std::string& key) {
         }
     }
     // /proc/sys/net shows the namespace of the task that opens it, unlike /proc/net.
-    return "/proc/sys/" + path;
+    return sysctl_root() + path;
 }
 
 }  // namespace
+
+void set_procfs(const std::filesystem::path& path) {
+    sysctl_root() = path / "sys/";
+}
 
 Result<std::string> read_sysctl(const std::string& key) {
     auto content = read_file(sysctl_path(key));

@@ -141,6 +141,28 @@ def pod_problems(item):
         yield f"{name}: volumes {sorted(volumes)}, mounted {sorted(used)}"
 
 
+def config_of(text):
+    for item in yaml.safe_load_all(text):
+        if item and item["kind"] == "ConfigMap" and item["metadata"]["name"] == "cilium-config":
+            return item["data"]
+    return {}
+
+
+def check_config(build, config):
+    """What agent and operator say of a cilium-config: (their output, problems)."""
+    with tempfile.TemporaryDirectory() as directory:
+        for key, value in config.items():
+            pathlib.Path(directory, key).write_text(value)
+        for program in ("axoneme-agent", "axoneme-operator"):
+            done = subprocess.run([build / "bin" / program, "--check-config", f"--config-dir={directory}"], text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={"K8S_NODE_NAME": "n1"})
+            output = done.stdout.replace(directory, "cilium-config")
+            if done.returncode != 0:
+                yield f"{program}: {output.strip()}"
+            elif "unknown key" in output:
+                yield f"{program}: {next(line for line in output.splitlines() if 'unknown key' in line)}"
+
+
 def leaves(values, path=""):
     for key, value in values.items():
         below = f"{path}.{key}" if path else key
@@ -240,6 +262,10 @@ def main():
             continue
         text = manifest(result["files"])
         tally.check(f"{case['name']}: objects", object_problems(text))
+        config = config_of(text)
+        if arguments.build and config and case.get("agent", "accepted") == "accepted":
+            tally.check(f"{case['name']}: cilium-config, held against agent and operator",
+                        check_config(arguments.build.resolve(), config))
     if arguments.report:
         arguments.report.write_text(json.dumps({"passed": tally.passed, "failed": len(tally.failures),
                                                 "failures": [f"helm: {name}" for name in tally.failures]}))

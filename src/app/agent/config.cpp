@@ -280,7 +280,9 @@ std::string config_help() {
         "axoneme-agent: the node agent\n\n"
         "Every key can be given as a flag, as CILIUM_<KEY> in the environment, or as a file <config-dir>/<key>;\n"
         "a flag wins over the environment, the environment over the directory.\n\n"
-        "  --config-dir=<path>  directory with one file per key, as a mounted cilium-config ConfigMap\n";
+        "  --config-dir=<path>  directory with one file per key, as a mounted cilium-config ConfigMap\n"
+        "  --check-config       say whether the configuration is valid, and leave\n"
+        "  prepare-node …       as the first argument: mounts and files that the node needs, for an init container\n";
     for (const ConfigOption& option : config_options()) {
         help += "  --" + option.key;
         if (!option.default_text.empty()) help += "=" + option.default_text;

@@ -225,6 +225,10 @@ std::vector<ConfigOption> make_options() {
             c.datapath.policy_max_bytes = mib << 20;
             return {};
         });
+    add("procfs", "/proc", "a proc file system whose sys/ can be written; a container's own cannot",
+        [](Config&, const std::string& value) {
+            return value.starts_with('/') ? Status{} : Status(not_accepted("an absolute path"));
+        });
     add("read-cni-conf", "", "template of the CNI configuration", text(FIELD(read_cni_conf)));
     add("routing-mode", "tunnel", "tunnel or native",
         one_of({{"tunnel", [](Config& c) { c.datapath.routing = RoutingMode::kTunnel; }},

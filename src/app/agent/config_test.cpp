@@ -39,6 +39,14 @@ TEST_F(ConfigDir, DefaultsAreCiliums) {
     EXPECT_TRUE(parsed->warnings.empty());
 }
 
+TEST_F(ConfigDir, ProcIsAnotherOnesInAContainer) {
+    put("procfs", "/host/proc");
+    const auto parsed = parse({});
+    ASSERT_TRUE(parsed) << parsed.error().message;
+    EXPECT_EQ(parsed->config.given.at("procfs"), "/host/proc");
+    EXPECT_FALSE(parse({"--procfs=proc"}));
+}
+
 // What policies may say and what the programs do go together.
 TEST_F(ConfigDir, TheHostFirewallIsOfBoth) {
     const auto off = parse({});

@@ -414,7 +414,6 @@ constexpr std::string_view kKnownKeys[] = {
     "pprof-mutex-profile-fraction",
     "pprof-port",
     "preallocate-bpf-maps",
-    "procfs",
     "prometheus-serve-addr",
     "proxy-admin-port",
     "proxy-cluster-max-connections",

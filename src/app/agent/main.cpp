@@ -3,7 +3,9 @@
 
 #include "app/agent/control_plane.h"
 #include "app/agent/instance_lock.h"
+#include "app/agent/prepare_node.h"
 #include "app/agent/version.h"
+#include "kernel/procfs.h"
 
 namespace {
 
@@ -12,11 +14,28 @@ int refuse(const axo::Error& error) {
     return 1;
 }
 
+int prepare(const std::vector<std::string>& arguments) {
+    const auto wanted = axo::parse_node_preparation(arguments);
+    if (!wanted) return refuse(wanted.error());
+    if (auto done = axo::prepare_node(*wanted); !done)
+        return refuse(std::move(done).error().with_context("prepare-node"));
+    return 0;
+}
+
+int report_valid(const std::vector<std::string>& warnings) {
+    for (const std::string& warning : warnings) std::printf("warning: %s\n", warning.c_str());
+    std::puts("the configuration is valid");
+    return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     const auto started_at = std::chrono::steady_clock::now();
-    auto parsed = axo::parse_config({argv + 1, argv + argc}, axo::process_environment());
+    if (argc > 1 && std::string_view(argv[1]) == "prepare-node") return prepare({argv + 2, argv + argc});
+    std::vector<std::string> arguments(argv + 1, argv + argc);
+    const bool check_only = std::erase(arguments, "--check-config") != 0;
+    auto parsed = axo::parse_config(arguments, axo::process_environment());
     if (!parsed) return refuse(parsed.error());
     if (parsed->help || parsed->version) {
         std::fputs(
@@ -24,7 +43,9 @@ int main(int argc, char** argv) {
             stdout);
         return 0;
     }
+    if (check_only) return report_valid(parsed->warnings);
     const axo::Config& config = parsed->config;
+    if (const auto procfs = config.given.find("procfs"); procfs != config.given.end()) axo::set_procfs(procfs->second);
     axo::set_log_level(config.log_level);
     axo::set_log_format(config.log_format);
     std::signal(SIGPIPE, SIG_IGN);

@@ -255,7 +255,7 @@ std::string environment_name(std::string key) {
 
 // What the command line says, key to value, and whether it only asks for a text.
 Status read_arguments(int argc, const char* const* argv, std::map<std::string, std::string>& given,
-                      std::string& config_dir, std::optional<std::string>& print) {
+                      std::string& config_dir, bool& check, std::optional<std::string>& print) {
     try {
         CLI::App app(
             "The operator of an Axoneme cluster: pod CIDRs and garbage collection; one leader works, others stand by",
@@ -263,6 +263,7 @@ Status read_arguments(int argc, const char* const* argv, std::map<std::string, s
         app.set_version_flag("--version", "axoneme-operator " AXO_VERSION);
         std::map<std::string, std::vector<std::string>> values;
         app.add_option("--config-dir", config_dir, "Directory with one file per key");
+        app.add_flag("--check-config", check, "Say whether the configuration is valid, and leave");
         for (const Option& option : options()) {
             std::string help = option.help;
             if (*option.default_text != '\0') help += std::string(" [").append(option.default_text).append("]");
@@ -329,7 +330,8 @@ Result<OperatorInvocation> parse_operator_config(int argc, const char* const* ar
     OperatorConfig& config = invocation.config;
     std::map<std::string, std::string> given;
     std::string config_dir;
-    TRY(read_arguments(argc, argv, given, config_dir, invocation.print));
+    bool check = false;
+    TRY(read_arguments(argc, argv, given, config_dir, check, invocation.print));
     if (invocation.print) return invocation;
     if (const auto found = environment.find("CILIUM_CONFIG_DIR"); config_dir.empty() && found != environment.end()) {
         config_dir = found->second;
@@ -376,6 +378,7 @@ Result<OperatorInvocation> parse_operator_config(int argc, const char* const* ar
             "accepted: each longer than the next");
     }
     if (!errors.empty()) return fail(Code::kInvalidArgument, std::move(errors));
+    if (check) invocation.print = "the configuration is valid\n";
     return invocation;
 }
 

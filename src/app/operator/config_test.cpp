@@ -34,6 +34,13 @@ TEST(OperatorConfig, Defaults) {
     EXPECT_EQ(config.lease.lease.to_string(), "kube-system/cilium-operator-resource-lock");
 }
 
+TEST(OperatorConfig, CanBeCheckedOnly) {
+    const auto parsed = parse({"--check-config"});
+    ASSERT_TRUE(parsed) << parsed.error().message;
+    EXPECT_EQ(parsed->print, "the configuration is valid\n");
+    EXPECT_NE(error_of({"--check-config", "--ipam=none"}), "accepted");
+}
+
 TEST(OperatorConfig, FlagsInAllTheirForms) {
     const auto parsed =
         parse({"--object-store=dir:/x", "--enable-ipv6", "--enable-ipv4=false", "--cluster-pool-ipv6-cidr",

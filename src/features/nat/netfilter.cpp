@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "features/nat/iptables.h"
 #include "kernel/command.h"
 
 namespace axo::nat {
@@ -130,7 +131,7 @@ Status Netfilter::run() {
 }
 
 Status Netfilter::check_family(Family family, const Options& options, const RuleState& state, Outcome& outcome) {
-    const std::string tool = family == Family::kIpv4 ? "iptables" : "ip6tables";
+    const std::string& tool = iptables_tool(family);
     const std::vector<Chain> chains = wanted_chains(options.rules, state, family);
     for (const char* table : {"nat", "raw"}) {
         const bool any = options.proxy_adapter ||
