@@ -24,6 +24,47 @@ Json direction_json(const CiliumEndpoint::PolicyDirection& direction) {
 
 }  // namespace
 
+std::vector<EndpointAddressPair> read_addressing(const JsonReader& networking) {
+    std::vector<EndpointAddressPair> addressing;
+    networking.each("addressing", [&](const JsonReader& item) {
+        EndpointAddressPair pair{item.address("ipv4"), item.address("ipv6")};
+        if (pair.ipv4 && !pair.ipv4.is_v4()) item.reject("ipv4", "an IPv4 address");
+        if (pair.ipv6 && !pair.ipv6.is_v6()) item.reject("ipv6", "an IPv6 address");
+        addressing.push_back(pair);
+    });
+    return addressing;
+}
+
+std::vector<NamedPort> read_named_ports(const JsonReader& parent) {
+    std::vector<NamedPort> ports;
+    parent.each("named-ports", [&](const JsonReader& item) {
+        ports.push_back(
+            {item.string("name"), static_cast<std::uint16_t>(item.integer("port", 0, 65535)), item.string("protocol")});
+    });
+    return ports;
+}
+
+Json networking_json(const std::vector<EndpointAddressPair>& addressing, const IpAddress& node_ip) {
+    Json networking = Json::object();
+    Json pairs = Json::array();
+    for (const EndpointAddressPair& pair : addressing) {
+        Json item = Json::object();
+        put_nonempty(item, "ipv4", pair.ipv4);
+        put_nonempty(item, "ipv6", pair.ipv6);
+        pairs.push_back(std::move(item));
+    }
+    put_nonempty(networking, "addressing", std::move(pairs));
+    put_nonempty(networking, "node", node_ip);
+    return networking;
+}
+
+Json named_ports_json(const std::vector<NamedPort>& ports) {
+    Json list = Json::array();
+    for (const NamedPort& port : ports)
+        list.push_back({{"name", port.name}, {"port", port.port}, {"protocol", port.protocol}});
+    return list;
+}
+
 Result<CiliumEndpoint> CiliumEndpoint::parse(const Json& json) {
     const JsonReader object(json, "CiliumEndpoint");
     TRY(require_kind(object, kKind));
@@ -48,18 +89,10 @@ Result<CiliumEndpoint> CiliumEndpoint::parse(const Json& json) {
     endpoint.external = {external.string("cni-attachment-id"), external.string("container-id"),
                          external.string("container-name"),    external.string("k8s-namespace"),
                          external.string("k8s-pod-name"),      external.string("pod-name")};
-    status.each("named-ports", [&](const JsonReader& item) {
-        endpoint.named_ports.push_back(
-            {item.string("name"), static_cast<std::uint16_t>(item.integer("port", 0, 65535)), item.string("protocol")});
-    });
+    endpoint.named_ports = read_named_ports(status);
 
     const JsonReader networking = status.at("networking");
-    networking.each("addressing", [&](const JsonReader& item) {
-        EndpointAddressPair pair{item.address("ipv4"), item.address("ipv6")};
-        if (pair.ipv4 && !pair.ipv4.is_v4()) item.reject("ipv4", "an IPv4 address");
-        if (pair.ipv6 && !pair.ipv6.is_v6()) item.reject("ipv6", "an IPv6 address");
-        endpoint.addressing.push_back(pair);
-    });
+    endpoint.addressing = read_addressing(networking);
     endpoint.node_ip = networking.address("node");
     endpoint.encryption_key = static_cast<int>(status.at("encryption").integer("key", 0, 255));
     endpoint.ingress = read_direction(status.at("policy").at("ingress"));
@@ -89,23 +122,8 @@ Json CiliumEndpoint::to_json() const {
     put_nonempty(ids, "pod-name", external.pod_name);
     put_nonempty(status, "external-identifiers", std::move(ids));
 
-    Json ports = Json::array();
-    for (const NamedPort& port : named_ports) {
-        ports.push_back({{"name", port.name}, {"port", port.port}, {"protocol", port.protocol}});
-    }
-    put_nonempty(status, "named-ports", std::move(ports));
-
-    Json networking = Json::object();
-    Json pairs = Json::array();
-    for (const EndpointAddressPair& pair : addressing) {
-        Json item = Json::object();
-        put_nonempty(item, "ipv4", pair.ipv4);
-        put_nonempty(item, "ipv6", pair.ipv6);
-        pairs.push_back(std::move(item));
-    }
-    put_nonempty(networking, "addressing", std::move(pairs));
-    put_nonempty(networking, "node", node_ip);
-    put_nonempty(status, "networking", std::move(networking));
+    put_nonempty(status, "named-ports", named_ports_json(named_ports));
+    put_nonempty(status, "networking", networking_json(addressing, node_ip));
     if (encryption_key != 0) status["encryption"] = {{"key", encryption_key}};
 
     Json policy = Json::object();

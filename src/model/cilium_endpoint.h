@@ -70,4 +70,10 @@ struct CiliumEndpoint {
     friend bool operator==(const CiliumEndpoint&, const CiliumEndpoint&) = default;
 };
 
+// Parts that CiliumEndpointSlice has as well. networking: {"addressing": […], "node": …}.
+std::vector<EndpointAddressPair> read_addressing(const JsonReader& networking);
+std::vector<NamedPort> read_named_ports(const JsonReader& parent);  // member named-ports
+Json networking_json(const std::vector<EndpointAddressPair>& addressing, const IpAddress& node_ip);
+Json named_ports_json(const std::vector<NamedPort>& ports);
+
 }  // namespace axo

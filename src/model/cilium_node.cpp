@@ -4,6 +4,50 @@
 #include <limits>
 
 namespace axo {
+namespace {
+
+void read_pools(const JsonReader& pools, CiliumNode& node) {
+    constexpr std::int64_t kMaxAddresses = std::numeric_limits<std::int32_t>::max();
+    pools.each("requested", [&](const JsonReader& item) {
+        const JsonReader needed = item.at("needed");
+        item.require("pool", "the name of a CiliumPodIPPool");
+        node.pools_requested.push_back({item.string("pool"),
+                                        static_cast<std::uint64_t>(needed.integer("ipv4-addrs", 0, kMaxAddresses)),
+                                        static_cast<std::uint64_t>(needed.integer("ipv6-addrs", 0, kMaxAddresses))});
+    });
+    pools.each("allocated", [&](const JsonReader& item) {
+        item.require("pool", "the name of a CiliumPodIPPool");
+        node.pools_allocated.push_back({item.string("pool"), item.cidrs("cidrs")});
+    });
+}
+
+Json pools_json(const CiliumNode& node) {
+    Json requested = Json::array();
+    for (const PoolRequest& request : node.pools_requested) {
+        Json needed = Json::object();
+        if (request.ipv4 != 0) needed["ipv4-addrs"] = request.ipv4;
+        if (request.ipv6 != 0) needed["ipv6-addrs"] = request.ipv6;
+        requested.push_back({{"pool", request.pool}, {"needed", std::move(needed)}});
+    }
+    Json allocated = Json::array();
+    for (const PoolAllocation& allocation : node.pools_allocated) {
+        Json item{{"pool", allocation.pool}};
+        put_nonempty(item, "cidrs", allocation.cidrs);
+        allocated.push_back(std::move(item));
+    }
+    Json pools = Json::object();
+    put_nonempty(pools, "requested", std::move(requested));
+    put_nonempty(pools, "allocated", std::move(allocated));
+    return pools;
+}
+
+}  // namespace
+
+void take_away(std::vector<PoolAllocation>& allocated, const std::set<Prefix>& cidrs) {
+    for (PoolAllocation& allocation : allocated)
+        std::erase_if(allocation.cidrs, [&](const Prefix& cidr) { return cidrs.contains(cidr); });
+    std::erase_if(allocated, [](const PoolAllocation& allocation) { return allocation.cidrs.empty(); });
+}
 
 Result<CiliumNode> CiliumNode::parse(const Json& json) {
     const JsonReader object(json, "CiliumNode");
@@ -29,6 +73,7 @@ Result<CiliumNode> CiliumNode::parse(const Json& json) {
     node.ingress_ipv4 = ingress.address("ipv4");
     node.ingress_ipv6 = ingress.address("ipv6");
     node.pod_cidrs = spec.at("ipam").cidrs("podCIDRs");
+    read_pools(spec.at("ipam").at("pools"), node);
     node.operator_error = object.at("status").at("ipam").at("operator-status").string("error");
 
     TRY(object.status());
@@ -56,6 +101,7 @@ Json CiliumNode::to_json() const {
     put_nonempty(spec, "ingress", std::move(ingress));
     Json ipam = Json::object();
     put_nonempty(ipam, "podCIDRs", pod_cidrs);
+    put_nonempty(ipam, "pools", pools_json(*this));
     put_nonempty(spec, "ipam", std::move(ipam));
     json["spec"] = std::move(spec);
     if (!operator_error.empty()) json["status"] = {{"ipam", {{"operator-status", {{"error", operator_error}}}}}};
@@ -73,12 +119,11 @@ bool CiliumNode::has_address(const IpAddress& ip) const {
     return std::ranges::any_of(addresses, [&](const NodeAddress& address) { return address.ip == ip; });
 }
 
-std::vector<Prefix> CiliumNode::pod_cidrs_of(Family family) const {
-    std::vector<Prefix> found;
-    for (const Prefix& cidr : pod_cidrs) {
-        if (cidr.family() == family) found.push_back(cidr);
-    }
-    return found;
+std::vector<Prefix> CiliumNode::all_pod_cidrs() const {
+    std::vector<Prefix> all = pod_cidrs;
+    for (const PoolAllocation& allocation : pools_allocated)
+        all.insert(all.end(), allocation.cidrs.begin(), allocation.cidrs.end());
+    return all;
 }
 
 }  // namespace axo

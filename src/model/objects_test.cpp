@@ -88,12 +88,16 @@ TEST(Objects, BadDocumentsNameThePlace) {
 TEST(CiliumNode, AddressesByTypeAndFamily) {
     const auto node = CiliumNode::parse(Json::parse(R"({"metadata": {"name": "n"}, "spec": {
       "addresses": [{"type": "InternalIP", "ip": "fd00::1"}, {"type": "InternalIP", "ip": "10.1.1.1"}],
-      "ipam": {"podCIDRs": ["fd00::/120", "10.0.0.0/24"]}}})"));
+      "ipam": {"podCIDRs": ["fd00::/120", "10.0.0.0/24"],
+               "pools": {"requested": [{"pool": "default", "needed": {"ipv4-addrs": 16}}],
+                         "allocated": [{"pool": "default", "cidrs": ["10.5.0.0/28"]}]}}}})"));
     ASSERT_TRUE(node);
     EXPECT_EQ(node->address("InternalIP", Family::kIpv4).to_string(), "10.1.1.1");
     EXPECT_FALSE(node->address("ExternalIP", Family::kIpv4));
     EXPECT_TRUE(node->has_address(IpAddress::parse("fd00::1").value()));
-    EXPECT_EQ(node->pod_cidrs_of(Family::kIpv6).size(), 1U);
+    EXPECT_EQ(node->all_pod_cidrs().size(), 3U);
+    EXPECT_EQ(node->pools_requested, (std::vector<PoolRequest>{{"default", 16, 0}}));
+    EXPECT_EQ(CiliumNode::parse(node->to_json()).value(), *node);
 }
 
 TEST(CiliumIdentity, MakePutsLegalK8sLabelsIntoMetadata) {

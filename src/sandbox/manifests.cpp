@@ -180,11 +180,18 @@ std::vector<Prefix> pod_cidrs_of(const fs::path& store, const std::string& node)
     std::vector<Prefix> cidrs;
     auto text = read_file(store / "ciliumnodes.cilium.io" / (node + ".yaml"));
     if (!text) return cidrs;
-    try {
-        const YAML::Node list = YAML::Load(*text)["spec"]["ipam"]["podCIDRs"];
-        if (!list || !list.IsSequence()) return cidrs;
+    const auto add = [&cidrs](const YAML::Node& list) {
+        if (!list || !list.IsSequence()) return;
         for (const auto& item : list) {
             if (auto prefix = Prefix::parse_cidr(scalar(item))) cidrs.push_back(*prefix);
+        }
+    };
+    try {
+        const YAML::Node ipam = YAML::Load(*text)["spec"]["ipam"];
+        add(ipam["podCIDRs"]);
+        const YAML::Node pools = ipam["pools"]["allocated"];
+        if (pools && pools.IsSequence()) {
+            for (const auto& pool : pools) add(pool["cidrs"]);
         }
     } catch (const YAML::Exception&) {
         cidrs.clear();

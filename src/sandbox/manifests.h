@@ -43,8 +43,8 @@ std::filesystem::path node_path(const std::filesystem::path& store, const std::s
 std::filesystem::path namespace_path(const std::filesystem::path& store, const std::string& name);
 std::filesystem::path pod_path(const std::filesystem::path& store, const std::string& name_space,
                                const std::string& name);
-// spec.ipam.podCIDRs of a node's CiliumNode; empty while the operator has given none, and for a file that does not
-// parse.
+// spec.ipam.podCIDRs and …pools.allocated of a node's CiliumNode; empty while the operator has given none, and for a
+// file that does not parse.
 std::vector<Prefix> pod_cidrs_of(const std::filesystem::path& store, const std::string& node);
 
 // Puts the documents of a YAML file into the store, one file each, their text as it stands. A document without

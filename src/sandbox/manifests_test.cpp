@@ -88,6 +88,8 @@ TEST_F(ManifestsTest, PodCidrsAreReadFromTheCiliumNode) {
     const auto cidrs = pod_cidrs_of(store_, "node1");
     ASSERT_EQ(cidrs.size(), 2U);
     EXPECT_EQ(cidrs[1].to_string(), "fd00::100/120");
+    ASSERT_TRUE(write_atomic(file, "spec: {ipam: {pools: {allocated: [{pool: a, cidrs: [10.1.0.0/28]}]}}}\n"));
+    EXPECT_EQ(pod_cidrs_of(store_, "node1").at(0).to_string(), "10.1.0.0/28");
     ASSERT_TRUE(write_atomic(file, "spec: ["));
     EXPECT_TRUE(pod_cidrs_of(store_, "node1").empty());
 }
