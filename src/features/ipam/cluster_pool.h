@@ -14,7 +14,7 @@
 
 #include "base/ip.h"
 #include "base/result.h"
-#include "features/ipam/free_ranges.h"
+#include "features/ipam/block_space.h"
 
 namespace axo {
 
@@ -44,27 +44,7 @@ public:
     [[nodiscard]] bool has_family(Family family) const;
 
 private:
-    struct Pool {
-        Prefix cidr;
-        int mask_size = 0;
-        FreeRanges free;  // block numbers
-        std::uint64_t blocks = 0;
-        std::uint64_t used = 0;
-    };
-    struct Claim {
-        Prefix cidr;
-        std::string node;
-    };
-
-    Pool* pool_of(const Prefix& cidr);
-    const Claim* overlapping(const Prefix& cidr, const std::string& except_node) const;
-    void occupy(const Prefix& cidr, const std::string& node);
-    void vacate(const Prefix& cidr);
-    Result<Prefix> next_block(Family family);
-    [[nodiscard]] std::string pool_list(Family family) const;
-
-    std::vector<Pool> pools_;
-    std::map<IpAddress, Claim> claims_;  // by first address; claims never overlap
+    BlockSpace space_;  // one pool, called ""
     std::map<std::string, std::vector<Prefix>> nodes_;
 };
 

@@ -8,10 +8,6 @@
 namespace axo {
 namespace {
 
-std::string_view family_name(Family family) {
-    return family == Family::kIpv4 ? "IPv4" : "IPv6";
-}
-
 std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) {
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
