@@ -1,5 +1,7 @@
 #include "features/node/desired.h"
 
+#include <algorithm>
+
 namespace axo {
 
 CiliumNode desired_node(const std::optional<CiliumNode>& existing, const LocalNode& local) {
@@ -12,7 +14,56 @@ CiliumNode desired_node(const std::optional<CiliumNode>& existing, const LocalNo
     node.health_ipv4 = local.health_ipv4;
     node.health_ipv6 = local.health_ipv6;
     if (!local.pod_cidrs.empty()) node.pod_cidrs = local.pod_cidrs;
+    if (local.pools) {
+        node.pools_requested = local.pools->requested;
+        if (!existing) node.pools_allocated = local.pools->held;
+        take_away(node.pools_allocated, local.pools->given_back);
+    }
     return node;
+}
+
+Result<std::vector<Prefix>> kubernetes_pod_cidrs(const Node& node) {
+    std::vector<Prefix> cidrs = node.pod_cidrs;
+    for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+        if (std::ranges::any_of(cidrs, [family](const Prefix& cidr) { return cidr.family() == family; })) continue;
+        const std::string name = family == Family::kIpv4 ? "ipv4-pod-cidr" : "ipv6-pod-cidr";
+        for (const char* prefix : {"network.cilium.io/", "io.cilium.network."}) {
+            const auto annotation = node.metadata.annotations.find(prefix + name);
+            if (annotation == node.metadata.annotations.end() || annotation->second.empty()) continue;
+            const auto cidr = Prefix::parse_cidr(annotation->second);
+            if (!cidr || cidr->family() != family) {
+                return fail(Code::kInvalidArgument, "Node " + node.metadata.name + ": annotation " + annotation->first +
+                                                        ": \"" + annotation->second + "\"; accepted: an " +
+                                                        (family == Family::kIpv4 ? "IPv4" : "IPv6") +
+                                                        " CIDR without host bits");
+            }
+            cidrs.push_back(*cidr);
+            break;
+        }
+    }
+    return cidrs;
+}
+
+std::map<std::string, std::string> kubernetes_annotations(const CiliumNode& node) {
+    std::map<std::string, std::string> annotations;
+    const auto add = [&](const char* name, const std::string& value) {
+        if (!value.empty()) annotations.emplace(std::string("network.cilium.io/") + name, value);
+    };
+    const std::vector<Prefix> cidrs = node.all_pod_cidrs();
+    const auto first = [&](Family family) {
+        const auto found =
+            std::ranges::find_if(cidrs, [family](const Prefix& cidr) { return cidr.family() == family; });
+        return found == cidrs.end() ? std::string() : found->to_string();
+    };
+    add("ipv4-pod-cidr", first(Family::kIpv4));
+    add("ipv6-pod-cidr", first(Family::kIpv6));
+    add("ipv4-health-ip", node.health_ipv4.to_string());
+    add("ipv6-health-ip", node.health_ipv6.to_string());
+    add("ipv4-Ingress-ip", node.ingress_ipv4.to_string());
+    add("ipv6-Ingress-ip", node.ingress_ipv6.to_string());
+    add("ipv4-cilium-host", node.address(node_address::kCiliumInternalIp, Family::kIpv4).to_string());
+    add("ipv6-cilium-host", node.address(node_address::kCiliumInternalIp, Family::kIpv6).to_string());
+    return annotations;
 }
 
 NodeRow node_row(const CiliumNode& node, const std::string& cluster, bool local) {
@@ -22,7 +73,7 @@ NodeRow node_row(const CiliumNode& node, const std::string& cluster, bool local)
     row.local = local;
     row.labels = node.metadata.labels;
     row.addresses = node.addresses;
-    row.pod_cidrs = node.pod_cidrs;
+    row.pod_cidrs = node.all_pod_cidrs();
     row.health_ipv4 = node.health_ipv4;
     row.health_ipv6 = node.health_ipv6;
     row.boot_id = node.boot_id;

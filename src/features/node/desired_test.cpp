@@ -83,5 +83,53 @@ TEST(DesiredNode, KeepsWhatOthersWrote) {
     EXPECT_EQ(desired_node(wanted, local), wanted);
 }
 
+TEST(DesiredNode, PoolsAreAskedForAndGivenBack) {
+    CiliumNode existing;
+    existing.metadata.name = "n1";
+    existing.pools_allocated = {{"blue", {*Prefix::parse("10.1.0.0/28"), *Prefix::parse("10.1.0.16/28")}},
+                                {"default", {*Prefix::parse("10.0.0.0/28")}}};
+    LocalNode local;
+    local.name = "n1";
+    EXPECT_EQ(desired_node(existing, local).pools_allocated, existing.pools_allocated)
+        << "other modes leave them alone";
+    local.pools =
+        LocalNode::Pools{{{"blue", 8, 0}}, {*Prefix::parse("10.1.0.16/28"), *Prefix::parse("10.0.0.0/28")}, {}};
+    const CiliumNode node = desired_node(existing, local);
+    EXPECT_EQ(node.pools_requested, (std::vector<PoolRequest>{{"blue", 8, 0}}));
+    EXPECT_EQ(node.pools_allocated, (std::vector<PoolAllocation>{{"blue", {*Prefix::parse("10.1.0.0/28")}}}));
+    EXPECT_EQ(node_row(node, "c", true).pod_cidrs, std::vector<Prefix>{*Prefix::parse("10.1.0.0/28")});
+    local.pools->held = {{"blue", {*Prefix::parse("10.1.0.0/28")}}};
+    EXPECT_EQ(desired_node(std::nullopt, local).pools_allocated, local.pools->held) << "somebody removed the object";
+}
+
+TEST(KubernetesNode, PodCidrsOfTheSpecBeforeThoseOfAnnotations) {
+    Node node;
+    node.metadata.name = "n1";
+    node.metadata.annotations = {{"network.cilium.io/ipv4-pod-cidr", "10.9.0.0/24"},
+                                 {"io.cilium.network.ipv6-pod-cidr", "fd09::/112"}};
+    EXPECT_EQ(*kubernetes_pod_cidrs(node),
+              (std::vector<Prefix>{*Prefix::parse("10.9.0.0/24"), *Prefix::parse("fd09::/112")}));
+    node.pod_cidrs = {*Prefix::parse("10.1.0.0/24")};
+    EXPECT_EQ(*kubernetes_pod_cidrs(node),
+              (std::vector<Prefix>{*Prefix::parse("10.1.0.0/24"), *Prefix::parse("fd09::/112")}));
+    node.metadata.annotations["network.cilium.io/ipv6-pod-cidr"] = "10.0.0.0/8";
+    EXPECT_EQ(
+        kubernetes_pod_cidrs(node).error().message,
+        "Node n1: annotation network.cilium.io/ipv6-pod-cidr: \"10.0.0.0/8\"; accepted: an IPv6 CIDR without host "
+        "bits");
+}
+
+TEST(KubernetesNode, AnnotationsOfTheNode) {
+    CiliumNode node;
+    node.pod_cidrs = {*Prefix::parse("10.1.0.0/24"), *Prefix::parse("10.2.0.0/24")};
+    node.addresses = {{"InternalIP", *IpAddress::parse("192.168.0.1")},
+                      {"CiliumInternalIP", *IpAddress::parse("10.1.0.7")}};
+    node.health_ipv4 = *IpAddress::parse("10.1.0.8");
+    EXPECT_EQ(kubernetes_annotations(node),
+              (std::map<std::string, std::string>{{"network.cilium.io/ipv4-pod-cidr", "10.1.0.0/24"},
+                                                  {"network.cilium.io/ipv4-health-ip", "10.1.0.8"},
+                                                  {"network.cilium.io/ipv4-cilium-host", "10.1.0.7"}}));
+}
+
 }  // namespace
 }  // namespace axo
