@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/ip.h"
 #include "io/object_store.h"
 #include "model/cilium_node.h"
+#include "model/time.h"
 #include "runtime/table.h"
 
 namespace axo {
@@ -21,13 +23,20 @@ struct OperatorNodeRow {
 
 struct KubeNodeRow {
     std::string uid;
+    bool agent_taint = false;   // it has the taint that says its agent is not ready
+    bool cilium_is_up = false;  // its condition NetworkUnavailable says that it has a network
 
     friend bool operator==(const KubeNodeRow&, const KubeNodeRow&) = default;
 };
 
 struct OperatorPodRow {
-    std::string node_name;  // "" until scheduled
-    bool finished = false;  // Succeeded or Failed
+    std::string node_name;     // "" until scheduled
+    bool finished = false;     // Succeeded or Failed
+    bool agent = false;        // a node's agent
+    bool ready = false;        // of agents only
+    bool restartable = false;  // may be deleted when it has no endpoint
+    bool host_network = false;
+    std::optional<WallTime> running_since;  // of restartable ones only
 
     friend bool operator==(const OperatorPodRow&, const OperatorPodRow&) = default;
 };
