@@ -53,7 +53,7 @@ enum trace_reason {
 struct flow_event {
 	__u8 type;     /* enum event_type */
 	__u8 subtype;  /* EVENT_DROP: reason; EVENT_TRACE: observation point; EVENT_POLICY_VERDICT: enum policy_action */
-	__u8 reason;   /* enum trace_reason; TRACE_REASON_REPLY: against the direction the connection was opened in */
+	__u8 reason;   /* enum trace_reason; TRACE_REASON_REPLY: against the direction the connection was opened in. Drops: by policy only */
 	__u8 flags;    /* EVENT_F_* */
 	__u32 ifindex; /* where the packet was seen, or the device it leaves by */
 	__u64 time_ns; /* CLOCK_MONOTONIC, coarse */

@@ -161,6 +161,8 @@ static __always_inline int judge(struct __sk_buff *skb, __u32 hook, const bool v
 		if (s->event.reason == TRACE_REASON_RELATED || is_mtu_error(p, v6))
 			return AXO_PASS;
 	}
+	if (is_asked_at_frontend(s) && ask_frontend(skb) != AXO_PASS)
+		return AXO_DROP;
 	if (nat_on() && is_unasked(s, hook))
 		return AXO_PASS;
 	q->slot = policy_slot_of(p->proto);
@@ -170,8 +172,7 @@ static __always_inline int judge(struct __sk_buff *skb, __u32 hook, const bool v
 		q->ask = (has_say(&s->dst) ? 1 << POLICY_EGRESS : 0) | (has_say(&s->src) ? 1 << POLICY_INGRESS : 0);
 		// Where a connection goes is what the ipcache says, as when it was opened; who opens it is what the tunnel says.
 		q->peer[POLICY_EGRESS] = hook == HOOK_OVERLAY ? ipcache_identity(&p->saddr, v6) : s->src.identity;
-		q->peer[POLICY_INGRESS] =
-			tunnel_cfg.protocol && q->opener_ifindex == tunnel_cfg.ifindex ? q->opener : s->dst.identity;
+		q->peer[POLICY_INGRESS] = who_opened(s);
 		q->port = bpf_ntohs(p->sport);
 	} else {
 		q->reference[POLICY_EGRESS] = s->src.policy;

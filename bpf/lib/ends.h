@@ -60,6 +60,26 @@ static __always_inline __u32 read_policy(const struct generations *g, struct loc
 	return policy.ref.generation;
 }
 
+// Does the node's policy decide about this packet's connection as one to a service from outside?
+static __always_inline bool is_asked_at_frontend(const struct scratch *s)
+{
+	return node_cfg.host_firewall && nat_on() && s->frontend.policy;
+}
+
+static __always_inline __u32 read_frontend_policy(const struct generations *g, struct scratch *s)
+{
+	union {
+		__u64 whole;
+		struct policy_ref ref;
+	} policy;
+
+	if (!node_cfg.host_firewall || !nat_on())
+		return 0;
+	policy.whole = READ_ONCE(*(const __u64 *)&g->policy[s->frontend.policy_id]);
+	s->frontend.policy = policy.ref.location;
+	return policy.ref.generation;
+}
+
 // Without these the node would be none, whatever its policy: neighbour discovery (ARP is not looked at), multicast listening, its
 // own address from a DHCP server, and the tunnel's packets between nodes, whose contents are judged when they have been unpacked.
 static __always_inline bool is_essential(const struct packet *p, const enum hook hook, const bool v6)
@@ -126,6 +146,8 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 		s->to_host = 1;
 	if (node_cfg.host_firewall) {
 		host = READ_ONCE(g->host_endpoint);
+		if (nat_on())
+			s->frontend.policy_id = s->nat.flags & FLOW_F_NODE_PORT ? host : 0;
 		if (is_essential(p, hook, v6))
 			host = 0;
 		if (s->to_host) {
@@ -229,11 +251,9 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 	} else {
 		ep = lookup_endpoint(&p->saddr, v6);
 		if (ep && (ep->flags & ENDPOINT_F_HOST)) {
-			s->src.identity = ID_HOST;
 			// The node does not send to itself over the wire: somebody else claims to be it.
-			if (node_cfg.host_firewall && hook == HOOK_NETDEV && s->to_host)
-				s->src.identity = world_identity(v6);
-			else if (node_cfg.host_firewall && hook != HOOK_NETDEV)
+			s->src.identity = hook == HOOK_NETDEV ? world_identity(v6) : ID_HOST;
+			if (node_cfg.host_firewall && hook != HOOK_NETDEV)
 				s->src.policy_id = host;
 		} else if (ep) {
 			copy_end(&s->src, ep);
@@ -246,7 +266,7 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 	}
 	ev->identity_src = s->src.identity;
 	ev->endpoint_src = policy_id(&s->src);
-	s->stamp += read_policy(g, &s->src) + read_policy(g, &s->dst);
+	s->stamp += read_policy(g, &s->src) + read_policy(g, &s->dst) + read_frontend_policy(g, s);
 	if (parsed < 0) {
 		// What could not be parsed is reported with as much as is known of it by now.
 		if (!node_cfg.host_firewall || !is_hosts_affair(s, hook))
@@ -263,6 +283,13 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 	if (nat_on() && s->nat.refuse) {
 		if (!s->nat.answer)
 			DROP(s->nat.refuse);
+		// Whom the node's policy keeps out is not told what else is missing.
+		if (is_asked_at_frontend(s)) {
+			s->reply = 0;
+			s->is_new = 1;
+			if (ask_frontend(skb) != AXO_PASS)
+				return AXO_DROP;
+		}
 		drop_scratch(skb, s, s->nat.refuse, __LINE__, hook);
 		return reply_port_unreachable(skb, is_at_ingress(hook), v6);
 	}

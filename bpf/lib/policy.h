@@ -7,6 +7,7 @@
 // end when its rule does. The answer lasts as long as the decision's stamp (bpf/api/generation.h).
 #pragma once
 
+#include "bpf/lib/hook.h"
 #include "bpf/lib/scratch.h"
 
 #define IPPROTO_VRRP 112
@@ -171,7 +172,6 @@ __noinline int ask_policy(struct __sk_buff *skb, __u32 direction)
 	if (!reference) {
 		reason = DROP_EP_NOT_READY;
 	} else if (!(reference & (direction == POLICY_INGRESS ? POLICY_REF_F_INGRESS : POLICY_REF_F_EGRESS))) {
-		s->policy.cookie[direction] = POLICY_COOKIE_NONE;
 		return AXO_PASS;
 	} else {
 		reason = lookup_policy(reference, direction, s->policy.peer[direction], s->policy.slot, s->policy.port);
@@ -190,11 +190,68 @@ __noinline int ask_policy(struct __sk_buff *skb, __u32 direction)
 	metric = direction == POLICY_INGRESS ? METRIC_INGRESS : METRIC_EGRESS;
 	count_packet(reason, metric, CTX_FIELD(skb, len));
 	if (trace_cfg.drop) {
+		const __u8 way = s->event.reason; // whether it is a reply
+
 		s->event.flags = 0;
 		fill_drop(skb, &s->event, reason, metric, __LINE__);
+		s->event.reason = way;
 		report_event(skb);
 	}
 	return AXO_DROP;
+}
+
+// Of a connection whose reply is at hand. What came through the tunnel said itself who it was.
+static __always_inline __u32 who_opened(const struct scratch *s)
+{
+	return tunnel_cfg.protocol && s->policy.opener_ifindex == tunnel_cfg.ifindex ? s->policy.opener : s->dst.identity;
+}
+
+static __always_inline void swap_frontend(struct frontend_say *f, union axo_addr *address, __be16 *port)
+{
+	const union axo_addr other_address = *address;
+	const __be16 other_port = *port;
+
+	*address = f->address;
+	*port = f->port;
+	f->address = other_address;
+	f->port = other_port;
+}
+
+// The node's say about a connection to a service from outside, as its client sees it: so it is reported, too. AXO_PASS or AXO_DROP.
+__noinline int ask_frontend(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch();
+	struct event_args before;
+	struct connection_policy *q;
+	struct packet *p;
+	int verdict;
+
+	if (!s)
+		return AXO_DROP;
+	q = &s->policy;
+	p = &s->packet;
+	before = s->event;
+	q->slot = policy_slot_of(p->proto);
+	q->reference[POLICY_INGRESS] = s->frontend.policy;
+	if (s->reply) {
+		q->peer[POLICY_INGRESS] = who_opened(s);
+		s->frontend.address = s->nat.to.saddr;
+		s->frontend.port = s->nat.to.sport;
+		s->event.endpoint_src = s->frontend.policy_id;
+		s->event.identity_src = ID_HOST;
+	} else {
+		q->peer[POLICY_INGRESS] = s->src.identity;
+		s->frontend.address = s->nat.from.daddr;
+		s->frontend.port = s->nat.from.dport;
+		s->event.endpoint_dst = s->frontend.policy_id;
+		s->event.identity_dst = ID_HOST;
+	}
+	q->port = bpf_ntohs(s->frontend.port);
+	swap_frontend(&s->frontend, s->reply ? &p->saddr : &p->daddr, s->reply ? &p->sport : &p->dport);
+	verdict = ask_policy(skb, POLICY_INGRESS);
+	swap_frontend(&s->frontend, s->reply ? &p->saddr : &p->daddr, s->reply ? &p->sport : &p->dport);
+	s->event = before;
+	return verdict;
 }
 
 // Everybody's say about scratch.policy, the sender's first. AXO_PASS or AXO_DROP.

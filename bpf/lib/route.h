@@ -105,6 +105,13 @@ static __always_inline int decide_route(struct __sk_buff *skb, __u32 hook, const
 	half->identity = s->src.identity;
 	half->dep_src = policy_id(&s->src);
 	half->dep_dst = policy_id(&s->dst);
+	// The client is outside: there is nobody else in its place.
+	if (node_cfg.host_firewall && nat_on() && s->frontend.policy_id) {
+		if (s->reply)
+			half->dep_dst = s->frontend.policy_id;
+		else
+			half->dep_src = s->frontend.policy_id;
+	}
 	half->bucket_src = s->bucket_src;
 	half->bucket_dst = s->bucket_dst;
 	half->flags = 0;

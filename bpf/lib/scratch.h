@@ -38,6 +38,15 @@ struct connection_policy {
 	__u8 opener_icmp_type;
 };
 
+// The node's say about a connection that comes from outside to a service, beside that of whoever is behind it. It is asked about the
+// frontend, and the client is who asks.
+struct frontend_say {
+	__u32 policy;	 // as in local_end
+	__u16 policy_id; // 0: the node has none
+	__be16 port;	 // the frontend's while the packet is the backend's, and the other way round while it is asked
+	union axo_addr address;
+};
+
 // The part of a flow that every packet may move on.
 struct connection_life {
 	__u32 expires;
@@ -92,6 +101,7 @@ struct scratch {
 	__u32 generation_dst; // of bucket_dst, as the stamp has it
 	struct local_end src;
 	struct local_end dst;
+	struct frontend_say frontend;
 	struct connection_life life;
 	struct connection_policy policy;
 	__u32 stamp;

@@ -131,6 +131,9 @@ static __always_inline void choose_backend(struct scratch *s, __u32 hook, const 
 	struct packet *p = &s->packet;
 	__u32 hash, id = 0;
 
+	// Also of one that has no backend: the node's policy is asked about it all the same.
+	if (hook != HOOK_POD_EGRESS)
+		t->flags = FLOW_F_NODE_PORT;
 	client.client = p->saddr;
 	hash = service->algorithm == LB_MAGLEV ? lb_hash(&p->saddr, p->sport, p->dport, p->proto, v6) : bpf_get_prandom_u32();
 	backend = select_backend(service, hash, &client, &id);
@@ -151,7 +154,6 @@ static __always_inline void choose_backend(struct scratch *s, __u32 hook, const 
 		return;
 	}
 	if (hook != HOOK_POD_EGRESS) {
-		t->flags = FLOW_F_NODE_PORT;
 		t->answer = 1;
 		if (lb_cfg.mode == LB_MODE_DSR || (lb_cfg.mode == LB_MODE_HYBRID && p->proto == IPPROTO_TCP) ||
 		    (lb_cfg.mode == LB_MODE_ANNOTATION && (service->flags2 & LB_F2_DSR)))

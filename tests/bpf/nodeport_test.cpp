@@ -281,46 +281,6 @@ TEST_P(NodePort, WithLegacyRoutingPodsAreReachedThroughTheStack) {
     EXPECT_EQ(l3(out.packet_out), l3(tcp_packet({f.node, f.remote, 40000, 8080}, tcp::kSyn, 0, 63)));
 }
 
-TEST_P(NodePort, TheNodesOwnPolicyIsAskedOnlyForTheNode) {
-    const auto& f = GetParam();
-    Datapath datapath("netdev", with_services({.host_firewall = true}));
-    Services services(datapath);
-    set_address(services);
-    services.put(Services::Backend{1, f.pod, 8080});
-    services.put(Services::Backend{2, f.remote, 8080});
-    services.put(Services::Backend{3, f.node, 8080});
-    for (const std::uint16_t id : {1, 2, 3}) {
-        services.put(Services::Service{.address = f.any,
-                                       .port = static_cast<std::uint16_t>(30000 + id),
-                                       .number = id,
-                                       .backends = {id},
-                                       .flags = LB_F_NODE_PORT});
-    }
-    datapath.set_host_policy(PolicyImageBuilder::build({.enforced = true}, {.enforced = true}),
-                             POLICY_REF_F_INGRESS | POLICY_REF_F_EGRESS);
-    const auto to = [&](std::uint16_t port) {
-        return datapath.run("cil_from_netdev", tcp_packet({f.client, f.node, 40000, port}, tcp::kSyn), "eth0")
-            .return_value;
-    };
-    EXPECT_EQ(to(30001), kRedirect);
-    EXPECT_EQ(to(30002), kRedirect);
-    EXPECT_EQ(to(30003), kDrop);
-    EXPECT_EQ(to(22), kDrop);
-    // By the port behind the service.
-    datapath.set_host_policy(
-        PolicyImageBuilder::build(
-            {.enforced = true, .rules = {{.cookie = 6, .protocol = IPPROTO_TCP, .first = 8080, .last = 8080}}},
-            {.enforced = true}),
-        POLICY_REF_F_INGRESS | POLICY_REF_F_EGRESS);
-    EXPECT_EQ(to(30003), kPass);
-    const auto out =
-        datapath.run("cil_to_netdev", tcp_packet({f.node, f.client, 8080, 40000}, tcp::kSyn | tcp::kAck), "eth0");
-    EXPECT_EQ(out.return_value, kPass);
-    EXPECT_EQ(l3(out.packet_out), l3(tcp_packet({f.node, f.client, 30003, 40000}, tcp::kSyn | tcp::kAck)));
-    EXPECT_EQ(datapath.run("cil_to_netdev", tcp_packet({f.node, f.client, 50000, 443}, tcp::kSyn), "eth0").return_value,
-              kDrop);
-}
-
 TEST_P(NodePort, EveryNodePicksTheSameBackendWithMaglevAndForAClientWithAffinity) {
     const auto& f = GetParam();
     Datapath first("netdev", with_services()), second("netdev", with_services());

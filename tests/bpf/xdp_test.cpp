@@ -13,6 +13,7 @@
 #include "kernel/scratch_netns.h"
 #include "kernel/xdp_link.h"
 #include "maps/prefilter_map.h"
+#include "policy_builder.h"
 #include "service_fixture.h"
 
 AXO_BPF_BLOB(xdp)
@@ -46,10 +47,7 @@ struct Ends {
 class Xdp : public testing::TestWithParam<Families> {
 protected:
     void SetUp() override {
-        tc_.emplace("netdev", with_services());
-        services_.emplace(*tc_);
-        services_->set_nat_address("eth0", "172.18.0.2", "fd00:18::2");
-        start();
+        start({});
         if (!object_) return;
         auto attached = attach_xdp({.device = IfIndex(ifindex("eth0")),
                                     .device_name = "eth0",
@@ -63,7 +61,13 @@ protected:
         if (!run_program(program(), frame, {.ifindex = ifindex("eth0")})) GTEST_SKIP() << "needs kernel 5.14";
     }
     void TearDown() override { EXPECT_OK(detach_xdp(bpffs_.path() + "/link")); }
-    void start() {
+    // Anew, tc's programs with these options.
+    void start(Options options) {
+        object_.reset();
+        services_.reset();
+        tc_.emplace("netdev", with_services(options));
+        services_.emplace(*tc_);
+        services_->set_nat_address("eth0", "172.18.0.2", "fd00:18::2");
         node_config node{};
         node.ipv4 = node.ipv6 = 1;
         node.has_ktime_coarse = probe_kernel_features().value().ktime_coarse;
@@ -286,6 +290,35 @@ TEST_P(Xdp, SourcesOnTheListAreDropped) {
     for (const Prefix& prefix : {one, many, one}) ASSERT_OK(list->remove(prefix));
     EXPECT_TRUE(list->list()->empty());
     EXPECT_EQ(verdict(f.v6 ? "2001:db8::7" : "192.0.2.7"), static_cast<std::uint32_t>(XDP_PASS));
+}
+
+// A node port that the node's policy closes is closed to established connections, too: their decision holds no longer,
+// and tc denies.
+TEST_P(Xdp, TheNodesPolicyIsNotPassedBy) {
+    const auto& f = GetParam();
+    start({.host_firewall = true});
+    const auto policy = [&](std::vector<PolicyRule> rules) {
+        tc_->set_host_policy(PolicyImageBuilder::build({.enforced = true, .rules = std::move(rules)}, {}),
+                             POLICY_REF_F_INGRESS);
+    };
+    const PolicyRule open{.cookie = 1, .protocol = IPPROTO_TCP, .first = kPort, .last = kPort};
+    policy({open});
+    const std::uint16_t port = connect(IPPROTO_TCP, 40000);
+    const Bytes there = tcp_packet({f.client, f.node, 40000, kPort}, tcp::kAck, 3);
+    const Bytes back = tcp_packet({f.remote, f.node, 8080, port}, tcp::kAck, 3);
+    for (const Bytes& frame : {there, back}) EXPECT_EQ(run(frame).return_value, static_cast<std::uint32_t>(XDP_TX));
+    policy({});
+    for (const Bytes& frame : {there, back}) {
+        expect_passed(frame, "decided under another policy");
+        EXPECT_EQ(tc_->run("cil_from_netdev", frame, "eth0").return_value, kDrop);
+        expect_passed(frame, "refused");
+    }
+    policy({open});
+    for (const Bytes& frame : {there, back}) {
+        expect_passed(frame, "not decided yet");
+        EXPECT_EQ(tc_->run("cil_from_netdev", frame, "eth0").return_value, kRedirect);
+        EXPECT_EQ(run(frame).return_value, static_cast<std::uint32_t>(XDP_TX));
+    }
 }
 
 // Every repeat of a system call gets the frame as the last one left it: an entry whose rewrite changes nothing costs

@@ -89,10 +89,12 @@ class Talker:
 
 
 class Conversation:
-    def __init__(self, cluster, source, destination, protocol, address, port):
+    """via: (address, port) that the client connects to where it is not the server's own: a service's."""
+
+    def __init__(self, cluster, source, destination, protocol, address, port, via=None):
         self.numbers = 0
         self.server = Talker(cluster, destination, "listen", protocol, address, port)
-        self.client = Talker(cluster, source, "connect", protocol, address, port)
+        self.client = Talker(cluster, source, "connect", protocol, *(via or (address, port)))
 
     def gets_through(self, back=False, seconds=0.4):
         """One message, as one packet."""
