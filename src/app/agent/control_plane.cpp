@@ -517,13 +517,6 @@ void ControlPlane::start_cluster_watches() {
     identities_->start([this] {
         identities_synced_ = true;
         all_sources_synced();
-        // Once the watch above has told the identities of the listing.
-        loop_.post([this] {
-            policy_->start([this] {
-                policy_synced_ = true;
-                all_sources_synced();
-            });
-        });
     });
     pods_->start(
         [this](const ObjectKey& pod) {
@@ -576,11 +569,29 @@ void ControlPlane::start_cluster_watches() {
 
 // Entries nobody claims may go once every source has said what it knows. Node rows reach the ipcache on a later turn.
 void ControlPlane::all_sources_synced() {
+    start_enforcing();
     if (!ipcache_ || !nodes_synced_ || !remote_synced_ || !policy_synced_) return;
     loop_.post([this] {
         loop_.post([this] {
             ipcache_->set_complete();
             check_ready();
+        });
+    });
+}
+
+// A policy that is in force before its peers are known takes nodes and pods for the world: the node's own would cut it
+// off.
+void ControlPlane::start_enforcing() {
+    if (enforcing_ || !ipcache_ || !identities_synced_ || !nodes_synced_ || !remote_synced_) return;
+    enforcing_ = true;
+    // Once watches have told, and claims have written, what the listings say.
+    loop_.post([this] {
+        loop_.post([this] {
+            (void)ipcache_->flush();  // failures stay with the reconciler
+            policy_->start([this] {
+                policy_synced_ = true;
+                all_sources_synced();
+            });
         });
     });
 }

@@ -104,6 +104,7 @@ private:
     void write_node_state();
     void replay_deletions(int attempts_left);
     void all_sources_synced();
+    void start_enforcing();
     void check_ready();
 
     EventLoop& loop_;
@@ -159,6 +160,7 @@ private:
     bool restored_node_ = false;  // an earlier run's addresses and pod CIDRs were used
     bool store_optional_ = false;
     bool nodes_synced_ = false, remote_synced_ = false, identities_synced_ = false, policy_synced_ = false;
+    bool enforcing_ = false;  // policies are put into force
     bool pods_synced_ = false;
     std::string waiting_for_ = "the start";  // "": ready
     std::int64_t datapath_ready_ms_ = 0, start_ms_ = 0;

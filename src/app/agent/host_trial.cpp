@@ -30,12 +30,16 @@ void HostTrial::set_health(HealthChecker* health) {
 }
 
 void HostTrial::changing() {
-    if (running_ || !peers_) return;
-    reachable_.clear();
+    if (!running_) {
+        store_answered_ = heard_ = false;
+        reachable_.clear();
+    }
+    store_answered_ = store_answered_ || callbacks_.store_answers();
+    if (!peers_) return;
     for (const auto& [name, answered] : peers_->answering()) {
         if (answered) reachable_.insert(name);
     }
-    heard_ = peers_->heard_since(std::chrono::steady_clock::now() - timing_.recent);
+    heard_ = heard_ || peers_->heard_since(std::chrono::steady_clock::now() - timing_.recent);
 }
 
 void HostTrial::changed() {
@@ -57,7 +61,9 @@ void HostTrial::look() {
 void HostTrial::judge() {
     if (!running_) return;
     const auto elapsed = std::chrono::steady_clock::now() - changed_at_;
-    std::string problem = callbacks_.store_problem();
+    std::string problem;
+    if (store_answered_ && !callbacks_.store_answers())
+        problem = "the object store answered before the change and does not since";
     if (problem.empty() && peers_) {
         const auto now = peers_->answering();
         for (const std::string& name : reachable_) {

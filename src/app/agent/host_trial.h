@@ -1,8 +1,8 @@
 // Commit-confirm of host policies: after a change of the host endpoint's policy the node has to stay reachable, or the
 // policy that was confirmed last comes back within a minute.
 //
-// What has to go on: probes of the nodes that answered before, both ways: theirs have to reach this node, too.
-// Thread: the loop's only.
+// What has to go on: the object store answers, if it did before; so do the nodes that answered health probes before,
+// and theirs have to reach this node, too. Thread: the loop's only.
 #pragma once
 
 #include <functional>
@@ -21,8 +21,8 @@ public:
     struct Callbacks {
         std::function<void()> confirm;
         std::function<void(const std::string& why)> roll_back;
-        // "": the store answers, as it did before.
-        std::function<std::string()> store_problem;
+        // ObjectStore::reachable of the store that tells the node its policy.
+        std::function<bool()> store_answers;
     };
     // The other nodes, as health checking sees them.
     struct Peers {
@@ -45,11 +45,11 @@ public:
     HostTrial(EventLoop& loop, Callbacks callbacks) : HostTrial(loop, std::move(callbacks), Timing()) {}
     HostTrial(EventLoop& loop, Callbacks callbacks, Timing timing)
         : loop_(loop), callbacks_(std::move(callbacks)), timing_(timing) {}
-    // nullptr: nodes are not probed, only the store is looked at.
+    // nullptr, and before: nodes are not probed, only the store is looked at.
     void set_health(HealthChecker* health);
     void set_peers(std::optional<Peers> peers) { peers_ = std::move(peers); }
 
-    void changing();  // remembers what works now
+    void changing();  // remembers what works now; during a trial, beside what worked before it
     void changed();   // starts watching, or starts again
     [[nodiscard]] bool running() const { return running_; }
 
@@ -62,8 +62,10 @@ private:
     Timing timing_;
     Logger log_{"host-policy"};
     std::optional<Peers> peers_;
-    std::set<std::string> reachable_;  // names of nodes
-    bool heard_ = false;               // others reached this node
+    // What worked before: the store, probes of nodes (their names), others' probes of this node.
+    bool store_answered_ = false;
+    std::set<std::string> reachable_;
+    bool heard_ = false;
     Time changed_at_{};
     std::uint64_t round_ = 0;  // of probes; answers of an earlier one do not count
     int failures_ = 0;

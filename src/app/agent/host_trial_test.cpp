@@ -14,8 +14,11 @@ protected:
         : trial_(loop_,
                  {.confirm = [this] { outcome_ = "confirmed"; },
                   .roll_back = [this](const std::string& why) { outcome_ = why; },
-                  .store_problem = [this] { return store_problem_; }},
+                  .store_answers = [this] { return store_answers_; }},
                  {.first_look = 5ms, .interval = 10ms, .silence = 250ms, .recent = 1min, .trial = 400ms}) {
+        use_peers();
+    }
+    void use_peers() {
         trial_.set_peers(HostTrial::Peers{.probe =
                                               [this](std::function<void()> done) {
                                                   ++probes_;
@@ -46,7 +49,8 @@ protected:
     EventLoop loop_;
     std::map<std::string, bool> nodes_{{"b", true}, {"c", true}, {"down", false}};
     HostTrial::Time heard_at_ = std::chrono::steady_clock::now() - 1h;
-    std::string store_problem_, outcome_;
+    bool store_answers_ = true;
+    std::string outcome_;
     Duration answer_after_ = 1ms;
     bool held_ = false;  // probes are answered by the test
     std::vector<std::function<void()>> asked_;
@@ -111,10 +115,26 @@ TEST_F(Trial, AStoreThatIsAwayTakesThePolicyBackEvenWithoutHealthChecking) {
     finish();
     EXPECT_EQ(outcome_, "confirmed");
     change();
-    store_problem_ = "the object store does not answer";
+    store_answers_ = false;
+    EXPECT_LT(finish(), 400ms);
+    EXPECT_EQ(outcome_, "the object store answered before the change and does not since");
+    // One that was away before proves nothing.
+    change();
     finish();
-    EXPECT_EQ(outcome_, store_problem_);
+    EXPECT_EQ(outcome_, "confirmed");
     EXPECT_EQ(probes_, 0);
+}
+
+// An agent that starts gets its first policy before it probes anybody.
+TEST_F(Trial, NodesThatAreKnownByTheNextChangeCountFromThenOn) {
+    trial_.set_health(nullptr);
+    change();
+    run_for(20ms);
+    use_peers();
+    change();
+    nodes_["c"] = false;
+    EXPECT_LT(finish(), 400ms);
+    EXPECT_EQ(outcome_, "node c answered health probes before the change and does not since");
 }
 
 TEST_F(Trial, AnotherChangeStartsTheTimeAgainAndKeepsWhatWorkedBeforeTheFirst) {
@@ -156,7 +176,7 @@ TEST_F(Trial, ProbesThatEndAfterItAreHarmless) {
         HostTrial gone(loop_,
                        {.confirm = [] { FAIL(); },
                         .roll_back = [](const std::string&) { FAIL(); },
-                        .store_problem = []() -> std::string { return ""; }},
+                        .store_answers = [] { return true; }},
                        {.first_look = 1ms, .interval = 1ms, .silence = 1ms, .recent = 1ms, .trial = 1ms});
         gone.set_peers(HostTrial::Peers{
             .probe =

@@ -382,13 +382,14 @@ void PolicyModule::switch_endpoint(EndpointId id) {
         return;
     }
     ++(generations_.policy(id) == 0 ? counters_.added : counters_.updated);
-    // A node that starts has nothing to go back to, and nothing that could be cut.
-    const bool on_trial = host && generations_.policy(id) != 0 && endpoint.location && host_in_force_ != state;
+    const bool starts = generations_.policy(id) == 0;
+    const bool on_trial =
+        host && host_in_force_ != state && (starts ? !state->policies.empty() : endpoint.location.has_value());
     if (on_trial) {
         callbacks_.host_changing();
         if (!trial_) {
-            trial_ = Trial{id, generations_.policy(id), *endpoint.location, host_in_force_};
-            use(*endpoint.location);
+            trial_ = Trial{id, generations_.policy(id), starts ? std::nullopt : endpoint.location, host_in_force_};
+            if (trial_->location) use(*trial_->location);
         }
     }
     generations_.set_policy(id, reference);
@@ -409,7 +410,7 @@ PolicyModule::HostState PolicyModule::host_state(EndpointId id, bool closed) con
 
 void PolicyModule::confirm_host() {
     if (!trial_) return;
-    leave(trial_->location);
+    if (trial_->location) leave(*trial_->location);
     trial_.reset();
 }
 
@@ -417,17 +418,20 @@ void PolicyModule::roll_back_host(const std::string& why) {
     if (!trial_) return;
     const Trial trial = *std::exchange(trial_, {});
     const auto found = endpoints_.find(trial.endpoint);
-    if (found == endpoints_.end()) return leave(trial.location);
+    if (found == endpoints_.end()) {
+        if (trial.location) leave(*trial.location);
+        return;
+    }
     generations_.set_policy(trial.endpoint, trial.reference);
     const auto refused = std::exchange(found->second.location, trial.location);
     if (refused) leave(*refused);
     rolled_back_ = std::exchange(host_in_force_, trial.state);
-    callbacks_.rejected(
-        "host policy",
-        Error{Code::kAborted,
-              "rolled back: " + why +
-                  "; the host policy before it is in force until the policies that select this node change",
-              0});
+    callbacks_.rejected("host policy", Error{Code::kAborted,
+                                             "rolled back: " + why +
+                                                 (trial.location ? "; the host policy before it is in force"
+                                                                 : "; the node is open, as it started,") +
+                                                 " until the policies that select this node change",
+                                             0});
 }
 
 // The location of equal rows if there is one; counted as used.

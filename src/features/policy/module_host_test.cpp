@@ -20,17 +20,22 @@ protected:
             EndpointId(kHost),
             {.labels = LabelSet::from_strings({"k8s:role=" + role}), .named_ports = {}, .host = true}, audit);
     }
+    // With a policy that selects the node: it is tried like every other one.
+    void start_confirmed() {
+        start();
+        EXPECT_EQ(std::exchange(host_events_, {}), "-+");
+        module_->confirm_host();
+    }
     bool from(IdentityId id) { return allows(kHost, Direction::kIngress, id); }
     static constexpr const char* kWhere = "host policy";
 };
 
-TEST_F(HostPolicy, TheFirstOfANodeIsNotTriedAndEveryLaterOneIs) {
+TEST_F(HostPolicy, EveryChangeIsTried) {
     write("p.yaml", host_policy(kFromWeb));
     ASSERT_TRUE(set_host());
-    start();
+    start_confirmed();
     EXPECT_TRUE(from(kWeb));
     EXPECT_FALSE(from(kClient));
-    EXPECT_EQ(host_events_, "");
     apply("p.yaml", host_policy(kFromClient));
     EXPECT_EQ(host_events_, "-+");
     EXPECT_TRUE(from(kClient)) << "in force while it is tried";
@@ -46,10 +51,41 @@ TEST_F(HostPolicy, TheFirstOfANodeIsNotTriedAndEveryLaterOneIs) {
     EXPECT_EQ(host_events_, "-+");
 }
 
+// Otherwise a node whose policy was changed while it was down would be cut off for good.
+TEST_F(HostPolicy, TheFirstOneIsTakenBackToAnOpenNode) {
+    write("p.yaml", host_policy(kFromWeb));
+    ASSERT_TRUE(set_host());
+    EXPECT_EQ(reference(kHost), 0U) << "open until every source has spoken";
+    start();
+    EXPECT_EQ(host_events_, "-+");
+    EXPECT_FALSE(from(kClient));
+    module_->roll_back_host("the object store does not answer");
+    EXPECT_EQ(reference(kHost), 0U);
+    ASSERT_TRUE(rejected_.contains(kWhere));
+    EXPECT_NE(rejected_[kWhere].find("the node is open, as it started"), std::string::npos) << rejected_[kWhere];
+    EXPECT_TRUE(wait_until([&] { return slabs_->usage().images == 0; })) << "the refused image is not kept";
+    // The same again is still refused; another one is tried, and there is nothing to go back to but an open node.
+    module_->set_identity(kOther, pod("client"));
+    module_->flush();
+    EXPECT_EQ(reference(kHost), 0U);
+    apply("p.yaml", host_policy(kFromClient));
+    EXPECT_EQ(host_events_, "-+-+");
+    EXPECT_TRUE(from(kClient));
+    EXPECT_FALSE(rejected_.contains(kWhere));
+    module_->roll_back_host("the object store does not answer");
+    EXPECT_EQ(reference(kHost), 0U);
+    // Nothing selects the node any more: nothing to try.
+    host_events_.clear();
+    apply("p.yaml", ccnp_manifest("host", "{nodeSelector: {matchLabels: {role: core}}, ingress: [{}]}"));
+    EXPECT_EQ(host_events_, "");
+    EXPECT_NE(reference(kHost), 0U);
+    EXPECT_TRUE(from(kWeb) && from(kClient));
+}
+
 TEST_F(HostPolicy, RolledBackItStaysAwayUntilPoliciesSaySomethingElse) {
     write("p.yaml", host_policy(kFromWeb));
     ASSERT_TRUE(set_host());
-    start();
+    start_confirmed();
     const std::uint32_t good = reference(kHost);
     apply("p.yaml", host_policy(kFromClient));
     const std::uint32_t bad = reference(kHost);
@@ -97,7 +133,7 @@ TEST_F(HostPolicy, RolledBackItStaysAwayUntilPoliciesSaySomethingElse) {
 TEST_F(HostPolicy, PodsThatComeAndGoAreNoTrial) {
     write("p.yaml", host_policy(kFromClient));
     ASSERT_TRUE(set_host());
-    start();
+    start_confirmed();
     apply("p.yaml", host_policy(kFromWeb + ", " + kFromClient));
     EXPECT_EQ(host_events_, "-+");
     for (std::uint32_t i = 0; i < 10; ++i) {
@@ -135,7 +171,7 @@ TEST_F(HostPolicy, LabelsOfTheNodeAndAuditAreTried) {
 TEST_F(HostPolicy, WhatChangedWhileNoAgentRanIsTriedToo) {
     write("p.yaml", host_policy(kFromWeb));
     ASSERT_TRUE(set_host());
-    start();
+    start_confirmed();
     const std::uint32_t good = reference(kHost);
     make();
     ASSERT_TRUE(set_host());
@@ -157,7 +193,7 @@ TEST_F(HostPolicy, WhatChangedWhileNoAgentRanIsTriedToo) {
 TEST_F(HostPolicy, AHostEndpointThatWentEndsItsTrial) {
     write("p.yaml", host_policy(kFromWeb));
     ASSERT_TRUE(set_host());
-    start();
+    start_confirmed();
     apply("p.yaml", host_policy(kFromClient));
     module_->remove_endpoint(EndpointId(kHost));
     module_->roll_back_host("node b does not answer");

@@ -69,6 +69,41 @@ def policy_host_rolled_back(context):
     yield checks.check("the status forgets it", "rolled back" not in said, said)
 
 
+# What a reboot leaves of an agent's work: nothing.
+FORGET = """
+find /sys/fs/bpf -mindepth 1 -not -name '*.debug' -delete
+for device in $(ip -o link | sed -n 's/^[0-9]*: \\(cilium_[a-z]*\\|lxc[a-z0-9_]*\\).*/\\1/p'); do ip link delete "$device" 2> /dev/null || true; done
+find /run/cilium -xdev -mindepth 1 -delete 2> /dev/null || true  # the control groups' file system stays
+"""
+
+
+@scenario(cost=15)
+def policy_host_cold_boot(context):
+    """A node that boots is open until its policy is known, and then all of it is in force: whom it allows never notices."""
+    cluster = context.cluster(nodes=2, agent_flags=FIREWALL)
+    policies = policy.Policies(cluster)
+    yield policy.ready(cluster, [yes("node2 outside", "node1", "tcp")])
+    yield checks.reachable_nodes(cluster, "node1")
+    policies.use(clusterwide("host", {"nodeSelector": NODE1, "ingress": [{"fromEntities": ["remote-node"]}], "egress": [{"toEntities": ["remote-node"]}]}))
+    rows = [yes("node2", "node1", "tcp", "udp"), yes("node1", "node2", "tcp"), no("outside", "node1"), no("node1", "outside")]
+    yield from policy.verdicts(cluster, "before", rows, explain=False)
+    cluster.sandbox("agent", "kill", "node1")
+    cluster.exec("node1", "sh", "-c", FORGET)
+    yield from policy.verdicts(cluster, "booted, without an agent: open", [yes("node2 outside", "node1", "tcp"), yes("node1", "outside", "tcp")], explain=False)
+    running = {checks.family_name(family): cluster.start("node2", "load", "--to", to, "--port", policy.PORT, "--per-second", 400)
+               for family, to in sorted(cluster.addresses()["node1"].items())}
+    cluster.sandbox("agent", "start", "node1")
+    flows = policy.expand(cluster.addresses(), rows)
+    settled = checks.wait_until(lambda: not policy.disagreements(cluster, cluster.addresses(), flows), 10, 0.1)
+    yield checks.check("in force soon after the start", settled, policy.disagreements(cluster, cluster.addresses(), flows) if not settled else "")
+    for family, program in running.items():
+        result = program.finish()
+        cluster.background.remove(program)
+        yield checks.check(f"node2 → node1, {family}, meanwhile: {result['sent']} datagrams, {result['lost']} lost", result["sent"] > 200 and result["lost"] == 0, result)
+    said = rejected(cluster, "node1")
+    yield checks.check("nothing was rolled back", "rolled back" not in said, said)
+
+
 @scenario(cost=15)
 def policy_host_audit(context):
     """Audit of the host endpoint: it says what would be dropped."""
