@@ -68,7 +68,7 @@ TEST(PolicyText, Rules) {
 
 TEST(PolicyText, ExplanationBeginsWithTheVerdictAndLeavesOutWhatEveryPodHas) {
     const Json answer = Json::parse(
-        R"({"allowed":false,"parts":[{"traffic":"TCP/80"}],
+        R"({"allowed":false,"traffic":"TCP/80","parts":[{"traffic":"TCP/8080"}],
 "text":"Denied: ingress of endpoint 12 (k8s:app=web,k8s:io.cilium.k8s.policy.cluster=default,k8s:io.kubernetes.pod.namespace=default) from identity 2 (reserved:world), TCP/80.\n"})");
     EXPECT_EQ(
         policy_explain_text(answer, "world", "web"),

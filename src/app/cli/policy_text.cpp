@@ -132,8 +132,8 @@ std::string policy_rules_text(const Json& rules) {
 std::string policy_explain_text(const Json& explanation, const std::string& from, const std::string& to) {
     const Json& allowed = field(explanation, "allowed");
     const Json& parts = elements(field(explanation, "parts"));
-    const std::string traffic = parts.empty() ? "" : ", " + text(parts.front(), "traffic");
-    std::string out = from + " -> " + to + traffic + ": ";
+    const std::string traffic = text(explanation, "traffic");
+    std::string out = from + " -> " + to + (traffic.empty() ? "" : ", " + traffic) + ": ";
     out += !allowed.is_boolean() ? "NOT KNOWN\n" : allowed.get<bool>() ? "ALLOWED\n" : "DENIED\n";
     std::string said = text(explanation, "text");
     if (said.empty()) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "app/agent/control_plane.h"
+#include "features/policy/explain.h"
 #include "io/http.h"
 #include "model/json.h"
 
@@ -70,15 +71,23 @@ private:
     [[nodiscard]] Json endpoint_policy(const EndpointRow& endpoint) const;
     [[nodiscard]] Json policy_image(const EndpointRow& endpoint, std::size_t limit) const;
     void policy_get(const Call& call);
-    void policy_explain(const Call& call);
     void policy_diff(const Call& call);
     void configure_endpoint(const Call& call, const EndpointRow& endpoint);
+    // policy_explain.cpp
+    void policy_explain(const Call& call);
     // Who is meant by "ns/name", an address, "identity:N", "endpoint:N" or "world".
     struct Party {
         IdentityId identity;
         const EndpointRow* endpoint = nullptr;
     };
     Result<Party> find_party(const std::string& text) const;
+    struct Explained;
+    Status explain_side(const Party& subject, policy::Direction direction, const Party& peer,
+                        const policy::Traffic& traffic, Explained& explained) const;
+    Status explain_ends(const Party& from, const Party& to, const policy::Traffic& traffic, Explained& explained) const;
+    [[nodiscard]] const service::FrontendRow* find_service(const std::string& to, const policy::Traffic& traffic) const;
+    Status explain_service(const Party& from, const service::FrontendRow& row, const std::string& to,
+                           const policy::Traffic& traffic, Explained& explained) const;
     // services.cpp
     [[nodiscard]] Json service_json(const service::FrontendKey& key, const service::FrontendRow& row) const;
     [[nodiscard]] Json services_json() const;
