@@ -28,15 +28,15 @@ trap 'rm -rf "$work"' EXIT
 files=$work/root layout=$work/layout
 mkdir -p "$files" "$layout/blobs/sha256" "$(dirname "$output")"
 export LC_ALL=C TZ=UTC
+umask 022
 
 copied=()
 # Copies files to their own paths, and the shared objects that they need.
 take() {
-    local needed file
+    local needed
     mapfile -t needed < <(ldd "$@" 2>/dev/null | sed -n 's/^\t\(.* => \)\{0,1\}\(\/[^ ]*\) (.*/\2/p' | sort -u)
-    for file in "$@" "${needed[@]}"; do
-        [ -e "$files$file" ] || { install -D -m "$(stat -Lc %a "$file")" "$file" "$files$file"; copied+=("$(readlink -f "$file")"); }
-    done
+    cp -L --parents -t "$files" "$@" "${needed[@]}"
+    mapfile -t -O ${#copied[@]} copied < <(readlink -f "$@" "${needed[@]}")
 }
 # The same for our programs, whose paths in the image are others.
 take_as() {
