@@ -104,8 +104,8 @@ private:
         bool closed = false, audit = false;
         friend bool operator==(const HostState&, const HostState&) = default;
     };
-    // What goes back into force if the host endpoint's new policy cuts the node off. A node that starts has none: it is open
-    // again, as before its policy was known.
+    // What goes back into force if the host endpoint's new policy cuts the node off. A node that starts has none: it is
+    // open again, as before its policy was known.
     struct Trial {
         EndpointId endpoint;
         std::uint32_t reference = 0;
