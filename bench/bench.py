@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT / "tests/cluster"))
 
 import kubernetes_bench  # noqa: E402
 import policy_bench  # noqa: E402
+import scale_bench  # noqa: E402
 import services_bench  # noqa: E402
 from lib import checks  # noqa: E402
 from lib.sandbox import PORT, Cluster, CommandFailed, run  # noqa: E402
@@ -322,6 +323,9 @@ class Bench:
     def kubernetes(self):
         kubernetes_bench.measure(self, row)
 
+    def scale(self):
+        scale_bench.measure(self, row)
+
 
 def table(results):
     print(f"\n{'NAME':36} {'VALUE':>14} {'UNIT':8} {'BASELINE':>14} {'RATIO':>7} {'RUNS':>5}")
@@ -342,7 +346,7 @@ def main():
         return 1
     bench = Bench(args.build, args.runs, [name for name in args.only.split(",") if name])
     failed = []
-    for part in (bench.bpf, bench.overlay, bench.sizes, bench.image, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services, bench.kubernetes):
+    for part in (bench.bpf, bench.overlay, bench.sizes, bench.image, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services, bench.kubernetes, bench.scale):
         try:
             part()
         except (CommandFailed, KeyError, OSError, StopIteration, ValueError, subprocess.TimeoutExpired) as error:
