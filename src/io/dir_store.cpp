@@ -8,9 +8,9 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "base/sha256.h"
 #include "io/dir_watcher.h"
 #include "io/manifest_index.h"
+#include "io/object_place.h"
 #include "io/resources.h"
 #include "io/store_files.h"
 #include "io/store_watches.h"
@@ -21,7 +21,6 @@ namespace {
 
 using Json = ObjectStore::Json;
 
-constexpr std::size_t kLongestFileStem = 240;
 // Each attempt lost means that somebody else changed the same file; from the third on the lock is held throughout.
 constexpr int kAttempts = 10;
 constexpr int kOptimisticAttempts = 2;
@@ -41,19 +40,6 @@ std::string random_uid() {
 bool needs_durability(const ResourceType* type) {
     return type != &resources::kCiliumEndpoint && type != &resources::kCiliumIdentity && type != &resources::kEvent &&
            type != &resources::kLease;
-}
-
-std::string own_path(const ObjectId& id, int alternative = 0) {
-    std::string path = id.type->plural;
-    if (!id.type->group.empty()) path += "." + id.type->group;
-    if (id.type->namespaced) path += "/" + id.key.name_space;
-    // A name may have 253 bytes, a file name 255; the longest ones are cut and told apart by a digest.
-    const std::string& name = id.key.name;
-    path += "/" + (name.size() <= kLongestFileStem
-                       ? name
-                       : name.substr(0, kLongestFileStem - 17) + "~" + sha256_hex(name).substr(0, 16));
-    if (alternative > 0) path += "-" + std::to_string(alternative);
-    return path + ".yaml";
 }
 
 // Everything but metadata and status: what metadata.generation counts.
@@ -352,7 +338,8 @@ Result<Json> DirStore::create(const ResourceType& type, const Json& given) {
         refresh();
         const auto* entry = index_.find(id);
         if (entry == nullptr) return {};
-        return fail(Code::kAlreadyExists, id.to_string() + " already exists, in " + display(*entry->file));
+        return fail(Code::kAlreadyExists,
+                    id.to_string() + " already exists, in " + display(index_.file_of(id, *entry)));
     };
     TRY(exists());
     Json& metadata = object["metadata"];
@@ -446,7 +433,7 @@ Result<Json> DirStore::change(const ResourceType& type, const Json& given, Part 
         const std::uint64_t revision = entry->revision;
         TRY_ASSIGN(const Json next, changed_object(id, *entry, object, part));
         if (ManifestIndex::revision_of(next) == revision) return index_.object(*entry);
-        auto source = read_source(id, *entry->file);
+        auto source = read_source(id, index_.file_of(id, *entry));
         if (!source && source.error().sys_errno == ENOENT) continue;
         if (!source) return std::unexpected(std::move(source).error());
         const auto* document = source->manifests.find(id);
@@ -478,9 +465,9 @@ Status DirStore::remove(const ResourceType& type, const ObjectKey& key) {
         refresh();
         const auto* entry = index_.find(id);
         if (entry == nullptr) return {};
-        auto source = read_source(id, *entry->file);
+        auto source = read_source(id, index_.file_of(id, *entry));
         if (!source && source.error().sys_errno == ENOENT) {
-            reload(std::string(*entry->file));
+            reload(index_.file_of(id, *entry));
             continue;
         }
         if (!source) return std::unexpected(std::move(source).error());

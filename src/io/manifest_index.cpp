@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/sha256.h"
+#include "io/object_place.h"
 #include "model/json_text.h"
 
 namespace axo {
@@ -60,15 +61,49 @@ Result<Json> ManifestIndex::object(const Entry& entry) const {
     return value;
 }
 
+std::string ManifestIndex::file_of(const ObjectId& id, const Entry& entry) {
+    return entry.file != nullptr ? *entry.file : own_path(id, 0, entry.json ? ".json" : ".yaml");
+}
+
+ManifestIndex::Object* ManifestIndex::alone_in(const std::string& path) {
+    const auto owner = owner_of_path(path);
+    if (!owner) return nullptr;
+    auto& objects = objects_[owner->type];
+    const auto found = objects.find(owner->key);
+    const bool alone =
+        found != objects.end() && found->second.file == nullptr && found->second.json == is_json_name(path);
+    return alone ? &*found : nullptr;
+}
+
+ManifestIndex::Files::iterator ManifestIndex::open(const std::string& path) {
+    const auto [file, fresh] = files_.try_emplace(path);
+    if (Object* object = fresh ? alone_in(path) : nullptr) {
+        object->second.file = &file->first;
+        file->second = {.content_hash = object->second.content_hash, .readable = true, .objects = {object}};
+    }
+    return file;
+}
+
+void ManifestIndex::close(Files::iterator opened) {
+    const auto& [path, file] = *opened;
+    if (file.objects.size() != 1 || !file.readable || rejections_.contains(path) || shadows_.contains(path)) return;
+    auto& [key, entry] = *file.objects.front();
+    if (owner_of_path(path) != ObjectId{entry.type, key}) return;
+    entry.file = nullptr;
+    entry.json = is_json_name(path);
+    entry.content_hash = file.content_hash;
+    files_.erase(opened);
+}
+
 void ManifestIndex::set_file(const std::string& path, Result<std::string> content) {
-    const auto entry = files_.try_emplace(path).first;
-    File& file = entry->second;
+    const auto opened = open(path);
+    File& file = opened->second;
     if (!content) {
         file.readable = false;
         return note(path, {{nullptr, std::move(content).error(), false}});
     }
     const std::uint64_t hash = hash64(*content);
-    if (file.readable && file.content_hash == hash) return;
+    if (file.readable && file.content_hash == hash) return close(opened);
     file.readable = true;
     file.content_hash = hash;
     if (content->empty()) {
@@ -81,7 +116,8 @@ void ManifestIndex::set_file(const std::string& path, Result<std::string> conten
                   .error(),
               false}});
     }
-    load(*entry, std::move(*content));
+    load(*opened, std::move(*content));
+    close(opened);
 }
 
 void ManifestIndex::load(Files::value_type& entry, std::string content) {
@@ -102,7 +138,7 @@ void ManifestIndex::load(Files::value_type& entry, std::string content) {
             rejected.push_back(
                 {document.id.type,
                  fail(Code::kAlreadyExists, "line " + std::to_string(document.line) + ": " + document.id.to_string() +
-                                                " is already defined in " + display(*present->file) +
+                                                " is already defined in " + display(file_of(document.id, *present)) +
                                                 ", which stays in force; remove one of the two")
                      .error(),
                  false});
@@ -158,14 +194,13 @@ void ManifestIndex::drop(const ObjectId& id) {
 }
 
 void ManifestIndex::remove_file(const std::string& path) {
-    const auto it = files_.find(path);
     rejections_.erase(path);
     shadows_.erase(path);
-    if (it == files_.end()) return;
+    const auto file = open(path);
     std::vector<ObjectId> freed;
-    for (const Object* object : it->second.objects) freed.push_back({object->second.type, object->first});
+    for (const Object* object : file->second.objects) freed.push_back({object->second.type, object->first});
     for (const ObjectId& id : freed) drop(id);
-    files_.erase(it);
+    files_.erase(file);
     promote(freed);
 }
 
@@ -217,14 +252,18 @@ std::size_t ManifestIndex::size() const {
 
 std::vector<std::string> ManifestIndex::files() const {
     std::vector<std::string> paths;
-    paths.reserve(files_.size());
     for (const auto& [path, file] : files_) paths.push_back(path);
+    for (const auto& [type, objects] : objects_) {
+        for (const auto& [key, entry] : objects) {
+            if (entry.file == nullptr) paths.push_back(file_of({type, key}, entry));
+        }
+    }
     return paths;
 }
 
-bool ManifestIndex::defines_anything(const std::string& path) const {
-    const auto it = files_.find(path);
-    return it != files_.end() && !it->second.objects.empty();
+bool ManifestIndex::defines_anything(const std::string& path) {
+    const auto file = files_.find(path);
+    return file == files_.end() ? alone_in(path) != nullptr : !file->second.objects.empty();
 }
 
 }  // namespace axo

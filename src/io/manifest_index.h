@@ -24,7 +24,9 @@ public:
 
     struct Entry {
         const ResourceType* type = nullptr;
-        const std::string* file = nullptr;  // which defines it
+        const std::string* file = nullptr;  // which defines it; null: its own, which holds nothing else
+        bool json = false;                  // the suffix of its own file
+        std::uint64_t content_hash = 0;     // of its own file
         std::uint64_t revision = 0;         // of the content: equal in every process that reads the file
         SpillFile::Place body;              // compact JSON without resourceVersion
     };
@@ -54,12 +56,14 @@ public:
 
     [[nodiscard]] const Entry* find(const ObjectId& id) const;
     [[nodiscard]] const Objects& objects(const ResourceType* type) const;
+    // The file that defines it.
+    [[nodiscard]] static std::string file_of(const ObjectId& id, const Entry& entry);
     // As a caller of the store sees it.
     [[nodiscard]] Result<Json> object(const Entry& entry) const;
     [[nodiscard]] std::size_t size() const;
     [[nodiscard]] std::vector<std::string> files() const;
     // Whether anything in force comes from that file.
-    [[nodiscard]] bool defines_anything(const std::string& path) const;
+    [[nodiscard]] bool defines_anything(const std::string& path);
     [[nodiscard]] std::map<std::string, std::vector<Rejection>>& rejections() { return rejections_; }
     [[nodiscard]] const std::map<std::string, std::vector<Rejection>>& rejections() const { return rejections_; }
 
@@ -82,6 +86,11 @@ private:
     };
     using Files = std::map<std::string, File>;
 
+    // The object that has this file for itself.
+    Object* alone_in(const std::string& path);
+    // Most files are an object's own and hold nothing else: their entry is the object's, until they are looked at.
+    Files::iterator open(const std::string& path);
+    void close(Files::iterator file);
     void load(Files::value_type& file, std::string content);
     Object& put(const std::string& path, ManifestFile::Document document);
     void drop(const ObjectId& id);
@@ -93,7 +102,7 @@ private:
 
     std::string root_;
     std::function<void(Change)> changed_;
-    Files files_;
+    Files files_;  // but those of objects that have one for themselves
     std::map<const ResourceType*, Objects> objects_;
     SpillFile bodies_;
     std::map<std::string, std::vector<Rejection>> rejections_;
