@@ -47,7 +47,7 @@ take_as() {
 }
 link() { mkdir -p "$files$(dirname "$2")"; ln -s "$1" "$files$2"; }
 
-for program in axoneme axoneme-agent axoneme-operator; do take_as "$bin/$program" "/usr/bin/$program"; done
+for program in axoneme axoneme-agent axoneme-operator axoneme-traffic; do take_as "$bin/$program" "/usr/bin/$program"; done
 take_as "$bin/axoneme-cni" /opt/cni/bin/cilium-cni
 link axoneme /usr/bin/cilium
 link axoneme /usr/bin/cilium-dbg

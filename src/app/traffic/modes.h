@@ -35,11 +35,14 @@ Status stream(const LoadOptions& options);
 
 struct RateOptions {
     IpAddress to;
-    std::uint16_t port = 0;  // the server's base port
+    std::uint16_t port = 0;        // the server's base port
+    std::string protocol = "tcp";  // of request_response: tcp, udp
     double seconds = 3;
     int cpu = -1;
 };
 Status request_response(const RateOptions& options);
 Status connect_request_response(const RateOptions& options);
+// One TCP connection on which the server sends what it can.
+Status bulk(const RateOptions& options);
 
 }  // namespace axo::traffic

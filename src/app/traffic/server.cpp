@@ -15,8 +15,8 @@
 #include <sstream>
 #include <thread>
 
-#include "tests/cluster/traffic/modes.h"
-#include "tests/cluster/traffic/net.h"
+#include "app/traffic/modes.h"
+#include "app/traffic/net.h"
 
 namespace axo::traffic {
 namespace {
@@ -103,6 +103,12 @@ void converse(const Fd& fd, const Endpoint& peer, Witness& witness) {
     }
     if (command == "download") {
         download(fd.get(), number);
+        return;
+    }
+    if (command == "bulk") {
+        const std::vector<std::uint8_t> buffer(kBuffer);
+        while (send_all(fd.get(), buffer.data(), buffer.size())) {
+        }
         return;
     }
     if (command == "upload") upload(fd.get(), number, answer);

@@ -1,4 +1,4 @@
-#include "tests/cluster/traffic/icmp.h"
+#include "app/traffic/icmp.h"
 
 #include <netinet/icmp6.h>
 #include <netinet/ip_icmp.h>
@@ -6,7 +6,7 @@
 #include <chrono>
 #include <cstring>
 
-#include "tests/cluster/traffic/net.h"
+#include "app/traffic/net.h"
 
 namespace axo::traffic {
 namespace {

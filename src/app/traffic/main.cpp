@@ -1,16 +1,16 @@
-// axoneme-traffic: what the cluster tests, the demo and the benchmarks send through a cluster, and the server they send
-// it to.
+// axoneme-traffic: what `axoneme connectivity`, the cluster tests, the demo and the benchmarks send through a cluster,
+// and the server they send it to.
 //
 //   axoneme-traffic serve --port P [--cpu N]
 //   axoneme-traffic probe < targets.json
 //   axoneme-traffic load --to A --port P [--protocol udp|icmp] [--per-second N] [--bytes N] [--seconds N]
 //   axoneme-traffic stream --to A --port P [--per-second N] [--bytes N] [--seconds N]
-//   axoneme-traffic rr|crr --to A --port P [--seconds N] [--cpu N]
+//   axoneme-traffic rr|crr|bulk --to A --port P [--protocol tcp|udp] [--seconds N] [--cpu N]
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 
-#include "tests/cluster/traffic/modes.h"
+#include "app/traffic/modes.h"
 
 namespace axo::traffic {
 namespace {
@@ -58,10 +58,15 @@ Status run(const std::string& mode, const Arguments& arguments) {
     }
     if (mode == "load") return load(load_options);
     if (mode == "stream") return stream(load_options);
-    const RateOptions rate_options{.to = to, .port = port, .seconds = arguments.number("seconds", 3), .cpu = cpu};
+    const RateOptions rate_options{.to = to,
+                                   .port = port,
+                                   .protocol = arguments.text("protocol", "tcp"),
+                                   .seconds = arguments.number("seconds", 3),
+                                   .cpu = cpu};
     if (mode == "rr") return request_response(rate_options);
     if (mode == "crr") return connect_request_response(rate_options);
-    return fail(Code::kInvalidArgument, "mode '" + mode + "': expected serve, probe, load, stream, rr or crr");
+    if (mode == "bulk") return bulk(rate_options);
+    return fail(Code::kInvalidArgument, "mode '" + mode + "': expected serve, probe, load, stream, rr, crr or bulk");
 }
 
 }  // namespace

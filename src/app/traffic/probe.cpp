@@ -13,9 +13,9 @@
 #include <random>
 #include <thread>
 
-#include "tests/cluster/traffic/icmp.h"
-#include "tests/cluster/traffic/modes.h"
-#include "tests/cluster/traffic/net.h"
+#include "app/traffic/icmp.h"
+#include "app/traffic/modes.h"
+#include "app/traffic/net.h"
 
 namespace axo::traffic {
 namespace {

@@ -1,4 +1,4 @@
-#include "tests/cluster/traffic/net.h"
+#include "app/traffic/net.h"
 
 #include <fcntl.h>
 #include <poll.h>
