@@ -29,10 +29,6 @@ const Logger& log() {
 constexpr std::uint32_t kUnusedTable = 64;
 constexpr std::uint32_t kNatDevices = 256;  // ways out that translate
 
-std::string aside(const std::string& path) {
-    return path + "_old";
-}
-
 std::string differences(const SharedMap& expected, const BpfMapInfo& found) {
     std::string text;
     const auto compare = [&text](const char* what, std::uint32_t present, std::uint32_t wanted) {
@@ -138,34 +134,57 @@ std::vector<SharedMap> shared_maps(const DatapathSettings& settings) {
     return maps;
 }
 
+std::vector<std::string> all_map_names() {
+    DatapathSettings everything;
+    everything.services.sockets.enabled = true;
+    everything.services.xdp_prefilter = true;
+    std::vector<std::string> names;
+    for (SharedMap& map : shared_maps(everything)) names.push_back(std::move(map.name));
+    return names;
+}
+
+std::string aside_path(const std::string& path) {
+    return path + "_old";
+}
+
 std::map<std::string, std::uint32_t> map_sizes(const std::vector<SharedMap>& maps) {
     std::map<std::string, std::uint32_t> sizes;
     for (const SharedMap& map : maps) sizes[map.name] = map.max_entries;
     return sizes;
 }
 
-Result<std::vector<std::string>> set_aside_incompatible(const BpfPaths& paths, const std::vector<SharedMap>& maps) {
-    std::vector<std::string> moved;
+Result<std::map<std::string, std::string>> find_incompatible(const BpfPaths& paths,
+                                                             const std::vector<SharedMap>& maps) {
+    std::map<std::string, std::string> incompatible;
     for (const SharedMap& expected : maps) {
-        const std::string path = paths.map(expected.name);
-        const auto found = RawBpfMap::open_pinned(path);
+        const auto found = RawBpfMap::open_pinned(paths.map(expected.name));
         if (!found) {
             if (found.error().code == Code::kNotFound) continue;
             return std::unexpected(found.error());
         }
-        const std::string differs = differences(expected, found->info());
-        if (differs.empty()) continue;
+        std::string differs = differences(expected, found->info());
+        if (!differs.empty()) incompatible.emplace(expected.name, std::move(differs));
+    }
+    return incompatible;
+}
+
+Result<std::vector<std::string>> set_aside_incompatible(const BpfPaths& paths, const std::vector<SharedMap>& maps) {
+    std::vector<std::string> moved;
+    TRY_ASSIGN(const auto incompatible, find_incompatible(paths, maps));
+    for (const auto& [name, differs] : incompatible) {
+        const std::string path = paths.map(name);
         log().warn("Map has another layout and is replaced", {{"map", path}, {"found", differs}});
-        TRY(remove_file(aside(path)));
-        if (std::rename(path.c_str(), aside(path).c_str()) != 0) return fail_errno("renaming map " + path + " aside");
-        moved.push_back(expected.name);
+        TRY(remove_file(aside_path(path)));
+        if (std::rename(path.c_str(), aside_path(path).c_str()) != 0)
+            return fail_errno("renaming map " + path + " aside");
+        moved.push_back(name);
     }
     return moved;
 }
 
 Status carry_over(const BpfPaths& paths, const std::vector<std::string>& set_aside) {
     for (const std::string& name : set_aside) {
-        TRY_ASSIGN(const RawBpfMap old_map, RawBpfMap::open_pinned(aside(paths.map(name))));
+        TRY_ASSIGN(const RawBpfMap old_map, RawBpfMap::open_pinned(aside_path(paths.map(name))));
         TRY_ASSIGN(const RawBpfMap new_map, RawBpfMap::open_pinned(paths.map(name)));
         const BpfMapInfo& before = old_map.info();
         const BpfMapInfo& after = new_map.info();
@@ -184,7 +203,7 @@ Status carry_over(const BpfPaths& paths, const std::vector<std::string>& set_asi
 }
 
 Status remove_set_aside(const BpfPaths& paths, const std::vector<SharedMap>& maps) {
-    for (const SharedMap& map : maps) TRY(remove_file(aside(paths.map(map.name))));
+    for (const SharedMap& map : maps) TRY(remove_file(aside_path(paths.map(map.name))));
     return {};
 }
 

@@ -24,9 +24,15 @@ struct SharedMap {
 // All of bpf/lib/maps.h and bpf/lib/lb_maps.h, and of bpf/lib/sock_maps.h where sockets are served; a test holds the
 // two against each other.
 std::vector<SharedMap> shared_maps(const DatapathSettings& settings);
+// Of all settings.
+std::vector<std::string> all_map_names();
+// Where a map set aside is pinned.
+std::string aside_path(const std::string& path);
 // BpfLoadSpec::max_entries.
 std::map<std::string, std::uint32_t> map_sizes(const std::vector<SharedMap>& maps);
 
+// Pinned maps of another layout or size: name -> what differs. Changes nothing.
+Result<std::map<std::string, std::string>> find_incompatible(const BpfPaths& paths, const std::vector<SharedMap>& maps);
 // Pinned maps of another layout or size are renamed aside (<name>_old): the running programs keep them until they are
 // replaced. Logged. Returns the names.
 Result<std::vector<std::string>> set_aside_incompatible(const BpfPaths& paths, const std::vector<SharedMap>& maps);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/sha256.h"
 #include "datapath/owner.h"
+#include "datapath/pins.h"
 #include "datapath/program_config.h"
 #include "datapath/socket_lb.h"
 #include "datapath/xdp.h"
@@ -446,9 +447,7 @@ Status Datapath::remove_everything(const BpfPaths& paths) {
     } else {
         note(std::unexpected(netlink.error()));
     }
-    const std::vector<SharedMap> maps = shared_maps({});
-    note(remove_set_aside(paths, maps));
-    for (const SharedMap& map : maps) note(remove_file(paths.map(map.name)));
+    for (const std::string& pin : list_pins(paths)) note(remove_file(pin));
     note(remove_link_directory(paths.state()));
     // Only if nobody else uses them.
     std::error_code ignored;

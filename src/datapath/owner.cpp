@@ -58,30 +58,50 @@ Result<std::string> namespace_name() {
     return std::filesystem::read_symlink("/proc/thread-self/ns/net", error).string();
 }
 
+struct OwnerRecord {
+    std::string path;
+    std::string wanted, present;  // "<owner> <network namespace>"; present "": nobody's
+};
+
+Result<OwnerRecord> read_record(const BpfPaths& paths, const std::string& owner) {
+    TRY_ASSIGN(const std::string network, namespace_name());
+    // A link's target is the one text that a BPF file system can hold.
+    OwnerRecord record{.path = paths.state() + "/owner", .wanted = (owner.empty() ? "unnamed" : owner) + " " + network};
+    std::error_code error;
+    record.present = std::filesystem::read_symlink(record.path, error).string();
+    return record;
+}
+
+Status check_record(const BpfPaths& paths, const OwnerRecord& record) {
+    if (record.present.empty() || record.present == record.wanted) return {};
+    const std::string link = find_attached(paths);
+    if (link.empty()) return {};
+    return fail(Code::kFailedPrecondition,
+                "BPF root " + paths.root + " belongs to " + record.present + ", whose programs are attached (" + link +
+                    "); this is " + record.wanted +
+                    ": give each node and cluster its own bpf-root, or clean up the other one first");
+}
+
 }  // namespace
 
+Status check_bpf_root(const BpfPaths& paths, const std::string& owner) {
+    TRY_ASSIGN(const OwnerRecord record, read_record(paths, owner));
+    return check_record(paths, record);
+}
+
 Status claim_bpf_root(const BpfPaths& paths, const std::string& owner) {
-    TRY_ASSIGN(const std::string network, namespace_name());
-    const std::string record = (owner.empty() ? "unnamed" : owner) + " " + network;
-    // A link's target is the one text that a BPF file system can hold.
-    const std::string path = paths.state() + "/owner";
+    TRY_ASSIGN(const OwnerRecord record, read_record(paths, owner));
     TRY(make_directories(paths.state()));
-    std::error_code error;
-    const std::string present = std::filesystem::read_symlink(path, error).string();
-    if (present == record) return {};
-    if (!present.empty()) {
-        if (const std::string link = find_attached(paths); !link.empty()) {
-            return fail(Code::kFailedPrecondition,
-                        "BPF root " + paths.root + " belongs to " + present + ", whose programs are attached (" + link +
-                            "); this is " + record +
-                            ": give each node and cluster its own bpf-root, or clean up the other one first");
-        }
+    if (record.present == record.wanted) return {};
+    TRY(check_record(paths, record));
+    if (!record.present.empty()) {
         Logger("datapath")
-            .warn("BPF root taken over: its former owner has nothing attached", {{"before", present}, {"now", record}});
-        TRY(remove_file(path));
+            .warn("BPF root taken over: its former owner has nothing attached",
+                  {{"before", record.present}, {"now", record.wanted}});
+        TRY(remove_file(record.path));
     }
-    if (::symlink(record.c_str(), path.c_str()) != 0 && errno != EEXIST)
-        return fail_errno("recording the owner in " + path);
+    if (::symlink(record.wanted.c_str(), record.path.c_str()) != 0 && errno != EEXIST)
+        return fail_errno("recording the owner in " + record.path);
     return {};
 }
 

@@ -3,6 +3,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "app/agent/cni_conf_path.h"
 #include "base/file.h"
 #include "model/json.h"
 
@@ -19,7 +20,7 @@ CniConf::CniConf(EventLoop& loop, ControllerRegistry& registry, CniConfSettings 
     : loop_(loop),
       settings_(std::move(settings)),
       controller_(loop, registry, "write-cni-file", [this] { return reconcile(); }, std::chrono::minutes(5)) {
-    if (!settings_.file.has_extension()) settings_.file /= "05-cilium.conflist";
+    settings_.file = cni_conf_path(settings_.file);
     controller_.trigger();
 }
 

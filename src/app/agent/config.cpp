@@ -253,7 +253,9 @@ Result<ParsedConfig> parse_config(const std::vector<std::string>& arguments,
             } else {
                 parsed.warnings.push_back(message + "; the setting has no effect");
             }
+            continue;
         }
+        config.given[key] = from.value;  // another program's, like the operator's pools
     }
     check_together(config, errors, parsed.warnings);
     if (!errors.empty()) {

@@ -1,8 +1,11 @@
 #include <csignal>
 #include <cstdio>
 
+#include "app/agent/cleanup/cleanup.h"
 #include "app/agent/control_plane.h"
 #include "app/agent/instance_lock.h"
+#include "app/agent/node_record.h"
+#include "app/agent/preflight/findings.h"
 #include "app/agent/prepare_node.h"
 #include "app/agent/version.h"
 #include "kernel/procfs.h"
@@ -32,7 +35,11 @@ int report_valid(const std::vector<std::string>& warnings) {
 
 int main(int argc, char** argv) {
     const auto started_at = std::chrono::steady_clock::now();
-    if (argc > 1 && std::string_view(argv[1]) == "prepare-node") return prepare({argv + 2, argv + argc});
+    // What `axoneme preflight` and `axoneme cleanup` run: the agent knows best what it needs and what it leaves.
+    const std::string_view command = argc > 1 ? argv[1] : "";
+    if (command == "prepare-node") return prepare({argv + 2, argv + argc});
+    if (command == "preflight") return axo::preflight::preflight_command({argv + 2, argv + argc});
+    if (command == "cleanup") return axo::cleanup_command({argv + 2, argv + argc});
     std::vector<std::string> arguments(argv + 1, argv + argc);
     const bool check_only = std::erase(arguments, "--check-config") != 0;
     auto parsed = axo::parse_config(arguments, axo::process_environment());
@@ -56,6 +63,8 @@ int main(int argc, char** argv) {
     if (!lock) return refuse(lock.error());
     const auto bpf_lock = axo::lock_bpf_root(config.datapath.paths.root);
     if (!bpf_lock) return refuse(bpf_lock.error());
+    if (auto remembered = axo::remember_node(config); !remembered)
+        log.warn("An uninstall will not know what this node was like before", {remembered.error()});
     log.info("Starting", {{"version", axo::kVersion}, {"node", config.node_name}, {"cluster", config.cluster_name}});
 
     int outcome = 0;

@@ -7,13 +7,11 @@
 #include <array>
 
 #include "features/nat/iptables.h"
-#include "kernel/command.h"
+#include "kernel/iptables.h"
 
 namespace axo::nat {
 
 namespace {
-
-constexpr auto kToolTimeout = std::chrono::seconds(30);  // tables with 100,000 rules take seconds
 
 // What others write through nftables, which is what iptables is made of today. Nothing where there is none.
 Fd open_changes() {
@@ -23,26 +21,6 @@ Fd open_changes() {
     address.nl_groups = 1U << (NFNLGRP_NFTABLES - 1);
     if (!socket || ::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) return {};
     return socket;
-}
-
-std::string first_line(const std::string& text) {
-    return text.substr(0, text.find('\n'));
-}
-
-Result<std::string> save(const std::string& tool, const std::string& table) {
-    TRY_ASSIGN(CommandOutput output, run_command({tool + "-save", "-t", table}, "", kToolTimeout));
-    if (output.exit_status != 0)
-        return fail(Code::kFailedPrecondition, tool + "-save -t " + table + ": " + first_line(output.err));
-    return std::move(output.out);
-}
-
-Status restore(const std::string& tool, const std::string& script, std::chrono::seconds lock_timeout) {
-    TRY_ASSIGN(const CommandOutput output,
-               run_command({tool + "-restore", "--noflush", "-w", std::to_string(lock_timeout.count())}, script,
-                           kToolTimeout + lock_timeout));
-    if (output.exit_status != 0)
-        return fail(Code::kFailedPrecondition, tool + "-restore refuses: " + first_line(output.err));
-    return {};
 }
 
 }  // namespace
@@ -136,7 +114,7 @@ Status Netfilter::check_family(Family family, const Options& options, const Rule
     for (const char* table : {"nat", "raw"}) {
         const bool any = options.proxy_adapter ||
                          std::ranges::any_of(chains, [](const Chain& chain) { return !chain.rules.empty(); });
-        const auto saved = save(tool, table);
+        const auto saved = iptables_save(tool, table);
         // Nothing wanted: where the tool is missing there is nothing of ours either.
         if (!saved && !any && saved.error().code == Code::kNotFound) return {};
         if (!saved) return forward_error(saved.error());
@@ -152,7 +130,7 @@ Status Netfilter::check_family(Family family, const Options& options, const Rule
             }
         }
         if (script.empty()) continue;
-        TRY(restore(tool, script, options.lock_timeout));
+        TRY(iptables_restore(tool, script, options.lock_timeout));
         ++outcome.writes;
     }
     return {};

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/file.h"
+#include "features/routing/own_routes.h"
 
 namespace axo {
 namespace {
@@ -251,13 +252,18 @@ Status RoutingModule::remove(const Prefix& destination) {
     return {};
 }
 
-Status RoutingModule::remove_everything(const std::string& state_file, IfIndex host_device) {
+Result<std::vector<Route>> list_own_routes(const std::string& state_file, IfIndex host_device) {
     TRY_ASSIGN(Netlink netlink, Netlink::open());
-    TRY_ASSIGN(const auto routes, netlink.routes());
+    TRY_ASSIGN(std::vector<Route> routes, netlink.routes());
     const std::set<Prefix> direct = read_remembered(state_file);
-    for (const Route& route : routes) {
-        if (marked_as_ours(route, host_device, direct)) TRY(netlink.remove_route(route));
-    }
+    std::erase_if(routes, [&](const Route& route) { return !marked_as_ours(route, host_device, direct); });
+    return routes;
+}
+
+Status RoutingModule::remove_everything(const std::string& state_file, IfIndex host_device) {
+    TRY_ASSIGN(const std::vector<Route> routes, list_own_routes(state_file, host_device));
+    TRY_ASSIGN(Netlink netlink, Netlink::open());
+    for (const Route& route : routes) TRY(netlink.remove_route(route));
     return state_file.empty() ? Status{} : remove_file(state_file);
 }
 
