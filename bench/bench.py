@@ -26,6 +26,7 @@ import scale_bench  # noqa: E402
 import services_bench  # noqa: E402
 from lib import checks  # noqa: E402
 from lib.sandbox import PORT, Cluster, CommandFailed, run  # noqa: E402
+from scenarios import installation  # noqa: E402
 import bpf_stats  # noqa: E402
 
 CPU = max(0, (os.cpu_count() or 1) - 1)
@@ -295,6 +296,13 @@ class Bench:
         self.add(row("bpf_ns_from_overlay", values, "ns", "empty program", baselines, packets_per_run=statistics.median(runs),
                      method="run_time_ns/run_cnt on a live TCP stream, caches and clock included; not BPF_PROG_RUN"))
 
+    def uninstall(self):
+        if not self.wants("uninstall_leftovers"):
+            return
+        with self.cluster("uninstall", nodes=1, processes=False) as cluster:
+            _, left = installation.install_and_clean(cluster, ["--kube-proxy-replacement=true"])
+            self.add(row("uninstall_leftovers", [len(left)], "lines", what="links, routes, filters, pins, chains, files, sysctls that differ", left=left[:20]))
+
     def sizes(self):
         for name, program in (("agent_binary_mb", "axoneme-agent"), ("cni_binary_mb", "axoneme-cni")):
             if not self.wants(name):
@@ -346,7 +354,7 @@ def main():
         return 1
     bench = Bench(args.build, args.runs, [name for name in args.only.split(",") if name])
     failed = []
-    for part in (bench.bpf, bench.overlay, bench.sizes, bench.image, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services, bench.kubernetes, bench.scale):
+    for part in (bench.bpf, bench.overlay, bench.sizes, bench.image, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services, bench.kubernetes, bench.scale, bench.uninstall):
         try:
             part()
         except (CommandFailed, KeyError, OSError, StopIteration, ValueError, subprocess.TimeoutExpired) as error:
