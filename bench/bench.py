@@ -24,9 +24,8 @@ import kubernetes_bench  # noqa: E402
 import policy_bench  # noqa: E402
 import scale_bench  # noqa: E402
 import services_bench  # noqa: E402
-from lib import checks  # noqa: E402
+from lib import checks, node_state  # noqa: E402
 from lib.sandbox import PORT, Cluster, CommandFailed, run  # noqa: E402
-from scenarios import installation  # noqa: E402
 import bpf_stats  # noqa: E402
 
 CPU = max(0, (os.cpu_count() or 1) - 1)
@@ -300,7 +299,7 @@ class Bench:
         if not self.wants("uninstall_leftovers"):
             return
         with self.cluster("uninstall", nodes=1, processes=False) as cluster:
-            _, left = installation.install_and_clean(cluster, ["--kube-proxy-replacement=true"])
+            _, left = node_state.install_and_clean(cluster, ["--kube-proxy-replacement=true"])
             self.add(row("uninstall_leftovers", [len(left)], "lines", what="links, routes, filters, pins, chains, files, sysctls that differ", left=left[:20]))
 
     def sizes(self):
