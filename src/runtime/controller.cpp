@@ -39,10 +39,25 @@ void Controller::arm(Duration delay) {
 }
 
 void Controller::run_once(Cause cause) {
+    if (status_.running_since != std::chrono::system_clock::time_point{}) {
+        if (next_ != Cause::kTimer) next_ = cause;
+        return;
+    }
     cause_ = cause;
+    status_.running_since = std::chrono::system_clock::now();
     const std::weak_ptr<bool> alive = alive_;
-    auto outcome = work_();
+    auto task = work_();
     if (alive.expired()) return;
+    run_.spawn(std::move(task), [this](Status outcome) { finished(std::move(outcome)); });
+}
+
+void Controller::finished(Status outcome) {
+    status_.running_since = {};
+    if (const auto next = std::exchange(next_, std::nullopt)) {
+        loop_.post([this, cause = *next, alive = std::weak_ptr<bool>(alive_)] {
+            if (!alive.expired()) run_once(cause);
+        });
+    }
     const auto now = std::chrono::system_clock::now();
     if (outcome) {
         ++status_.success_count;
@@ -63,7 +78,7 @@ void Controller::run_once(Cause cause) {
     status_.last_error = outcome.error().to_string();
     // A trigger during the wait for a retry neither postpones that retry nor lengthens its backoff; otherwise a busy
     // source would keep what failed from ever being tried again.
-    if (cause == Cause::kTrigger && retry_ > Duration{0}) return;
+    if (cause_ == Cause::kTrigger && retry_ > Duration{0}) return;
     retry_ = retry_ == Duration{0} ? kFirstRetry : std::min(retry_ * 2, kLongestRetry);
     arm(retry_);
 }

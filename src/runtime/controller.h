@@ -1,18 +1,21 @@
 // Controllers: named pieces of recurring work with retry, as `status --verbose` lists them.
 //
-// A Controller runs its function when triggered and, optionally, at an interval; a failure is
-// retried with exponential backoff (base, doubled, at most 60 s). The registry is what the status
-// API reads; it outlives its controllers. Thread: the loop's only.
+// A Controller runs its work when triggered and, optionally, at an interval; a failure is retried with
+// exponential backoff (base, doubled, at most 60 s). Work may wait (Task): one run at a time, a trigger
+// meanwhile is one more run afterwards, and destroying the controller ends a run that waits. The registry is
+// what the status API reads; it outlives its controllers. Thread: the loop's only.
 #pragma once
 
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "runtime/event_loop.h"
+#include "runtime/task.h"
 
 namespace axo {
 
@@ -23,15 +26,16 @@ struct ControllerStatus {
     std::uint64_t consecutive_failures = 0;
     std::chrono::system_clock::time_point last_success{};  // epoch: never
     std::chrono::system_clock::time_point last_failure{};
-    std::string last_error;  // of the latest run; empty when that was a success
-    Duration interval{0};    // 0: only when triggered
+    std::string last_error;                                 // of the latest run; empty when that was a success
+    Duration interval{0};                                   // 0: only when triggered
+    std::chrono::system_clock::time_point running_since{};  // epoch: it does not run now
 };
 
 class ControllerRegistry;
 
 class Controller {
 public:
-    using Work = std::function<Status()>;
+    using Work = std::function<Task<Status>()>;
     Controller(EventLoop& loop, ControllerRegistry& registry, std::string name, Work work,
                Duration interval = Duration{0});
     ~Controller();
@@ -47,6 +51,7 @@ public:
 private:
     enum class Cause { kTrigger, kTimer };
     void run_once(Cause cause);
+    void finished(Status outcome);
     void arm(Duration delay);
 
     EventLoop& loop_;
@@ -55,9 +60,11 @@ private:
     ControllerStatus status_;
     Cause cause_ = Cause::kTrigger;
     bool scheduled_ = false;
-    Duration retry_{0};  // 0: the latest run succeeded
+    std::optional<Cause> next_;  // a run that the present one keeps waiting
+    Duration retry_{0};          // 0: the latest run succeeded
     EventLoop::Handle timer_;
     std::shared_ptr<bool> alive_;
+    TaskGroup run_;
 };
 
 class ControllerRegistry {

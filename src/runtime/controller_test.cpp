@@ -126,6 +126,48 @@ TEST_F(ControllerTest, AControllerMayBeDestroyedByItsOwnWork) {
     EXPECT_TRUE(registry.all().empty());
 }
 
+Task<Status> wait_until_set(Awaited<Status>& event, int& runs) {
+    ++runs;
+    co_return co_await event;
+}
+
+TEST_F(ControllerTest, WorkThatWaitsRunsOnceAtATime) {
+    int runs = 0;
+    Awaited<Status> first, second;
+    Controller controller(loop, registry, "waits", [&]() { return wait_until_set(runs == 0 ? first : second, runs); });
+    controller.trigger();
+    run_for(5ms);
+    EXPECT_EQ(runs, 1);
+    EXPECT_NE(controller.status().running_since.time_since_epoch().count(), 0);
+    EXPECT_EQ(controller.status().success_count, 0U);
+    for (int i = 0; i < 3; ++i) {
+        controller.trigger();
+        run_for(1ms);
+    }
+    EXPECT_EQ(runs, 1);
+    first.set({});
+    EXPECT_EQ(controller.status().success_count, 1U);
+    EXPECT_EQ(controller.status().running_since.time_since_epoch().count(), 0);
+    run_for(5ms);
+    EXPECT_EQ(runs, 2);
+    second.set(fail(Code::kUnavailable, "late"));
+    EXPECT_EQ(controller.status().last_error, "late");
+    run_for(5ms);
+    EXPECT_EQ(runs, 2);
+}
+
+TEST_F(ControllerTest, DestructionEndsARunThatWaits) {
+    int runs = 0;
+    Awaited<Status> event;
+    {
+        Controller controller(loop, registry, "waits", [&]() { return wait_until_set(event, runs); });
+        controller.trigger();
+        run_for(5ms);
+    }
+    EXPECT_EQ(runs, 1);
+    EXPECT_TRUE(registry.all().empty());
+}
+
 TEST_F(ControllerTest, TheRegistryListsAllByNameEvenEqualOnes) {
     const auto nothing = []() -> Status { return {}; };
     const Controller b(loop, registry, "b", nothing);
