@@ -14,6 +14,7 @@
 #include "io/resources.h"
 #include "io/store_files.h"
 #include "io/store_watches.h"
+#include "io/watch_selection.h"
 #include "model/time.h"
 
 namespace axo {
@@ -79,7 +80,7 @@ public:
         watch_root();
     }
 
-    Result<Json> get(const ResourceType& type, const ObjectKey& key) override {
+    Task<Result<Json>> get(const ResourceType& type, ObjectKey key) override {
         TRY_ASSIGN(const ObjectId id, resolve(type, key));
         refresh();
         const auto* entry = index_.find(id);
@@ -87,7 +88,7 @@ public:
         return index_.object(*entry);
     }
 
-    Result<std::vector<Json>> list(const ResourceType& type) override {
+    Task<Result<std::vector<Json>>> list(const ResourceType& type) override {
         TRY_ASSIGN(const ObjectId id, resolve(type, ObjectKey{}));
         refresh();
         std::vector<Json> objects;
@@ -98,17 +99,19 @@ public:
         return objects;
     }
 
-    std::unique_ptr<Watch> watch(const ResourceType& type, WatchHandler handler) override {
-        return watches_.add(resources::find(type.api_version(), type.kind), type, std::move(handler));
+    using ObjectStore::watch;
+    std::unique_ptr<Watch> watch(const ResourceType& type, WatchHandler handler, WatchOptions options) override {
+        return watches_.add(resources::find(type.api_version(), type.kind), type,
+                            selected(std::move(handler), std::move(options)));
     }
-    Result<Json> create(const ResourceType& type, const Json& object) override;
-    Result<Json> update(const ResourceType& type, const Json& object) override {
+    Task<Result<Json>> create(const ResourceType& type, Json object) override;
+    Task<Result<Json>> update(const ResourceType& type, Json object) override {
         return change(type, object, Part::kAllButStatus);
     }
-    Result<Json> update_status(const ResourceType& type, const Json& object) override {
+    Task<Result<Json>> update_status(const ResourceType& type, Json object) override {
         return change(type, object, Part::kStatus);
     }
-    Status remove(const ResourceType& type, const ObjectKey& key) override;
+    Task<Status> remove(const ResourceType& type, ObjectKey key) override;
 
     [[nodiscard]] std::vector<Rejected> rejected() const override {
         std::vector<Rejected> all;
@@ -327,8 +330,7 @@ Result<std::string> DirStore::place_for(const ObjectId& id) {
     return fail(Code::kAlreadyExists, display(own_path(id)) + " and its alternatives hold other objects");
 }
 
-Result<Json> DirStore::create(const ResourceType& type, const Json& given) {
-    Json object = given;
+Task<Result<Json>> DirStore::create(const ResourceType& type, Json object) {
     if (object.is_object()) {
         if (member(object, "apiVersion") == nullptr) object["apiVersion"] = type.api_version();
         if (member(object, "kind") == nullptr) object["kind"] = type.kind;
@@ -455,16 +457,16 @@ Result<Json> DirStore::change(const ResourceType& type, const Json& given, Part 
     return fail(Code::kAborted, id.to_string() + ": its file is being changed all the time; try again later");
 }
 
-Status DirStore::remove(const ResourceType& type, const ObjectKey& key) {
+Task<Status> DirStore::remove(const ResourceType& type, ObjectKey key) {
     TRY_ASSIGN(const ObjectId id, resolve(type, key));
     // More than once: a second file that defines the object as well would bring it back.
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
         refresh();
-        if (index_.find(id) == nullptr) return {};
+        if (index_.find(id) == nullptr) return Status{};
         TRY_ASSIGN(Fd lock, files_.lock());
         refresh();
         const auto* entry = index_.find(id);
-        if (entry == nullptr) return {};
+        if (entry == nullptr) return Status{};
         auto source = read_source(id, index_.file_of(id, *entry));
         if (!source && source.error().sys_errno == ENOENT) {
             reload(index_.file_of(id, *entry));

@@ -60,29 +60,31 @@ struct EventRecorder::Impl {
     }
 
     void write(const ObjectKey& key, Remembered& remembered) {
-        const std::string now = format_time(std::chrono::system_clock::now());
         remembered.written = Clock::now();
-        const std::int64_t count = std::exchange(remembered.unwritten, 0);
+        tasks.spawn(add(key, remembered.event, std::exchange(remembered.unwritten, 0)));
+    }
+
+    Task<void> add(ObjectKey key, Json event, std::int64_t count) {
+        const std::string now = format_time(std::chrono::system_clock::now());
         for (int attempt = 0; attempt < 5; ++attempt) {
-            auto stored = store.get(resources::kEvent, key);
+            CO_AWAIT(auto stored, store.get(resources::kEvent, key));
             Result<Json> outcome = stored;
             if (stored) {
                 const auto before = stored->find("count");
                 (*stored)["count"] =
                     (before != stored->end() && before->is_number_integer() ? before->get<std::int64_t>() : 0) + count;
                 (*stored)["lastTimestamp"] = now;
-                outcome = store.update(resources::kEvent, *stored);
+                CO_AWAIT(outcome, store.update(resources::kEvent, std::move(*stored)));
             } else if (stored.error().code == Code::kNotFound) {
-                Json event = remembered.event;
                 event["firstTimestamp"] = now;
                 event["lastTimestamp"] = now;
                 event["count"] = count;
-                outcome = store.create(resources::kEvent, event);
+                CO_AWAIT(outcome, store.create(resources::kEvent, event));
             }
-            if (outcome) return;
+            if (outcome) co_return;
             if (outcome.error().code == Code::kAborted || outcome.error().code == Code::kAlreadyExists) continue;
             log.warn("Cannot write an event", {{"event", key.to_string()}, outcome.error()});
-            return;
+            co_return;
         }
     }
 
@@ -97,14 +99,19 @@ struct EventRecorder::Impl {
         const auto before = Clock::now() - kLifetime;
         std::erase_if(events,
                       [&](const auto& entry) { return entry.second.unwritten == 0 && entry.second.written < before; });
-        const auto all = store.list(resources::kEvent);
-        if (!all) return;
+        if (sweeping.empty() && !store.expires_events()) sweeping.spawn(remove_old());
+    }
+
+    Task<void> remove_old() {
+        CO_AWAIT(const auto all, store.list(resources::kEvent));
+        if (!all) co_return;
         const auto limit = std::chrono::system_clock::now() - kLifetime;
         for (const Json& event : *all) {
             const auto last = parse_time(text_of(event, "lastTimestamp"));
             if (!last || *last >= limit) continue;
             const auto key = EventTarget::of(event).key;
-            if (auto removed = store.remove(resources::kEvent, key); !removed) {
+            CO_AWAIT(const Status removed, store.remove(resources::kEvent, key));
+            if (!removed) {
                 log.debug("Cannot remove an old event", {{"event", key.to_string()}, removed.error()});
             }
         }
@@ -118,6 +125,7 @@ struct EventRecorder::Impl {
     std::map<ObjectKey, Remembered> events;
     EventLoop::Handle timer;
     EventLoop::Handle sweeper;
+    TaskGroup tasks, sweeping;
 };
 
 EventRecorder::EventRecorder(EventLoop& loop, ObjectStore& store, std::string component, std::string host)

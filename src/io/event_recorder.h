@@ -34,7 +34,7 @@ class EventRecorder {
 public:
     // component: "cilium-operator"; host: the node it runs on, "" for none.
     EventRecorder(EventLoop& loop, ObjectStore& store, std::string component, std::string host = {});
-    ~EventRecorder();
+    ~EventRecorder();  // writes what is unwritten, if the store answers at once
     EventRecorder(const EventRecorder&) = delete;
     EventRecorder& operator=(const EventRecorder&) = delete;
 

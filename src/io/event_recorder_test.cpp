@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "io/resources.h"
+#include "io/store_fixture.h"
 #include "model/time.h"
 
 namespace axo {
@@ -15,7 +16,7 @@ class EventRecorderTest : public testing::Test {
 protected:
     void SetUp() override {
         if (::mkdtemp(root.data()) == nullptr) throw std::runtime_error("mkdtemp");
-        store = std::move(*open_object_store("dir:" + root, loop));
+        store = SyncStore(loop, open_object_store("dir:" + root, loop));
     }
     void TearDown() override {
         store.reset();
@@ -25,7 +26,7 @@ protected:
 
     std::string root = "/tmp/axo-events-XXXXXX";
     EventLoop loop;
-    std::unique_ptr<ObjectStore> store;
+    SyncStore store;
     EventTarget node{"cilium.io/v2", "CiliumNode", {"", "n1"}, "u-1"};
 };
 

@@ -55,21 +55,36 @@ struct LeaderElection::Impl {
         : loop(l), store(s), config(std::move(c)), callbacks(std::move(b)) {}
 
     void start() {
-        watch = store.watch(resources::kLease, {.upserted =
-                                                    [this](const ObjectKey& key, const Json& lease) {
-                                                        if (key == config.lease) seen(lease);
-                                                    },
-                                                .deleted =
-                                                    [this](const ObjectKey& key) {
-                                                        if (key == config.lease && !leading) arm(Duration{0});
-                                                    },
-                                                .synced = {},
-                                                .rejected = {}});
+        watch = store.watch(
+            resources::kLease,
+            {.upserted =
+                 [this](const ObjectKey& key, const Json& lease) {
+                     if (key == config.lease) seen(lease);
+                 },
+             .deleted =
+                 [this](const ObjectKey& key) {
+                     if (key == config.lease && !leading) arm(Duration{0});
+                 },
+             .synced = {},
+             .rejected = {}},
+            {.fields = {{"metadata.name", config.lease.name}, {"metadata.namespace", config.lease.name_space}}});
         arm(Duration{0});
     }
 
     void arm(Duration delay) {
         timer = loop.after(delay, [this] { turn(); });
+    }
+    // One attempt at a time; whoever is asked and does not answer must not keep the lease looking ours.
+    void turn() {
+        if (!attempt.empty()) return;
+        const auto asked = Clock::now();  // the lease runs from before the write, whatever that takes
+        attempt.spawn(within(loop, config.renew_deadline, "renewing the lease", acquire_or_renew()),
+                      [this, asked](const Result<bool>& outcome) { attempted(asked, outcome); });
+        if (leading && !attempt.empty())
+            patience = loop.after(renewed_at + config.renew_deadline - asked, [this] {
+                if (leading && Clock::now() - renewed_at >= config.renew_deadline)
+                    stop_leading("it could not be renewed in time");
+            });
     }
     // Candidates that were started together drift apart, and do not all knock at the same moment.
     [[nodiscard]] Duration jittered(Duration period) {
@@ -80,8 +95,8 @@ struct LeaderElection::Impl {
     // Somebody has written the lease, perhaps ourselves.
     void seen(const Json& lease) {
         observe(lease);
-        if (leading && observed.holder != config.identity)
-            return stop_leading("the lease has been taken by \"" + observed.holder + "\"");
+        // Taken, or a version older than our own write, which a watch may bring late: asked for.
+        if (leading && observed.holder != config.identity) arm(Duration{0});
         if (!leading && observed.holder.empty()) arm(Duration{0});  // released: no need to wait for its end
     }
 
@@ -95,9 +110,8 @@ struct LeaderElection::Impl {
         observed_at = Clock::now();
     }
 
-    void turn() {
-        const auto asked = Clock::now();  // the lease runs from before the write, whatever that takes
-        auto outcome = acquire_or_renew();
+    void attempted(Clock::time_point asked, const Result<bool>& outcome) {
+        patience.cancel();
         if (outcome && *outcome) {
             renewed_at = asked;
             arm(leading ? config.retry_period : jittered(config.retry_period));
@@ -115,23 +129,23 @@ struct LeaderElection::Impl {
     }
 
     // true: it is ours, as of now.
-    Result<bool> acquire_or_renew() {
-        auto lease = store.get(resources::kLease, config.lease);
+    Task<Result<bool>> acquire_or_renew() {
+        CO_AWAIT(auto lease, store.get(resources::kLease, config.lease));
         const std::string now = format_time_micro(std::chrono::system_clock::now());
         if (!lease) {
-            if (lease.error().code != Code::kNotFound) return std::unexpected(std::move(lease).error());
+            if (lease.error().code != Code::kNotFound) co_return std::unexpected(std::move(lease).error());
             Json fresh = {{"apiVersion", resources::kLease.api_version()},
                           {"kind", resources::kLease.kind},
                           {"metadata", {{"name", config.lease.name}, {"namespace", config.lease.name_space}}},
                           {"spec", spec(now, now, 0)}};
-            TRY_ASSIGN(const Json created, store.create(resources::kLease, fresh));
+            CO_TRY_ASSIGN(const Json created, store.create(resources::kLease, std::move(fresh)));
             observe(created);
-            return true;
+            co_return true;
         }
         observe(*lease);
         const bool ours = observed.holder == config.identity;
         const Duration duration = observed.duration > Duration{0} ? observed.duration : config.lease_duration;
-        if (!ours && !observed.holder.empty() && Clock::now() - observed_at < duration) return false;
+        if (!ours && !observed.holder.empty() && Clock::now() - observed_at < duration) co_return false;
         std::string acquired = now;
         if (ours) {
             if (auto kept = text_of((*lease)["spec"], "acquireTime"); !kept.empty()) acquired = std::move(kept);
@@ -139,9 +153,9 @@ struct LeaderElection::Impl {
         Json next = *lease;
         if (!next["spec"].is_object()) next["spec"] = Json::object();
         next["spec"].update(spec(acquired, now, observed.transitions + (ours ? 0 : 1)));
-        TRY_ASSIGN(const Json stored, store.update(resources::kLease, next));
+        CO_TRY_ASSIGN(const Json stored, store.update(resources::kLease, std::move(next)));
         observe(stored);
-        return true;
+        co_return true;
     }
 
     [[nodiscard]] Json spec(const std::string& acquired, const std::string& renewed, std::int64_t transitions) const {
@@ -164,19 +178,20 @@ struct LeaderElection::Impl {
         if (callbacks.stopped_leading) callbacks.stopped_leading();
     }
 
-    void release() {
+    // What is under way is not waited for: if it succeeds, this release fails, and the lease runs out by itself.
+    Task<Status> release() {
         timer.cancel();
+        patience.cancel();
         watch.reset();
-        if (!std::exchange(leading, false)) return;
-        auto lease = store.get(resources::kLease, config.lease);
-        if (!lease || read_record(*lease).holder != config.identity) return;
+        attempt.cancel();
+        if (!std::exchange(leading, false)) co_return Status{};
+        CO_TRY_ASSIGN(Json lease, store.get(resources::kLease, config.lease));
+        if (read_record(lease).holder != config.identity) co_return Status{};
         const std::string now = format_time_micro(std::chrono::system_clock::now());
-        (*lease)["spec"].update(
+        lease["spec"].update(
             {{"holderIdentity", ""}, {"leaseDurationSeconds", 1}, {"acquireTime", now}, {"renewTime", now}});
-        if (auto released = store.update(resources::kLease, *lease); !released) {
-            log.warn("Cannot release the lease; it runs out by itself",
-                     {{"lease", config.lease.to_string()}, released.error()});
-        }
+        CO_TRY(store.update(resources::kLease, std::move(lease)));
+        co_return Status{};
     }
 
     EventLoop& loop;
@@ -190,7 +205,9 @@ struct LeaderElection::Impl {
     Clock::time_point renewed_at{};
     bool leading = false;
     EventLoop::Handle timer;
+    EventLoop::Handle patience;  // until the lease is lost, while an attempt is under way
     std::unique_ptr<ObjectStore::Watch> watch;
+    TaskGroup attempt;
 };
 
 LeaderElection::LeaderElection(EventLoop& loop, ObjectStore& store, LeaseConfig config, Callbacks callbacks)
@@ -199,7 +216,16 @@ LeaderElection::LeaderElection(EventLoop& loop, ObjectStore& store, LeaseConfig 
 }
 
 LeaderElection::~LeaderElection() {
-    impl_->release();
+    TaskGroup at_once;
+    at_once.spawn(impl_->release(), [this](const Status& outcome) {
+        if (!outcome)
+            impl_->log.warn("Cannot release the lease; it runs out by itself",
+                            {{"lease", impl_->config.lease.to_string()}, outcome.error()});
+    });
+}
+
+Task<Status> LeaderElection::resign() {
+    return impl_->release();
 }
 
 // Not only the flag: after a stop of the whole process (SIGSTOP, suspend) others may have taken over before any

@@ -28,8 +28,13 @@ public:
         std::function<void()> stopped_leading;  // lost it; the process should give up what it does as leader
     };
     LeaderElection(EventLoop& loop, ObjectStore& store, LeaseConfig config, Callbacks callbacks);
-    ~LeaderElection();  // releases the lease when held, so that a successor need not wait
+    // Releases the lease when held, if the store answers at once; else see resign.
+    ~LeaderElection();
+    LeaderElection(const LeaderElection&) = delete;
+    LeaderElection& operator=(const LeaderElection&) = delete;
 
+    // Is no candidate any more; ends when the lease is released, so that a successor need not wait.
+    Task<Status> resign();
     [[nodiscard]] bool is_leader() const;
     [[nodiscard]] std::string holder() const;  // "" when nobody is known to hold it
 

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "io/resources.h"
+#include "io/store_fixture.h"
 #include "model/time.h"
 
 using namespace std::chrono_literals;
@@ -25,9 +26,7 @@ std::string temporary_directory() {
 // A candidate with a store of its own, as in a process of its own.
 struct Candidate {
     Candidate(EventLoop& on, const std::string& root, const std::string& name) : loop(on) {
-        auto opened = open_object_store("dir:" + root, loop);
-        if (!opened) throw std::runtime_error(opened.error().to_string());
-        store = std::move(*opened);
+        store = SyncStore(loop, open_object_store("dir:" + root, loop));
         config.identity = name;
         config.lease_duration = 1s;
         config.renew_deadline = 500ms;
@@ -42,7 +41,7 @@ struct Candidate {
     [[nodiscard]] bool leads() const { return election && election->is_leader(); }
 
     EventLoop& loop;
-    std::unique_ptr<ObjectStore> store;
+    SyncStore store;
     LeaseConfig config;
     std::unique_ptr<LeaderElection> election;
     int started = 0;

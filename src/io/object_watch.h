@@ -31,7 +31,8 @@ struct ObjectHandler {
 
 template <class Object>
 [[nodiscard]] std::unique_ptr<ObjectStore::Watch> watch_objects(ObjectStore& store, const ResourceType& type,
-                                                                ObjectHandler<Object> handler) {
+                                                                ObjectHandler<Object> handler,
+                                                                WatchOptions options = {}) {
     struct State {
         ObjectHandler<Object> handler;
         std::string kind;
@@ -42,30 +43,32 @@ template <class Object>
         }
     };
     auto state = std::make_shared<State>(State{std::move(handler), type.kind + " "});
-    return store.watch(type, {.upserted =
-                                  [state](const ObjectKey& key, const ObjectStore::Json& json) {
-                                      const std::string where = state->kind + key.to_string();
-                                      auto object = Object::parse(json);
-                                      if (!object) {
-                                          state->rejected.insert(where);
-                                          state->handler.verdicts.rejected(where, object.error());
-                                          return;
-                                      }
-                                      state->accept(where);
-                                      state->handler.upserted(key, std::move(*object));
-                                  },
-                              .deleted =
-                                  [state](const ObjectKey& key) {
-                                      state->accept(state->kind + key.to_string());
-                                      state->handler.deleted(key);
-                                  },
-                              .synced = [state] { state->handler.synced(); },
-                              .rejected =
-                                  [state](const std::string& where, const Error& error) {
-                                      if (!where.starts_with(state->kind)) return;
-                                      state->rejected.insert(where);
-                                      state->handler.verdicts.rejected(where, error);
-                                  }});
+    return store.watch(type,
+                       {.upserted =
+                            [state](const ObjectKey& key, const ObjectStore::Json& json) {
+                                const std::string where = state->kind + key.to_string();
+                                auto object = Object::parse(json);
+                                if (!object) {
+                                    state->rejected.insert(where);
+                                    state->handler.verdicts.rejected(where, object.error());
+                                    return;
+                                }
+                                state->accept(where);
+                                state->handler.upserted(key, std::move(*object));
+                            },
+                        .deleted =
+                            [state](const ObjectKey& key) {
+                                state->accept(state->kind + key.to_string());
+                                state->handler.deleted(key);
+                            },
+                        .synced = [state] { state->handler.synced(); },
+                        .rejected =
+                            [state](const std::string& where, const Error& error) {
+                                if (!where.starts_with(state->kind)) return;
+                                state->rejected.insert(where);
+                                state->handler.verdicts.rejected(where, error);
+                            }},
+                       std::move(options));
 }
 
 }  // namespace axo

@@ -13,16 +13,16 @@ using Json = nlohmann::json;
 // A store whose watches the test drives.
 class FakeStore : public ObjectStore {
 public:
-    Result<Json> get(const ResourceType&, const ObjectKey&) override { return unused(); }
-    Result<std::vector<Json>> list(const ResourceType&) override { return unused(); }
-    std::unique_ptr<Watch> watch(const ResourceType&, WatchHandler handler) override {
+    Task<Result<Json>> get(const ResourceType&, ObjectKey) override { return unused(); }
+    Task<Result<std::vector<Json>>> list(const ResourceType&) override { return unused(); }
+    std::unique_ptr<Watch> watch(const ResourceType&, WatchHandler handler, WatchOptions) override {
         handler_ = std::move(handler);
         return nullptr;
     }
-    Result<Json> create(const ResourceType&, const Json&) override { return unused(); }
-    Result<Json> update(const ResourceType&, const Json&) override { return unused(); }
-    Result<Json> update_status(const ResourceType&, const Json&) override { return unused(); }
-    Status remove(const ResourceType&, const ObjectKey&) override { return unused(); }
+    Task<Result<Json>> create(const ResourceType&, Json) override { return unused(); }
+    Task<Result<Json>> update(const ResourceType&, Json) override { return unused(); }
+    Task<Result<Json>> update_status(const ResourceType&, Json) override { return unused(); }
+    Task<Status> remove(const ResourceType&, ObjectKey) override { return unused(); }
     [[nodiscard]] std::string describe() const override { return "fake"; }
 
     WatchHandler handler_;

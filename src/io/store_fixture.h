@@ -14,12 +14,53 @@
 
 namespace axo {
 
+// A store whose operations tests call like functions: they run the loop until the answer is there.
+class SyncStore {
+public:
+    SyncStore() = default;
+    SyncStore(EventLoop& loop, std::unique_ptr<ObjectStore> store) : loop_(&loop), store_(std::move(store)) {}
+    SyncStore(EventLoop& loop, Result<std::unique_ptr<ObjectStore>> store)
+        : SyncStore(loop, std::move(store).value()) {}
+
+    Result<Json> get(const ResourceType& type, const ObjectKey& key) const { return run(store_->get(type, key)); }
+    Result<std::vector<Json>> list(const ResourceType& type) const { return run(store_->list(type)); }
+    Result<Json> create(const ResourceType& type, const Json& object) const {
+        return run(store_->create(type, object));
+    }
+    Result<Json> update(const ResourceType& type, const Json& object) const {
+        return run(store_->update(type, object));
+    }
+    Result<Json> update_status(const ResourceType& type, const Json& object) const {
+        return run(store_->update_status(type, object));
+    }
+    Status remove(const ResourceType& type, const ObjectKey& key) const { return run(store_->remove(type, key)); }
+    std::unique_ptr<ObjectStore::Watch> watch(const ResourceType& type, ObjectStore::WatchHandler handler,
+                                              WatchOptions options = {}) const {
+        return store_->watch(type, std::move(handler), std::move(options));
+    }
+    [[nodiscard]] std::vector<ObjectStore::Rejected> rejected() const { return store_->rejected(); }
+    [[nodiscard]] std::string describe() const { return store_->describe(); }
+
+    const SyncStore* operator->() const { return this; }
+    ObjectStore& operator*() const { return *store_; }
+    explicit operator bool() const { return store_ != nullptr; }
+    void reset() { store_.reset(); }
+
+private:
+    template <class T>
+    T run(Task<T> task) const {
+        return run_to_end(*loop_, std::move(task));
+    }
+    EventLoop* loop_ = nullptr;
+    std::unique_ptr<ObjectStore> store_;
+};
+
 class StoreTest : public testing::Test {
 protected:
     StoreTest() {
         std::string pattern = (std::filesystem::temp_directory_path() / "axo-store-XXXXXX").string();
         directory_ = mkdtemp(pattern.data());
-        store_ = open_object_store("dir:" + directory_.string(), loop_).value();
+        store_ = SyncStore(loop_, open_object_store("dir:" + directory_.string(), loop_));
     }
     ~StoreTest() override {
         store_.reset();
@@ -67,7 +108,7 @@ protected:
     std::filesystem::path directory_;
     EventLoop loop_;
     ControllerRegistry registry_;
-    std::unique_ptr<ObjectStore> store_;
+    SyncStore store_;
 };
 
 }  // namespace axo

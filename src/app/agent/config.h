@@ -17,6 +17,7 @@
 #include "datapath/datapath.h"
 #include "app/agent/service_config.h"
 #include "features/policy/types.h"
+#include "io/object_store.h"
 
 namespace axo {
 
@@ -53,6 +54,7 @@ struct Config {
 
     std::string ipam = "cluster-pool";
     std::string object_store = "kubernetes:";
+    KubernetesFlags kubernetes{.user_agent = "axoneme-agent"};
     std::filesystem::path state_dir = "/var/run/cilium";
     std::filesystem::path socket_path;  // default <state-dir>/cilium.sock
 

@@ -181,6 +181,16 @@ std::vector<ConfigOption> make_options() {
     add("ipv4-node", "auto", "IPv4 address of this node", address(FIELD(datapath.node_ipv4), Family::kIpv4));
     add("ipv6-native-routing-cidr", "", "as ipv4-native-routing-cidr", cidr(FIELD(native_cidr6), Family::kIpv6));
     add("ipv6-node", "auto", "IPv6 address of this node", address(FIELD(datapath.node_ipv6), Family::kIpv6));
+    add("k8s-api-server-urls", "", "API servers, separated by commas; empty: as the kubeconfig or the pod says",
+        list(FIELD(kubernetes.servers)));
+    add("k8s-client-burst", "20", "requests to the API server at once", number(FIELD(kubernetes.burst), 1, 100'000));
+    add("k8s-client-qps", "10", "requests to the API server per second; 0: any number",
+        [](Config& c, const std::string& v) -> Status {
+            TRY_ASSIGN(const std::uint64_t qps, parse_number(v, 0, 100'000));
+            c.kubernetes.qps = static_cast<double>(qps);
+            return {};
+        });
+    add("k8s-kubeconfig-path", "", "kubeconfig; empty: the pod's service account", text(FIELD(kubernetes.kubeconfig)));
     add("k8s-node-name", "", "name of this node; also K8S_NODE_NAME; default: the host's name", text(FIELD(node_name)));
     add("labels", "", "label filter: prefixes that make up identities, '!' excludes",
         [](Config& c, const std::string& v) {
@@ -215,7 +225,8 @@ std::vector<ConfigOption> make_options() {
         return {};
     });
     add("node-name", "", "as k8s-node-name", text(FIELD(node_name)));
-    add("object-store", "kubernetes:", "where cluster state lives: dir:/path", text(FIELD(object_store)));
+    add("object-store", "kubernetes:", "where cluster state lives: kubernetes: or dir:/path",
+        text(FIELD(object_store)));
     add("policy-audit-mode", "false", "report what policy would deny, and let it pass", flag(FIELD(policy.audit)));
     add("policy-default-local-cluster", "true", "peers of a policy are this cluster's unless it names another",
         flag(FIELD(policy.default_local_cluster)));

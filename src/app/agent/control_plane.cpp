@@ -56,7 +56,7 @@ Status ControlPlane::start(std::function<void(const Error&)> fatal) {
     TRY(decide_local_addresses());
     api_ = std::make_unique<AgentApi>(*this);
     TRY(api_->listen());
-    auto store = open_object_store(config_.object_store, loop_);
+    auto store = open_object_store(config_.object_store, loop_, config_.kubernetes);
     if (!store) {
         // On a node that worked before, the store comes back or is mounted late; a first start needs the mistake told.
         if (!restored_node_) return forward_error(std::move(store).error());
@@ -73,7 +73,7 @@ void ControlPlane::wait_for_store(const Error& error) {
         log_.error("The object store cannot be opened; pods keep their connections, it is tried again", {error});
     waiting_for_ = error.message;
     store_retry_ = loop_.after(std::chrono::seconds(1), [this] {
-        auto store = open_object_store(config_.object_store, loop_);
+        auto store = open_object_store(config_.object_store, loop_, config_.kubernetes);
         if (!store) return wait_for_store(store.error());
         store_ = std::move(*store);
         start_with_store();
@@ -133,7 +133,8 @@ void ControlPlane::watch_kubernetes_node() {
                                      set_node_labels(std::nullopt);
                                      publish_node();
                                  },
-                             .verdicts = rejections_.verdicts()});
+                             .verdicts = rejections_.verdicts()},
+                            {.fields = {{"metadata.name", config_.node_name}}});
 }
 
 // The node's addresses are needed before the datapath can start: they are what the operator and others learn first.
@@ -407,6 +408,7 @@ EndpointServices ControlPlane::endpoint_services() {
                 (void)ipcache_->flush();
             },
         .pod_labels = [this](const ObjectKey& pod) { return pods_->find(pod); },
+        .fetch_pod = [this](const ObjectKey& pod) { return pods_->fetch(pod); },
     };
 }
 
@@ -536,10 +538,7 @@ void ControlPlane::start_cluster_watches() {
                                   ? datapath_->decisions().node_ipv6
                                   : datapath_->decisions().node_ipv4;
     publisher_ = std::make_unique<EndpointPublisher>(loop_, controllers_, *store_, endpoints_->table(), node_ip,
-                                                     [this](const ObjectKey& key) {
-                                                         const auto info = pods_->find(key);
-                                                         return info ? info->published : PublishedPod{};
-                                                     });
+                                                     [this](const ObjectKey& key) { return pods_->fetch(key); });
     remote_ = std::make_unique<RemoteEndpoints>(
         *store_, *ipcache_,
         RemoteEndpoints::Callbacks{

@@ -181,12 +181,32 @@ const std::vector<Option>& options() {
     using std::chrono::milliseconds;
     using std::chrono::seconds;
     static const std::vector<Option> all = {
-        {"object-store", "kubernetes:", "Where cluster state lives: dir:/path", false, false,
+        {"object-store", "kubernetes:", "Where cluster state lives: kubernetes: or dir:/path", false, false,
          [](C& c, const std::string& text) -> Status {
              if (text.empty()) return accepted("dir:/path or kubernetes:");
              c.object_store = text;
              return {};
          }},
+        {"k8s-api-server-urls", "", "API servers, separated by commas; empty: as the kubeconfig or the pod says", false,
+         false,
+         [](C& c, const std::string& text) -> Status {
+             c.kubernetes.servers.clear();
+             for (std::size_t at = 0; at < text.size();) {
+                 const std::size_t comma = std::min(text.find(',', at), text.size());
+                 if (comma > at) c.kubernetes.servers.push_back(text.substr(at, comma - at));
+                 at = comma + 1;
+             }
+             return {};
+         }},
+        {"k8s-kubeconfig-path", "", "Kubeconfig; empty: the pod's service account", false, false,
+         [](C& c, const std::string& text) -> Status {
+             c.kubernetes.kubeconfig = text;
+             return {};
+         }},
+        {"operator-k8s-client-burst", "200", "Requests to the API server at once", false, false,
+         number([](C& c) -> int& { return c.kubernetes.burst; }, 1, 100'000)},
+        {"operator-k8s-client-qps", "100", "Requests to the API server per second; 0: any number", false, false,
+         number([](C& c) -> double& { return c.kubernetes.qps; }, 0, 100'000)},
         {"cluster-name", "default", "Name of the cluster", false, false,
          [](C& c, const std::string& text) -> Status {
              if (!is_dns_label(text)) return accepted(std::string(kDnsLabelRule));

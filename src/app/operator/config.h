@@ -12,11 +12,13 @@
 #include "base/result.h"
 #include "features/ipam/cluster_pool.h"
 #include "io/lease.h"
+#include "io/object_store.h"
 
 namespace axo {
 
 struct OperatorConfig {
     std::string object_store = "kubernetes:";
+    KubernetesFlags kubernetes{.qps = 100, .burst = 200, .user_agent = "axoneme-operator"};
     std::string cluster_name = "default";
     std::string ipam = "cluster-pool";
     bool ipv4 = true;

@@ -17,27 +17,32 @@ public:
     FencedStore(ObjectStore& store, std::function<bool()> may_write)
         : store_(store), may_write_(std::move(may_write)) {}
 
-    Result<Json> get(const ResourceType& type, const ObjectKey& key) override { return store_.get(type, key); }
-    Result<std::vector<Json>> list(const ResourceType& type) override { return store_.list(type); }
-    std::unique_ptr<Watch> watch(const ResourceType& type, WatchHandler handler) override {
-        return store_.watch(type, std::move(handler));
+    Task<Result<Json>> get(const ResourceType& type, ObjectKey key) override {
+        return store_.get(type, std::move(key));
     }
-    Result<Json> create(const ResourceType& type, const Json& object) override {
+    Task<Result<std::vector<Json>>> list(const ResourceType& type) override { return store_.list(type); }
+    using ObjectStore::watch;
+    std::unique_ptr<Watch> watch(const ResourceType& type, WatchHandler handler, WatchOptions options) override {
+        return store_.watch(type, std::move(handler), std::move(options));
+    }
+    Task<Result<Json>> create(const ResourceType& type, Json object) override {
         TRY(fence());
-        return store_.create(type, object);
+        return store_.create(type, std::move(object));
     }
-    Result<Json> update(const ResourceType& type, const Json& object) override {
+    Task<Result<Json>> update(const ResourceType& type, Json object) override {
         TRY(fence());
-        return store_.update(type, object);
+        return store_.update(type, std::move(object));
     }
-    Result<Json> update_status(const ResourceType& type, const Json& object) override {
+    Task<Result<Json>> update_status(const ResourceType& type, Json object) override {
         TRY(fence());
-        return store_.update_status(type, object);
+        return store_.update_status(type, std::move(object));
     }
-    Status remove(const ResourceType& type, const ObjectKey& key) override {
+    Task<Status> remove(const ResourceType& type, ObjectKey key) override {
         TRY(fence());
-        return store_.remove(type, key);
+        return store_.remove(type, std::move(key));
     }
+    [[nodiscard]] Reachability reachability() const override { return store_.reachability(); }
+    [[nodiscard]] bool expires_events() const override { return store_.expires_events(); }
     [[nodiscard]] std::vector<Rejected> rejected() const override { return store_.rejected(); }
     [[nodiscard]] std::string describe() const override { return store_.describe(); }
 

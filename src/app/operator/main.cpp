@@ -49,7 +49,7 @@ int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);
 
     axo::EventLoop loop;
-    auto store = axo::open_object_store(config.object_store, loop);
+    auto store = axo::open_object_store(config.object_store, loop, config.kubernetes);
     if (!store) return refuse(std::move(store).error().with_context("--object-store"));
 
     axo::Operator the_operator(loop, **store, config, candidate_name());
@@ -67,9 +67,14 @@ int main(int argc, char** argv) {
     }
 
     const axo::Logger log("operator");
+    axo::TaskGroup tasks;
     const auto stop = [&](int signal_number) {
+        if (!tasks.empty()) return loop.stop();  // a second signal does not wait
         log.info("stopping", {{"signal", signal_number}});
-        loop.stop();
+        tasks.spawn(the_operator.resign(), [&](const axo::Status& resigned) {
+            if (!resigned) log.warn("The lease runs out by itself", {resigned.error()});
+            loop.stop();
+        });
     };
     const auto on_term = loop.on_signal(SIGTERM, stop);
     const auto on_int = loop.on_signal(SIGINT, stop);

@@ -18,6 +18,8 @@ Json controller_json(const ControllerStatus& status) {
                  {"success-count", status.success_count},
                  {"failure-count", status.failure_count},
                  {"consecutive-failure-count", status.consecutive_failures}};
+    if (status.running_since != std::chrono::system_clock::time_point{})
+        json["running-since"] = format_time(status.running_since);
     if (status.success_count > 0) json["last-success-timestamp"] = format_time(status.last_success);
     if (status.failure_count > 0) {
         json["last-failure-timestamp"] = format_time(status.last_failure);
@@ -98,6 +100,12 @@ Operator::Operator(EventLoop& loop, ObjectStore& store, const OperatorConfig& co
 // The duties end before the lease is released: a successor must not meet them.
 Operator::~Operator() {
     duties_.reset();
+}
+
+Task<Status> Operator::resign() {
+    constexpr Duration kPatience = std::chrono::seconds(3);
+    duties_.reset();
+    return within(loop_, kPatience, "releasing the lease", election_->resign());
 }
 
 const PodCidrController* Operator::pod_cidrs() const {

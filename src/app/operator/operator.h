@@ -1,7 +1,7 @@
 // Operator: candidacy for the lease, and the duties of whoever holds it.
 //
 // Without the lease it does nothing but wait; with it, it owns the duties (pod CIDRs, garbage collection)
-// and drops them when the lease is lost. Destroying it releases the lease. Thread: the loop's only.
+// and drops them when the lease is lost. Thread: the loop's only.
 #pragma once
 
 #include <functional>
@@ -26,6 +26,9 @@ public:
     ~Operator();
     Operator(const Operator&) = delete;
     Operator& operator=(const Operator&) = delete;
+
+    // Gives up the duties, then the lease: so that a successor need not wait. Bounded.
+    Task<Status> resign();
 
     [[nodiscard]] bool is_leader() const { return duties_ != nullptr; }
     // The duty's state while leading; nullptr otherwise, or when the IPAM mode has none.

@@ -112,11 +112,11 @@ TEST_F(OperatorTest, ASilentLeaderIsReplacedAndItsWritesAreRefused) {
     ASSERT_TRUE(wait_until([&] { return successor->is_leader(); }, 3s));
 
     FencedStore fenced(*store_, [] { return false; });
-    EXPECT_EQ(fenced.create(resources::kCiliumNode, {{"metadata", {{"name", "x"}}}}).error().code,
-              Code::kFailedPrecondition);
-    EXPECT_EQ(fenced.remove(resources::kLease, {"kube-system", "cilium-operator-resource-lock"}).error().code,
-              Code::kFailedPrecondition);
-    EXPECT_TRUE(fenced.get(resources::kLease, {"kube-system", "cilium-operator-resource-lock"}));
+    const ObjectKey lease{"kube-system", "cilium-operator-resource-lock"};
+    const Json node = {{"metadata", {{"name", "x"}}}};
+    EXPECT_EQ(run_to_end(loop_, fenced.create(resources::kCiliumNode, node)).error().code, Code::kFailedPrecondition);
+    EXPECT_EQ(run_to_end(loop_, fenced.remove(resources::kLease, lease)).error().code, Code::kFailedPrecondition);
+    EXPECT_TRUE(run_to_end(loop_, fenced.get(resources::kLease, lease)));
 }
 
 TEST_F(OperatorTest, ALostLeaseEndsTheDuties) {

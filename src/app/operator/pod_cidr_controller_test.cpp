@@ -165,7 +165,7 @@ TEST_F(PodCidrControllerTest, AgentsMayWriteAtTheSameTime) {
     std::atomic<int> agent_writes = 0;
     std::thread agent([&] {
         EventLoop loop;
-        const auto store = open_object_store("dir:" + directory_.string(), loop).value();
+        const SyncStore store(loop, open_object_store("dir:" + directory_.string(), loop));
         for (int round = 0; !stop; ++round) {
             auto object = store->get(resources::kCiliumNode, {"", "n" + std::to_string(round % 20)});
             if (!object) continue;

@@ -1,6 +1,5 @@
 #include "features/endpoint/module.h"
 
-#include <charconv>
 #include <random>
 
 #include "features/endpoint/desired.h"
@@ -14,6 +13,10 @@ constexpr std::size_t kLogEntries = 64;  // per endpoint
 const LabelSet& init_labels() {
     static const LabelSet labels = LabelSet::reserved("init");
     return labels;
+}
+
+std::unexpected<Error> deleted_meanwhile(EndpointId id) {
+    return fail(Code::kNotFound, "endpoint " + id.to_string() + " was deleted while it was being made");
 }
 
 std::string name_of(const EndpointRow& endpoint) {
@@ -160,30 +163,32 @@ Result<EndpointId> EndpointManager::allocate_id() {
 }
 
 // Labels from the Pod object and the identity for them; reserved:init as long as either is missing.
-void EndpointManager::resolve_identity(EndpointRow& endpoint) {
+Task<EndpointRow> EndpointManager::with_identity(EndpointRow endpoint) {
     if (endpoint.kind == EndpointKind::kHost || endpoint.kind == EndpointKind::kHealth) {
         const bool host = endpoint.kind == EndpointKind::kHost;
         endpoint.identity = host ? identity::kHost : identity::kHealth;
         endpoint.labels = LabelSet::reserved(host ? "host" : "health");
-        return;
+        co_return endpoint;
     }
     endpoint.identity = identity::kInit;
     endpoint.labels = init_labels();
-    if (endpoint.k8s_pod.empty()) return;
-    const auto info = services_.pod_labels({endpoint.k8s_namespace, endpoint.k8s_pod});
-    if (!info) return;
+    if (endpoint.k8s_pod.empty()) co_return endpoint;
+    const ObjectKey pod{endpoint.k8s_namespace, endpoint.k8s_pod};
+    CO_AWAIT(const auto info, services_.fetch_pod(pod));
+    if (!info) co_return endpoint;
     endpoint.info_labels = info->other;
-    auto allocated = services_.identity_of(info->identity);
+    CO_AWAIT(const auto allocated, services_.identity_of(info->identity));
     if (!allocated) {
         log_.warn("No identity yet; the endpoint stays in reserved:init",
                   {{"endpointID", endpoint.id.value}, {"k8sPodName", endpoint.pod_name()}, allocated.error()});
         unresolved_.insert(endpoint.id);
         retry_.trigger();
-        return;
+        co_return endpoint;
     }
     endpoint.labels = info->identity;
     endpoint.identity = *allocated;
     unresolved_.erase(endpoint.id);
+    co_return endpoint;
 }
 
 void EndpointManager::put_desired(const EndpointRow& endpoint) {
@@ -252,14 +257,50 @@ void EndpointManager::create(EndpointRow draft, Done done) {
         done(forward_error(claimed.error()));
         return;
     }
-    EndpointRow endpoint = std::move(draft);
+    tasks_.spawn(make(std::move(draft)), [this, done = std::move(done)](Result<EndpointRow> made) mutable {
+        if (!made) return done(std::move(made));
+        // A disk that cannot take the file does not keep the pod from working; status tells.
+        persist(*made, [this, id = made->id, done = std::move(done)](const Status&) {
+            if (const EndpointRow* row = table_.find(id)) {
+                done(*row);
+            } else {
+                done(deleted_meanwhile(id));
+            }
+        });
+    });
+}
+
+bool EndpointManager::goes_on(const Creation& creation) const {
+    const auto current = creations_.find(creation.id);
+    return current != creations_.end() && current->second == creation.number;
+}
+
+Task<Result<EndpointRow>> EndpointManager::make(EndpointRow endpoint) {
+    const Creation creation{endpoint.id, ++last_creation_};
+    creations_.insert_or_assign(creation.id, creation.number);
     endpoint.state = EndpointState::kWaitingForIdentity;
+    endpoint.identity = identity::kInit;
+    endpoint.labels = init_labels();
     logs_.erase(endpoint.id);
     change(endpoint, "Endpoint creation");
-    resolve_identity(endpoint);
+    CO_AWAIT(EndpointRow resolved, with_identity(std::move(endpoint)));
+    if (!goes_on(creation)) {
+        if (!creations_.contains(creation.id)) unresolved_.erase(creation.id);
+        co_return deleted_meanwhile(creation.id);
+    }
+    // What was set meanwhile counts.
+    resolved.policy_audit = table_.find(creation.id)->policy_audit;
+    CO_TRY(put_into_force(resolved));
+    // The pod may have changed, or only been heard of, while the store was asked.
+    const ObjectKey pod{resolved.k8s_namespace, resolved.k8s_pod};
+    const auto now = resolved.k8s_pod.empty() ? std::nullopt : services_.pod_labels(pod);
+    if (now && now->identity != resolved.labels && !unresolved_.contains(resolved.id)) pod_changed(pod);
+    co_return resolved;
+}
+
+Status EndpointManager::put_into_force(EndpointRow& endpoint) {
     endpoint.state = EndpointState::kRegenerating;
     change(endpoint, "Identity " + endpoint.identity.to_string());
-
     if (endpoint.kind != EndpointKind::kHost) {
         if (auto applied = apply(endpoint); !applied) {
             const Error error = applied.error();
@@ -267,11 +308,8 @@ void EndpointManager::create(EndpointRow draft, Done done) {
                        {{"endpointID", endpoint.id.value}, {"k8sPodName", endpoint.pod_name()}, error});
             endpoint.state = EndpointState::kDisconnecting;
             withdraw(endpoint);
-            table_.erase(endpoint.id);
-            logs_.erase(endpoint.id);
-            unresolved_.erase(endpoint.id);
-            done(forward_error(Error(error).with_context(name_of(endpoint))));
-            return;
+            forget(endpoint.id);
+            return forward_error(Error(error).with_context(name_of(endpoint)));
         }
     } else if (auto computed = services_.policy(endpoint); !computed) {
         log_.warn("The node's own policy cannot be put into force", {computed.error()});
@@ -283,14 +321,16 @@ void EndpointManager::create(EndpointRow draft, Done done) {
                                {"ipv4", endpoint.ipv4.to_string()},
                                {"ipv6", endpoint.ipv6.to_string()},
                                {"identity", endpoint.identity.value}});
-    // A disk that cannot take the file does not keep the pod from working; status tells.
-    persist(endpoint, [this, id = endpoint.id, done = std::move(done)](const Status&) {
-        if (const EndpointRow* row = table_.find(id)) {
-            done(*row);
-        } else {
-            done(fail(Code::kNotFound, "endpoint " + id.to_string() + " was deleted while it was being made"));
-        }
-    });
+    return {};
+}
+
+void EndpointManager::forget(EndpointId id) {
+    grace_.erase(id);
+    unresolved_.erase(id);
+    unattached_.erase(id);
+    logs_.erase(id);
+    creations_.erase(id);
+    table_.erase(id);
 }
 
 Status EndpointManager::remove(EndpointId id) {
@@ -310,11 +350,7 @@ Status EndpointManager::remove(EndpointId id) {
             }
         });
     }
-    grace_.erase(id);
-    unresolved_.erase(id);
-    unattached_.erase(id);
-    logs_.erase(id);
-    table_.erase(id);
+    forget(id);
     log_.info("Removed endpoint", {{"endpointID", id.value}, {"k8sPodName", endpoint.pod_name()}});
     return {};
 }
@@ -377,63 +413,78 @@ void EndpointManager::pod_changed(const ObjectKey& pod) {
         }
         // Nobody relies on reserved:init; a real identity is only exchanged once the labels have settled.
         const Duration delay = row.identity == identity::kInit ? Duration{0} : settings_.identity_grace;
-        grace_.insert_or_assign(id, loop_.after(delay, [this, id = id] { change_labels(id); }));
+        grace_.insert_or_assign(id, loop_.after(delay, [this, id = id] { labels_settled(id); }));
     }
 }
 
-void EndpointManager::change_labels(EndpointId id) {
+void EndpointManager::labels_settled(EndpointId id) {
     grace_.erase(id);
-    const EndpointRow* row = table_.find(id);
-    if (row == nullptr) return;
-    const auto info = services_.pod_labels({row->k8s_namespace, row->k8s_pod});
-    if (!info || (row->identity != identity::kInit && info->identity == row->labels)) return;
-    auto allocated = services_.identity_of(info->identity);
-    if (!allocated) {
+    tasks_.spawn(change_labels(id), [this, id](const Status& changed) {
+        if (changed) return;
         log_.warn("Unable to allocate the endpoint's new identity; the old one stays in force",
-                  {{"endpointID", id.value}, allocated.error()});
+                  {{"endpointID", id.value}, changed.error()});
         unresolved_.insert(id);
         retry_.trigger();
-        return;
+    });
+}
+
+// An error: there is no identity for its labels yet.
+Task<Status> EndpointManager::change_labels(EndpointId id) {
+    LabelSet asked;
+    IdentityId allocated;
+    while (true) {
+        const EndpointRow* row = table_.find(id);
+        // One that is being made asks for itself.
+        if (row == nullptr || row->k8s_pod.empty() || row->state == EndpointState::kWaitingForIdentity) {
+            unresolved_.erase(id);
+            co_return Status{};
+        }
+        const auto info = services_.pod_labels({row->k8s_namespace, row->k8s_pod});
+        // Without a pod: the watch will bring it.
+        if (!info || (row->identity != identity::kInit && info->identity == row->labels)) {
+            unresolved_.erase(id);
+            co_return Status{};
+        }
+        if (allocated.value == 0 || info->identity != asked) {
+            asked = info->identity;  // they may change while the store is asked
+            CO_TRY_ASSIGN(allocated, services_.identity_of(asked));
+            continue;
+        }
+        unresolved_.erase(id);
+        take_identity(*row, *info, allocated);
+        co_return Status{};
     }
-    unresolved_.erase(id);
-    EndpointRow endpoint = *row;
-    endpoint.labels = info->identity;
-    endpoint.info_labels = info->other;
-    const IdentityId old = std::exchange(endpoint.identity, *allocated);
-    table_.upsert(id, endpoint);
-    if (auto done = regenerate(id); !done) {
-        log_.warn("Endpoint's new identity is not in the datapath yet", {{"endpointID", id.value}, done.error()});
+}
+
+void EndpointManager::take_identity(const EndpointRow& row, const PodLabels::Info& info, IdentityId allocated) {
+    EndpointRow endpoint = row;
+    endpoint.labels = info.identity;
+    endpoint.info_labels = info.other;
+    const IdentityId old = std::exchange(endpoint.identity, allocated);
+    table_.upsert(endpoint.id, endpoint);
+    if (auto done = regenerate(endpoint.id); !done) {
+        log_.warn("Endpoint's new identity is not in the datapath yet",
+                  {{"endpointID", endpoint.id.value}, done.error()});
     }
     persist(endpoint);
-    log_.info("Identity of endpoint changed", {{"endpointID", id.value},
+    log_.info("Identity of endpoint changed", {{"endpointID", endpoint.id.value},
                                                {"oldIdentity", old.value},
                                                {"identity", endpoint.identity.value},
                                                {"identityLabels", endpoint.labels.to_string()}});
 }
 
-Status EndpointManager::retry_pending() {
+Task<Status> EndpointManager::retry_pending() {
     Status first;
-    for (const EndpointId id : std::set<EndpointId>(unattached_)) {
+    const std::set<EndpointId> unattached = unattached_;
+    for (const EndpointId id : unattached) {
         if (auto done = regenerate(id); !done && first) first = done;
     }
-    for (const EndpointId id : std::set<EndpointId>(unresolved_)) {
-        const EndpointRow* row = table_.find(id);
-        if (row == nullptr || row->k8s_pod.empty()) {
-            unresolved_.erase(id);
-            continue;
-        }
-        const auto info = services_.pod_labels({row->k8s_namespace, row->k8s_pod});
-        if (!info) {
-            unresolved_.erase(id);  // the watch will bring the pod
-            continue;
-        }
-        if (auto allocated = services_.identity_of(info->identity); !allocated) {
-            if (first) first = forward_error(allocated.error());
-            continue;
-        }
-        change_labels(id);
+    const std::set<EndpointId> unresolved = unresolved_;
+    for (const EndpointId id : unresolved) {
+        CO_AWAIT(Status done, change_labels(id));
+        if (!done && first) first = std::move(done);
     }
-    return first;
+    co_return first;
 }
 
 void EndpointManager::set_host_addresses(const std::set<IpAddress>& addresses) {
@@ -446,77 +497,6 @@ void EndpointManager::set_host_addresses(const std::set<IpAddress>& addresses) {
         const auto taken = addresses_.desired().find(address);
         if (taken == addresses_.desired().end() || taken->second.host) addresses_.put_desired(address, entry);
     }
-}
-
-const EndpointRow* EndpointManager::find_kind(EndpointKind kind) const {
-    for (const auto& [id, row] : table_.rows()) {
-        if (row.kind == kind) return &row;
-    }
-    return nullptr;
-}
-
-const EndpointRow* EndpointManager::find_address(const IpAddress& address) const {
-    if (!address) return nullptr;
-    for (const auto& [id, row] : table_.rows()) {
-        if (row.ipv4 == address || row.ipv6 == address) return &row;
-    }
-    return nullptr;
-}
-
-Result<EndpointId> EndpointManager::resolve(const std::string& reference) const {
-    const auto number = [](const std::string& text) -> Result<EndpointId> {
-        unsigned value = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-        if (error != std::errc{} || end != text.data() + text.size() || value > 65535) {
-            return fail(Code::kInvalidArgument, "endpoint id '" + text + "': accepted: 1 to 65535");
-        }
-        return EndpointId(static_cast<std::uint16_t>(value));
-    };
-    const auto search = [&](const auto& matches) -> Result<EndpointId> {
-        for (const auto& [id, row] : table_.rows()) {
-            if (matches(row)) return id;
-        }
-        return fail(Code::kNotFound, "endpoint " + reference + " does not exist");
-    };
-    const auto colon = reference.find(':');
-    const std::string prefix = colon == std::string::npos ? "cilium-local" : reference.substr(0, colon);
-    const std::string rest = colon == std::string::npos ? reference : reference.substr(colon + 1);
-    if (prefix == "cilium-local") {
-        TRY_ASSIGN(const EndpointId id, number(rest));
-        if (table_.find(id) == nullptr) return fail(Code::kNotFound, "endpoint " + rest + " does not exist");
-        return id;
-    }
-    if (prefix == "cni-attachment-id")
-        return search([&](const EndpointRow& row) { return !rest.empty() && row.cni_attachment_id() == rest; });
-    if (prefix == "container-id")
-        return search([&](const EndpointRow& row) { return !rest.empty() && row.container_id == rest; });
-    if (prefix == "container-name")
-        return search([&](const EndpointRow& row) { return !rest.empty() && row.container_name == rest; });
-    if (prefix == "docker-endpoint")
-        return search([&](const EndpointRow& row) { return !rest.empty() && row.docker_endpoint_id == rest; });
-    if (prefix == "cep-name")
-        return search([&](const EndpointRow& row) { return !rest.empty() && row.pod_name() == rest; });
-    if (prefix == "pod-name") {
-        return search([&](const EndpointRow& row) {
-            return !row.k8s_pod.empty() && row.k8s_namespace + ":" + row.k8s_pod == rest;
-        });
-    }
-    if (prefix == "ipv4" || prefix == "ipv6") {
-        const auto address = IpAddress::parse(rest);
-        if (!address)
-            return fail(Code::kInvalidArgument, "endpoint id '" + reference + "': " + address.error().message);
-        return search([&](const EndpointRow& row) { return row.ipv4 == *address || row.ipv6 == *address; });
-    }
-    return fail(Code::kInvalidArgument,
-                "endpoint id '" + reference + "': unknown prefix '" + prefix +
-                    "'; accepted: cilium-local, cni-attachment-id, container-id, container-name, "
-                    "docker-endpoint, cep-name, pod-name, ipv4, ipv6");
-}
-
-std::vector<EndpointLogEntry> EndpointManager::log(EndpointId id) const {
-    const auto found = logs_.find(id);
-    return found == logs_.end() ? std::vector<EndpointLogEntry>{}
-                                : std::vector<EndpointLogEntry>(found->second.begin(), found->second.end());
 }
 
 }  // namespace axo

@@ -51,8 +51,9 @@ public:
     // Every endpoint is known: what else is in the maps and pins may go.
     void set_complete();
 
-    // Makes an endpoint of what the request said; done gets it when the datapath carries its traffic.
-    // kAlreadyExists, kInvalidArgument, kResourceExhausted, kInternal. id 0: allocated.
+    // Makes an endpoint of what the request said; done gets it when the datapath carries its traffic. A pod or an
+    // identity that is not known yet is waited for; other endpoints go on. kAlreadyExists, kInvalidArgument,
+    // kResourceExhausted, kInternal. id 0: allocated.
     void create(EndpointRow draft, Done done);
     // What is not there is kNotFound.
     Status remove(EndpointId id);
@@ -86,15 +87,26 @@ public:
 private:
     Result<EndpointId> allocate_id();
     Status check_conflicts(const EndpointRow& draft) const;
-    void resolve_identity(EndpointRow& endpoint);
+    // A creation, and whether it goes on: the endpoint may be deleted while the store is asked.
+    struct Creation {
+        EndpointId id;
+        std::uint64_t number;
+    };
+    [[nodiscard]] bool goes_on(const Creation& creation) const;
+    Task<Result<EndpointRow>> make(EndpointRow endpoint);
+    Task<EndpointRow> with_identity(EndpointRow endpoint);
+    Status put_into_force(EndpointRow& endpoint);
     Status apply(EndpointRow& endpoint);
     void withdraw(const EndpointRow& endpoint);
     void change(EndpointRow row, std::string message, bool ok = true);
-    void change_labels(EndpointId id);
+    Task<Status> change_labels(EndpointId id);
+    void labels_settled(EndpointId id);
+    void take_identity(const EndpointRow& row, const PodLabels::Info& info, IdentityId allocated);
+    void forget(EndpointId id);
     void persist(const EndpointRow& endpoint, EndpointStateWriter::Done done = {});
     void put_desired(const EndpointRow& endpoint);
     Status flush_maps();
-    Status retry_pending();
+    Task<Status> retry_pending();
 
     EventLoop& loop_;
     Logger log_{"endpoint"};
@@ -113,8 +125,10 @@ private:
     std::set<IpAddress> host_addresses_;
     std::map<std::string, std::string> rejected_state_;
     std::uint16_t next_id_;
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    std::map<EndpointId, std::uint64_t> creations_;  // of endpoints that exist: which creation made them
+    std::uint64_t last_creation_ = 0;
     Controller retry_;
+    TaskGroup tasks_;
 };
 
 }  // namespace axo

@@ -85,7 +85,7 @@ protected:
             loop_, registry_,
             EndpointSettings{.state_dir = directory_, .identity_grace = std::chrono::milliseconds(20)}, datapath_,
             EndpointServices{
-                .identity_of = [this](const LabelSet& labels) -> Result<IdentityId> {
+                .identity_of = [this](const LabelSet& labels) -> Task<Result<IdentityId>> {
                     if (store_down_) return fail(Code::kUnavailable, "store is away");
                     return IdentityId(1000 + static_cast<std::uint32_t>(std::hash<std::string>{}(labels.key()) % 1000));
                 },
@@ -103,12 +103,22 @@ protected:
                 },
                 .row_changed = [this](const EndpointRow& row) { ipcache_[row.ipv4] = row.identity; },
                 .row_removed = [this](const EndpointRow& row) { ipcache_.erase(row.ipv4); },
-                .pod_labels = [this](const ObjectKey& key) -> std::optional<PodLabels::Info> {
-                    const auto found = pods_.find(key);
-                    if (found == pods_.end()) return std::nullopt;
-                    return PodLabels::Info{.identity = found->second, .other = {}, .published = {}};
+                .pod_labels = [this](const ObjectKey& key) { return info(key); },
+                .fetch_pod = [this](const ObjectKey& key) -> Task<std::optional<PodLabels::Info>> {
+                    if (slow_) return answer_later(key);
+                    return info(key);
                 },
             });
+    }
+    std::optional<PodLabels::Info> info(const ObjectKey& key) const {
+        const auto found = pods_.find(key);
+        if (found == pods_.end()) return std::nullopt;
+        return PodLabels::Info{.identity = found->second, .other = {}, .published = {}};
+    }
+    Task<std::optional<PodLabels::Info>> answer_later(ObjectKey key) {
+        const auto before = info(key);
+        CO_AWAIT([[maybe_unused]] const Status answered, answers_.wait());
+        co_return before;
     }
     EndpointRow draft(int number = 1) {
         EndpointRow row;
@@ -158,6 +168,8 @@ protected:
     std::set<IpAddress> released_;
     IpAddress refused_;
     bool store_down_ = false;
+    bool slow_ = false;  // the store answers when answers_ is settled
+    Waiters<Status> answers_;
     std::unique_ptr<EndpointManager> manager_;
 };
 
@@ -193,6 +205,65 @@ TEST_F(Endpoints, WithoutPodObjectTheEndpointIsInInitUntilItAppears) {
     EXPECT_EQ(manager_->find(made->id)->labels, kWeb);
     EXPECT_NE(manager_->find(made->id)->identity, identity::kInit);
     EXPECT_EQ(datapath_.dev.at(IfIndex(11)).identity, manager_->find(made->id)->identity);
+}
+
+TEST_F(Endpoints, CreationWaitsForTheStoreAndMeanwhileOthersGoOn) {
+    pods_[{"default", "pod1"}] = kWeb;
+    pods_[{"default", "pod2"}] = kWeb;
+    manager_->restore({});
+    slow_ = true;
+    std::optional<Result<EndpointRow>> made;
+    manager_->create(draft(), [&](Result<EndpointRow> row) { made = std::move(row); });
+    EXPECT_FALSE(made);
+    EXPECT_EQ(manager_->table().rows().begin()->second.state, EndpointState::kWaitingForIdentity);
+    EXPECT_EQ(create(draft()).error().code, Code::kAlreadyExists);
+    slow_ = false;
+    EXPECT_TRUE(create(draft(2)));
+    EXPECT_FALSE(made);
+    // The pod's labels change while the store is asked: what it said first is not the last word.
+    pods_[{"default", "pod1"}] = LabelSet{Label{"k8s", "app", "db"}};
+    manager_->pod_changed({"default", "pod1"});
+    run_for(std::chrono::milliseconds(5));
+    answers_.settle({});
+    run_for(std::chrono::milliseconds(60));
+    ASSERT_TRUE(made && *made);
+    EXPECT_EQ(manager_->find((*made)->id)->labels.to_strings(), std::vector<std::string>{"k8s:app=db"});
+    EXPECT_EQ(manager_->find((*made)->id)->state, EndpointState::kReady);
+}
+
+TEST_F(Endpoints, OneThatIsDeletedWhileTheStoreIsAskedStaysDeleted) {
+    pods_[{"default", "pod1"}] = kWeb;
+    manager_->restore({});
+    slow_ = true;
+    std::vector<Result<EndpointRow>> made;
+    const auto done = [&](Result<EndpointRow> row) { made.push_back(std::move(row)); };
+    manager_->create(draft(), done);
+    const EndpointId id = manager_->table().rows().begin()->first;
+    ASSERT_TRUE(manager_->remove(id));
+    EXPECT_EQ(manager_->table().size(), 0U);
+    // Another one takes its place, even its id, before the first one's answer comes.
+    EndpointRow second = draft();
+    second.id = id;
+    manager_->create(second, done);
+    answers_.settle({});
+    run_for(std::chrono::milliseconds(50));
+    ASSERT_EQ(made.size(), 2U);
+    EXPECT_EQ(made[0].error().code, Code::kNotFound);
+    EXPECT_TRUE(made[1]);
+    EXPECT_EQ(manager_->table().size(), 1U);
+    EXPECT_TRUE(datapath_.attached.contains(id));
+}
+
+TEST_F(Endpoints, AManagerMayEndWhileTheStoreIsAsked) {
+    pods_[{"default", "pod1"}] = kWeb;
+    manager_->restore({});
+    slow_ = true;
+    bool answered = false;
+    manager_->create(draft(), [&](const Result<EndpointRow>&) { answered = true; });
+    manager_.reset();
+    answers_.settle({});
+    run_for(std::chrono::milliseconds(5));
+    EXPECT_FALSE(answered);
 }
 
 TEST_F(Endpoints, IdentityChangesOnlyAfterTheGracePeriod) {

@@ -14,20 +14,29 @@ PodLabels::PodLabels(ObjectStore& store, std::string node_name, std::string clus
 
 void PodLabels::start(Changed changed, std::function<void()> synced) {
     changed_ = std::move(changed);
-    namespace_watch_ = watch_objects<Namespace>(
-        store_, resources::kNamespace,
-        {.upserted =
-             [this](const ObjectKey& key, Namespace object) {
-                 const auto known = namespaces_.find(key.name);
-                 if (known != namespaces_.end() && known->second.metadata.labels == object.metadata.labels) return;
-                 namespaces_.insert_or_assign(key.name, std::move(object));
-                 namespace_changed(key.name);
-             },
-         .deleted =
-             [this](const ObjectKey& key) {
-                 if (namespaces_.erase(key.name) != 0) namespace_changed(key.name);
-             },
-         .verdicts = verdicts_});
+    namespace_watch_ = watch_objects<Namespace>(store_, resources::kNamespace,
+                                                {.upserted =
+                                                     [this](const ObjectKey& key, Namespace object) {
+                                                         const auto known = namespaces_.find(key.name);
+                                                         if (known != namespaces_.end() && known->second &&
+                                                             known->second->metadata.labels == object.metadata.labels)
+                                                             return;
+                                                         namespaces_.insert_or_assign(key.name, std::move(object));
+                                                         namespace_changed(key.name);
+                                                     },
+                                                 .deleted =
+                                                     [this](const ObjectKey& key) {
+                                                         if (namespaces_.erase(key.name) != 0)
+                                                             namespace_changed(key.name);
+                                                     },
+                                                 .synced =
+                                                     [this] {
+                                                         namespaces_synced_ = true;
+                                                         for (const auto& [key, pod] : pods_) {
+                                                             if (!namespaces_.contains(key.name_space)) changed_(key);
+                                                         }
+                                                     },
+                                                 .verdicts = verdicts_});
     pod_watch_ = watch_objects<Pod>(store_, resources::kPod,
                                     {.upserted =
                                          [this](const ObjectKey& key, Pod pod) {
@@ -43,7 +52,8 @@ void PodLabels::start(Changed changed, std::function<void()> synced) {
                                              if (pods_.erase(key) != 0) changed_(key);
                                          },
                                      .synced = std::move(synced),
-                                     .verdicts = verdicts_});
+                                     .verdicts = verdicts_},
+                                    {.fields = {{"spec.nodeName", node_name_}}});
 }
 
 void PodLabels::namespace_changed(const std::string& name) {
@@ -51,29 +61,42 @@ void PodLabels::namespace_changed(const std::string& name) {
         changed_(pod->first);
 }
 
-const Namespace* PodLabels::name_space(const std::string& name) {
-    auto known = namespaces_.find(name);
-    if (known == namespaces_.end()) {
-        const auto json = store_.get(resources::kNamespace, {"", name});
-        if (!json) return nullptr;
-        auto parsed = Namespace::parse(*json);
-        if (!parsed) return nullptr;
-        known = namespaces_.emplace(name, std::move(*parsed)).first;
-    }
-    return &known->second;
+std::optional<PodLabels::Info> PodLabels::find(const ObjectKey& key) const {
+    const auto pod = pods_.find(key);
+    if (pod == pods_.end()) return std::nullopt;
+    const auto name_space = namespaces_.find(key.name_space);
+    if (name_space == namespaces_.end() && !namespaces_synced_) return std::nullopt;
+    return info_of(pod->second,
+                   name_space == namespaces_.end() || !name_space->second ? nullptr : &*name_space->second);
 }
 
-std::optional<PodLabels::Info> PodLabels::find(const ObjectKey& key) {
-    auto known = pods_.find(key);
-    if (known == pods_.end()) {
-        const auto json = store_.get(resources::kPod, key);
-        if (!json) return std::nullopt;
+Task<std::optional<PodLabels::Info>> PodLabels::fetch(ObjectKey key) {
+    if (auto known = find(key)) return known;
+    return ask(std::move(key));
+}
+
+Task<std::optional<PodLabels::Info>> PodLabels::ask(ObjectKey key) {
+    if (!pods_.contains(key)) {
+        CO_AWAIT(const auto json, store_.get(resources::kPod, key));
+        if (!json) co_return std::nullopt;
         auto parsed = Pod::parse(*json);
-        if (!parsed) return std::nullopt;  // the watch reports it
-        known = pods_.emplace(key, std::move(*parsed)).first;
+        if (!parsed) co_return std::nullopt;     // the watch reports it
+        pods_.emplace(key, std::move(*parsed));  // unless the watch was quicker
     }
-    const Pod& pod = known->second;
-    const LabelSet all = pod_labels(pod, name_space(key.name_space), cluster_name_);
+    if (!namespaces_.contains(key.name_space) && !namespaces_synced_) {
+        CO_AWAIT(const auto json, store_.get(resources::kNamespace, {"", key.name_space}));
+        if (!json && json.error().code != Code::kNotFound) co_return std::nullopt;
+        std::optional<Namespace> object;
+        if (json) {
+            if (auto parsed = Namespace::parse(*json)) object = std::move(*parsed);
+        }
+        namespaces_.emplace(key.name_space, std::move(object));
+    }
+    co_return find(key);
+}
+
+PodLabels::Info PodLabels::info_of(const Pod& pod, const Namespace* name_space) const {
+    const LabelSet all = pod_labels(pod, name_space, cluster_name_);
     Info info;
     info.identity = filter_.filter(all);
     for (const Label& label : all) {

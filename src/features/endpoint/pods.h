@@ -35,13 +35,16 @@ public:
               ObjectVerdicts verdicts);
     // changed is called for every pod whose labels may have changed, also when it went; synced once all are known.
     void start(Changed changed, std::function<void()> synced = [] {});
+    // What has been heard of the pod and of its namespace; nothing as long as one of the two is missing.
+    [[nodiscard]] std::optional<Info> find(const ObjectKey& pod) const;
     // Asks the store itself when the watch has not brought the pod yet: a pod's object is often milliseconds
-    // old when its CNI ADD arrives. Nothing: there is no such object.
-    std::optional<Info> find(const ObjectKey& pod);
+    // old when its CNI ADD arrives. Nothing: there is no such object, or the store cannot be asked.
+    Task<std::optional<Info>> fetch(ObjectKey pod);
 
 private:
     void namespace_changed(const std::string& name);
-    const Namespace* name_space(const std::string& name);
+    Task<std::optional<Info>> ask(ObjectKey pod);
+    [[nodiscard]] Info info_of(const Pod& pod, const Namespace* name_space) const;
 
     ObjectStore& store_;
     std::string node_name_;
@@ -49,8 +52,9 @@ private:
     LabelFilter filter_;
     ObjectVerdicts verdicts_;
     Changed changed_;
-    std::map<ObjectKey, Pod> pods_;  // of this node, or of no node yet
-    std::map<std::string, Namespace> namespaces_;
+    std::map<ObjectKey, Pod> pods_;                               // of this node, or of no node yet
+    std::map<std::string, std::optional<Namespace>> namespaces_;  // nothing: the store has none of that name
+    bool namespaces_synced_ = false;
     std::unique_ptr<ObjectStore::Watch> pod_watch_, namespace_watch_;
 };
 

@@ -36,7 +36,7 @@ public:
 
 struct EndpointServices {
     // Finds or allocates. kUnavailable: the store cannot be asked now.
-    std::function<Result<IdentityId>(const LabelSet&)> identity_of;
+    std::function<Task<Result<IdentityId>>(const LabelSet&)> identity_of;
     // An identity taken over from the state on disk.
     std::function<void(IdentityId, const LabelSet&)> identity_known;
     // Makes the addresses the endpoint's own; kAlreadyExists when they are somebody else's.
@@ -48,7 +48,9 @@ struct EndpointServices {
     // The ipcache shall say what the row says, before it returns.
     std::function<void(const EndpointRow&)> row_changed;
     std::function<void(const EndpointRow&)> row_removed;
+    // What is known of the pod; what the store knows of it.
     std::function<std::optional<PodLabels::Info>(const ObjectKey& pod)> pod_labels;
+    std::function<Task<std::optional<PodLabels::Info>>(const ObjectKey& pod)> fetch_pod;
 };
 
 }  // namespace axo

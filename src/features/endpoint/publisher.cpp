@@ -43,55 +43,64 @@ void EndpointPublisher::table_changed(const std::set<EndpointId>& changed) {
     }
 }
 
-Status EndpointPublisher::work() {
-    Status first;
+Task<Status> EndpointPublisher::work() {
     for (int i = 0; i < kObjectsPerRun && !dirty_.empty(); ++i) {
         const ObjectKey key = *dirty_.begin();
         dirty_.erase(dirty_.begin());
-        if (auto done = sync(key); !done) {
+        CO_AWAIT(Status done, sync(key));
+        if (!done) {
             dirty_.insert(key);
-            return forward_error(std::move(done).error().with_context("CiliumEndpoint " + key.to_string()));
+            co_return forward_error(std::move(done).error().with_context("CiliumEndpoint " + key.to_string()));
         }
     }
     if (!dirty_.empty()) controller_.trigger();
-    return {};
+    co_return Status{};
 }
 
-Status EndpointPublisher::sync(const ObjectKey& key) {
+// The endpoint as it is once the store has answered: it may have changed or gone meanwhile.
+std::optional<CiliumEndpoint> EndpointPublisher::wanted(const ObjectKey& key, const PublishedPod& pod) const {
     const auto owner = endpoint_of_.find(key);
     const EndpointRow* row = owner == endpoint_of_.end() ? nullptr : table_.find(owner->second);
-    const auto wanted = row == nullptr ? std::nullopt : published_endpoint(*row, find_pod_(key), node_ip_);
+    if (row == nullptr) return std::nullopt;
+    return published_endpoint(*row, pod, node_ip_);
+}
 
-    auto json = store_.get(resources::kCiliumEndpoint, key);
-    if (!json && json.error().code != Code::kNotFound) return forward_error(std::move(json).error());
-    if (!wanted) {
-        if (!json) return {};
+Task<Status> EndpointPublisher::sync(ObjectKey key) {
+    PublishedPod pod;
+    if (endpoint_of_.contains(key)) {
+        CO_AWAIT(auto info, find_pod_(key));
+        if (info) pod = std::move(info->published);
+    }
+    CO_AWAIT(auto json, store_.get(resources::kCiliumEndpoint, key));
+    if (!json && json.error().code != Code::kNotFound) co_return forward_error(std::move(json).error());
+    const auto object = wanted(key, pod);
+    if (!object) {
+        if (!json) co_return Status{};
         const auto existing = CiliumEndpoint::parse(*json);
         // Another node has the pod by now: its agent's object.
-        if (existing && existing->node_ip && existing->node_ip != node_ip_) return {};
-        return store_.remove(resources::kCiliumEndpoint, key);
+        if (existing && existing->node_ip && existing->node_ip != node_ip_) co_return Status{};
+        CO_TRY(store_.remove(resources::kCiliumEndpoint, key));
+        co_return Status{};
     }
     if (!json) {
-        auto created = store_.create(resources::kCiliumEndpoint, wanted->to_json());
-        if (!created) return forward_error(std::move(created).error());
-        return {};
+        CO_TRY(store_.create(resources::kCiliumEndpoint, object->to_json()));
+        co_return Status{};
     }
     const auto parsed = CiliumEndpoint::parse(*json);
     const CiliumEndpoint existing = parsed ? *parsed : CiliumEndpoint{};
-    CiliumEndpoint next = *wanted;
+    CiliumEndpoint next = *object;
     next.metadata = existing.metadata;
     next.metadata.name = key.name;
     next.metadata.name_space = key.name_space;
-    next.metadata.labels = wanted->metadata.labels;
-    if (!wanted->metadata.owner_references.empty()) next.metadata.owner_references = wanted->metadata.owner_references;
-    if (parsed && next == existing) return {};
+    next.metadata.labels = object->metadata.labels;
+    if (!object->metadata.owner_references.empty()) next.metadata.owner_references = object->metadata.owner_references;
+    if (parsed && next == existing) co_return Status{};
     Json current = *json;
     if (!parsed || !(next.metadata == existing.metadata)) {
-        TRY_ASSIGN(current, store_.update(resources::kCiliumEndpoint, updated_json(current, next)));
+        CO_TRY_ASSIGN(current, store_.update(resources::kCiliumEndpoint, updated_json(current, next)));
     }
-    auto updated = store_.update_status(resources::kCiliumEndpoint, updated_json(current, next));
-    if (!updated) return forward_error(std::move(updated).error());
-    return {};
+    CO_TRY(store_.update_status(resources::kCiliumEndpoint, updated_json(current, next)));
+    co_return Status{};
 }
 
 }  // namespace axo

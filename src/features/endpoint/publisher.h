@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "features/endpoint/desired.h"
+#include "features/endpoint/pods.h"
 #include "io/object_store.h"
 #include "runtime/controller.h"
 #include "runtime/table.h"
@@ -19,7 +20,7 @@ namespace axo {
 
 class EndpointPublisher {
 public:
-    using FindPod = std::function<PublishedPod(const ObjectKey& pod)>;
+    using FindPod = std::function<Task<std::optional<PodLabels::Info>>(const ObjectKey& pod)>;
     EndpointPublisher(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store,
                       Table<EndpointId, EndpointRow>& table, IpAddress node_ip, FindPod find_pod);
 
@@ -30,8 +31,9 @@ public:
 private:
     void touch(const ObjectKey& key);
     void table_changed(const std::set<EndpointId>& changed);
-    Status work();
-    Status sync(const ObjectKey& key);
+    Task<Status> work();
+    Task<Status> sync(ObjectKey key);
+    [[nodiscard]] std::optional<CiliumEndpoint> wanted(const ObjectKey& key, const PublishedPod& pod) const;
 
     ObjectStore& store_;
     Table<EndpointId, EndpointRow>& table_;

@@ -72,14 +72,31 @@ void IdentityManager::remember(IdentityId id, const LabelSet& labels) {
     if (is_cluster_identity(id)) learn(id, labels, false);
 }
 
-Status IdentityManager::load() {
-    if (loaded_) return {};
-    TRY_ASSIGN(const std::vector<Json> objects, store_.list(resources::kCiliumIdentity));
-    for (const Json& json : objects) {
-        if (auto parsed = CiliumIdentity::parse(json)) learn(parsed->id(), parsed->security_labels, true);
+Task<Status> IdentityManager::load() {
+    if (loaded_) return Status{};
+    return load_once();
+}
+
+// Many pods may come at once: one listing for all.
+Task<Status> IdentityManager::load_once() {
+    if (loading_) {
+        CO_AWAIT(Status theirs, loading_->wait());
+        co_return theirs;
     }
-    loaded_ = true;
-    return {};
+    loading_.emplace();
+    CO_AWAIT(const auto objects, store_.list(resources::kCiliumIdentity));
+    Status outcome;
+    if (objects) {
+        for (const Json& json : *objects) {
+            if (auto parsed = CiliumIdentity::parse(json)) learn(parsed->id(), parsed->security_labels, true);
+        }
+        loaded_ = true;
+    } else {
+        outcome = forward_error(objects.error());
+    }
+    auto waiting = std::exchange(loading_, std::nullopt);
+    waiting->settle(outcome);
+    co_return outcome;
 }
 
 KnownIdentities IdentityManager::known() const {
@@ -91,45 +108,68 @@ KnownIdentities IdentityManager::known() const {
             }};
 }
 
-Result<IdentityId> IdentityManager::allocate(const LabelSet& labels) {
+Task<Result<IdentityId>> IdentityManager::allocate(const LabelSet& labels) {
+    if (const auto id = known().find(labels.key())) return *id;
+    return join(labels);
+}
+
+// The allocation is the manager's, not the caller's: a caller that goes away does not take it from the others.
+Task<Result<IdentityId>> IdentityManager::join(LabelSet labels) {
+    const std::string key = labels.key();
+    Awaited<Result<IdentityId>> ours;
+    TaskGroup waiting;
+    const auto [allocation, first] = allocations_.try_emplace(key);
+    waiting.spawn(allocation->second.wait(), [&ours](Result<IdentityId> id) { ours.set(std::move(id)); });
+    if (first) {
+        tasks_.spawn(find_or_create(std::move(labels)), [this, key](const Result<IdentityId>& id) {
+            auto all = allocations_.extract(key);
+            all.mapped().settle(id);
+        });
+    }
+    co_return co_await ours;
+}
+
+Task<Result<IdentityId>> IdentityManager::find_or_create(LabelSet labels) {
+    CO_TRY(load());
     const KnownIdentities known_identities = known();
-    if (const auto id = known_identities.find(labels.key())) return *id;
-    TRY(load());
     IdentityAllocation allocation(labels);
     while (true) {
-        TRY_ASSIGN(const IdentityAllocation::Step step, allocation.next(known_identities, random_));
-        if (step.kind == IdentityAllocation::Step::Kind::kUse) return step.id;
-        auto created = store_.create(resources::kCiliumIdentity, CiliumIdentity::make(step.id, labels).to_json());
+        CO_TRY_ASSIGN(const IdentityAllocation::Step step, allocation.next(known_identities, random_));
+        if (step.kind == IdentityAllocation::Step::Kind::kUse) co_return step.id;
+        Json object = CiliumIdentity::make(step.id, labels).to_json();
+        CO_AWAIT(const auto created, store_.create(resources::kCiliumIdentity, std::move(object)));
         if (created) {
             learn(step.id, labels, true);
             log_.info("Allocated identity", {{"identity", step.id.value}, {"identityLabels", labels.to_string()}});
-            return step.id;
+            co_return step.id;
         }
-        if (created.error().code != Code::kAlreadyExists) return forward_error(std::move(created).error());
+        if (created.error().code != Code::kAlreadyExists) co_return forward_error(created.error());
         // Another agent was quicker. With the same labels its identity is ours too.
-        if (auto theirs = store_.get(resources::kCiliumIdentity, {"", step.id.to_string()})) {
+        CO_AWAIT(const auto theirs, store_.get(resources::kCiliumIdentity, {"", step.id.to_string()}));
+        if (theirs) {
             if (auto parsed = CiliumIdentity::parse(*theirs)) learn(parsed->id(), parsed->security_labels, true);
         }
         allocation.collided(step.id);
     }
 }
 
-Status IdentityManager::restore_missing() {
-    if (!loaded_) return {};
+Task<Status> IdentityManager::restore_missing() {
+    if (!loaded_) co_return Status{};
     std::vector<IdentityRow> missing, unused;
     for (const auto& [id, row] : table_.rows()) {
         if (!row.stored) (in_use_(id) ? missing : unused).push_back(row);
     }
     for (const IdentityRow& row : unused) forget(row.id);
     for (const IdentityRow& row : missing) {
-        auto created = store_.create(resources::kCiliumIdentity, CiliumIdentity::make(row.id, row.labels).to_json());
-        if (!created && created.error().code != Code::kAlreadyExists) return forward_error(std::move(created).error());
+        Json object = CiliumIdentity::make(row.id, row.labels).to_json();
+        CO_AWAIT(const auto created, store_.create(resources::kCiliumIdentity, std::move(object)));
+        if (!created && created.error().code != Code::kAlreadyExists) co_return forward_error(created.error());
         if (created)
             log_.info("Restored identity object",
                       {{"identity", row.id.value}, {"identityLabels", row.labels.to_string()}});
         learn(row.id, row.labels, true);
     }
-    return {};
+    co_return Status{};
 }
 
 LabelSet IdentityManager::labels_of(IdentityId id) const {

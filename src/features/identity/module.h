@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -18,6 +19,7 @@
 #include "io/object_watch.h"
 #include "runtime/controller.h"
 #include "runtime/table.h"
+#include "runtime/task.h"
 
 namespace axo {
 
@@ -31,7 +33,8 @@ public:
     void start(std::function<void()> synced);
 
     // The identity of these labels, created in the store if there is none. kUnavailable when the store cannot be asked.
-    Result<IdentityId> allocate(const LabelSet& labels);
+    // One that is known needs no store; whoever asks for the same labels meanwhile waits for the same answer.
+    Task<Result<IdentityId>> allocate(const LabelSet& labels);
     void remember(IdentityId id, const LabelSet& labels);
 
     [[nodiscard]] const Table<IdentityId, IdentityRow>& table() const { return table_; }
@@ -42,8 +45,11 @@ public:
 private:
     void learn(IdentityId id, const LabelSet& labels, bool stored);
     void forget(IdentityId id);
-    Status load();
-    Status restore_missing();
+    Task<Result<IdentityId>> join(LabelSet labels);
+    Task<Result<IdentityId>> find_or_create(LabelSet labels);
+    Task<Status> load();
+    Task<Status> load_once();
+    Task<Status> restore_missing();
     KnownIdentities known() const;
 
     ObjectStore& store_;
@@ -55,7 +61,10 @@ private:
     std::map<std::string, std::set<IdentityId>> by_key_;
     bool loaded_ = false;
     std::unique_ptr<ObjectStore::Watch> watch_;
+    std::map<std::string, Waiters<Result<IdentityId>>> allocations_;  // under way, by key of their labels
+    std::optional<Waiters<Status>> loading_;
     Controller restore_missing_;
+    TaskGroup tasks_;
 };
 
 }  // namespace axo

@@ -47,9 +47,38 @@ PodCidrController::PodCidrController(EventLoop& loop, ControllerRegistry& regist
           controller_.trigger();
       })) {}
 
-Status PodCidrController::reconcile() {
+Task<Status> PodCidrController::reconcile() {
     // Before all nodes are known, a free block may be somebody's.
-    if (!nodes_.initialized()) return {};
+    if (!nodes_.initialized()) co_return Status{};
+    Status outcome;
+    std::uint64_t written = 0;
+    std::vector<Decision> decisions = decide();
+    const std::uint64_t unchanged = nodes_.size() - decisions.size();
+    for (Decision& decision : decisions) {
+        CO_AWAIT(auto wrote, write(decision));
+        if (!wrote) {
+            ++counters_.failed;
+            log().warn("CiliumNode could not be updated; it will be tried again",
+                       {{"node-name", decision.key.name}, wrote.error()});
+            if (outcome) outcome = std::unexpected(std::move(wrote).error());
+            continue;
+        }
+        if (*wrote) ++written;
+        report(decision);
+    }
+    counters_.written += written;
+    if (!started_) {
+        started_ = true;
+        counters_.unchanged_at_start = unchanged;
+        log().info("first reconciliation: " + std::to_string(unchanged) + " unchanged, " + std::to_string(written) +
+                       " written",
+                   {{"nodes", nodes_.size()}});
+    }
+    co_return outcome;
+}
+
+// Of the nodes whose objects are not as they should be.
+std::vector<PodCidrController::Decision> PodCidrController::decide() {
     struct Item {
         const ObjectKey* key;
         const OperatorNodeRow* row;
@@ -75,106 +104,93 @@ Status PodCidrController::reconcile() {
         }
     }
 
-    Status outcome;
-    std::uint64_t unchanged = 0;
-    std::uint64_t written = 0;
+    std::vector<Decision> decisions;
     for (const Item& item : order) {
-        std::vector<Prefix> cidrs;
-        std::string error = item.row->parse_error;
-        std::string reason = "CIDRAssignmentFailed";
-        if (const auto refusal = refused.find(*item.key); error.empty() && refusal != refused.end())
-            error = refusal->second;
-        if (error.empty()) {
-            if (const auto former = former_.find(item.key->name); former != former_.end()) {
-                // Its pods may still have these addresses.
-                if (item.row->node.pod_cidrs.empty() && pool_.claim(item.key->name, former->second)) {
-                    log().info("node is back, it gets its former pod CIDRs", {{"node-name", item.key->name}});
-                }
-                former_.erase(former);
-            }
-            auto assigned = pool_.assign(item.key->name);
-            if (assigned) {
-                cidrs = std::move(*assigned);
-            } else {
-                if (assigned.error().code == Code::kResourceExhausted) reason = "CIDRNotAvailable";
-                error = assigned.error().message;
-            }
-        }
-        const bool same_cidrs = !error.empty() || cidrs == item.row->node.pod_cidrs;
-        if (same_cidrs && error == item.row->node.operator_error) {
-            ++unchanged;
+        Decision decision{*item.key, *item.row, {}, item.row->parse_error, "CIDRAssignmentFailed"};
+        if (const auto refusal = refused.find(*item.key); decision.error.empty() && refusal != refused.end())
+            decision.error = refusal->second;
+        if (decision.error.empty()) assign(decision);
+        const CiliumNode& node = item.row->node;
+        const bool same_cidrs = !decision.error.empty() || decision.cidrs == node.pod_cidrs;
+        if (same_cidrs && decision.error == node.operator_error) {
             // Told before a restart.
-            if (!error.empty()) reported_[item.key->name] = error;
+            if (!decision.error.empty()) reported_[item.key->name] = decision.error;
             continue;
         }
-        auto wrote = write(*item.key, *item.row, error.empty() ? &cidrs : nullptr, error);
-        if (!wrote) {
-            ++counters_.failed;
-            log().warn("CiliumNode could not be updated; it will be tried again",
-                       {{"node-name", item.key->name}, wrote.error()});
-            if (outcome) outcome = std::unexpected(std::move(wrote).error());
-            continue;
-        }
-        if (*wrote) ++written;
-        std::string& reported = reported_[item.key->name];
-        if (error.empty()) {
-            reported.clear();
-        } else if (reported != error) {
-            reported = error;
-            log().warn("node has no pod CIDR", {{"node-name", item.key->name}, {"error", error}});
-            report_(item.row->node, reason, error);
-        }
+        decisions.push_back(std::move(decision));
     }
-    counters_.written += written;
-    if (!started_) {
-        started_ = true;
-        counters_.unchanged_at_start = unchanged;
-        log().info("first reconciliation: " + std::to_string(unchanged) + " unchanged, " + std::to_string(written) +
-                       " written",
-                   {{"nodes", order.size()}});
-    }
-    return outcome;
+    return decisions;
 }
 
-Result<bool> PodCidrController::write(const ObjectKey& key, const OperatorNodeRow& row,
-                                      const std::vector<Prefix>* cidrs, const std::string& error) {
+void PodCidrController::assign(Decision& decision) {
+    const std::string& name = decision.key.name;
+    if (const auto former = former_.find(name); former != former_.end()) {
+        // Its pods may still have these addresses.
+        if (decision.row.node.pod_cidrs.empty() && pool_.claim(name, former->second)) {
+            log().info("node is back, it gets its former pod CIDRs", {{"node-name", name}});
+        }
+        former_.erase(former);
+    }
+    auto assigned = pool_.assign(name);
+    if (assigned) {
+        decision.cidrs = std::move(*assigned);
+        return;
+    }
+    if (assigned.error().code == Code::kResourceExhausted) decision.reason = "CIDRNotAvailable";
+    decision.error = assigned.error().message;
+}
+
+void PodCidrController::report(const Decision& decision) {
+    std::string& reported = reported_[decision.key.name];
+    if (decision.error.empty()) {
+        reported.clear();
+    } else if (reported != decision.error) {
+        reported = decision.error;
+        log().warn("node has no pod CIDR", {{"node-name", decision.key.name}, {"error", decision.error}});
+        report_(decision.row.node, decision.reason, decision.error);
+    }
+}
+
+Task<Result<bool>> PodCidrController::write(Decision decision) {
     // A node that starts writes its own object at the same time: no reason to make it wait for a retry.
     for (int attempt = 1;; ++attempt) {
-        auto wrote = write_once(key, row, cidrs, error);
-        if (wrote || wrote.error().code != Code::kAborted || attempt == kWriteAttempts) return wrote;
+        CO_AWAIT(auto wrote, write_once(decision));
+        if (wrote || wrote.error().code != Code::kAborted || attempt == kWriteAttempts) co_return wrote;
     }
 }
 
-Result<bool> PodCidrController::write_once(const ObjectKey& key, const OperatorNodeRow& row,
-                                           const std::vector<Prefix>* cidrs, const std::string& error) {
-    auto current = store_.get(resources::kCiliumNode, key);
+Task<Result<bool>> PodCidrController::write_once(const Decision& decision) {
+    const bool has_cidrs = decision.error.empty();
+    CO_AWAIT(auto current, store_.get(resources::kCiliumNode, decision.key));
     if (!current) {
-        if (current.error().code == Code::kNotFound) return false;  // the watch will say so
-        return forward_error(std::move(current).error());
+        if (current.error().code == Code::kNotFound) co_return false;  // the watch will say so
+        co_return forward_error(std::move(current).error());
     }
     bool wrote = false;
     if (auto node = CiliumNode::parse(*current)) {
         // Somebody else has changed it meanwhile: what was decided is about another version.
-        if (cidrs != nullptr && node->pod_cidrs != row.node.pod_cidrs && node->pod_cidrs != *cidrs) return false;
-        if (cidrs != nullptr && node->pod_cidrs != *cidrs) {
-            node->pod_cidrs = *cidrs;
-            TRY_ASSIGN(*current, store_.update(resources::kCiliumNode, updated_json(*current, *node)));
-            log().info("node has its pod CIDRs", {{"node-name", key.name}, {"cidrs", joined(*cidrs)}});
+        if (has_cidrs && node->pod_cidrs != decision.row.node.pod_cidrs && node->pod_cidrs != decision.cidrs)
+            co_return false;
+        // A node that has gone meanwhile has given its block back.
+        if (has_cidrs && pool_.cidrs_of(decision.key.name) != decision.cidrs) co_return false;
+        if (has_cidrs && node->pod_cidrs != decision.cidrs) {
+            node->pod_cidrs = decision.cidrs;
+            CO_TRY_ASSIGN(*current, store_.update(resources::kCiliumNode, updated_json(*current, *node)));
+            log().info("node has its pod CIDRs", {{"node-name", decision.key.name}, {"cidrs", joined(decision.cidrs)}});
             wrote = true;
         }
-        if (node->operator_error == error) return wrote;
+        if (node->operator_error == decision.error) co_return wrote;
     }
     // Written by hand into the document: it may be one that does not parse.
     Json before = {{"status", {{"ipam", {{"operator-status", {{"error", "x"}}}}}}}};
     Json after = before;
-    if (error.empty())
+    if (decision.error.empty())
         after = Json::object();
     else
-        after["status"]["ipam"]["operator-status"]["error"] = error;
-    if (!error.empty()) before = Json::object();
-    TRY_ASSIGN([[maybe_unused]] const Json stored,
-               store_.update_status(resources::kCiliumNode, merge_difference(std::move(*current), before, after)));
-    return true;
+        after["status"]["ipam"]["operator-status"]["error"] = decision.error;
+    if (!decision.error.empty()) before = Json::object();
+    CO_TRY(store_.update_status(resources::kCiliumNode, merge_difference(std::move(*current), before, after)));
+    co_return true;
 }
 
 }  // namespace axo

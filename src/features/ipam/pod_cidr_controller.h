@@ -37,12 +37,20 @@ public:
     [[nodiscard]] bool started() const { return started_; }
 
 private:
-    Status reconcile();
+    // What one node is to be given, or told.
+    struct Decision {
+        ObjectKey key;
+        OperatorNodeRow row;  // that it was made for
+        std::vector<Prefix> cidrs;
+        std::string error, reason;
+    };
+    Task<Status> reconcile();
+    std::vector<Decision> decide();
     // Returns whether anything was written.
-    Result<bool> write(const ObjectKey& key, const OperatorNodeRow& row, const std::vector<Prefix>* cidrs,
-                       const std::string& error);
-    Result<bool> write_once(const ObjectKey& key, const OperatorNodeRow& row, const std::vector<Prefix>* cidrs,
-                            const std::string& error);
+    Task<Result<bool>> write(Decision decision);
+    Task<Result<bool>> write_once(const Decision& decision);
+    void assign(Decision& decision);
+    void report(const Decision& decision);
 
     ObjectStore& store_;
     OperatorNodeTable& nodes_;

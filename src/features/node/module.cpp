@@ -83,14 +83,14 @@ void NodeManager::publish(LocalNode local) {
     sync_.trigger();
 }
 
-Status NodeManager::sync() {
-    if (!local_) return {};
+Task<Status> NodeManager::sync() {
+    if (!local_) co_return Status{};
     if (!own_) {
-        auto json = store_.get(resources::kCiliumNode, {"", name_});
+        CO_AWAIT(auto json, store_.get(resources::kCiliumNode, {"", name_}));
         if (json) {
-            TRY_ASSIGN(own_, CiliumNode::parse(*json));
+            CO_TRY_ASSIGN(own_, CiliumNode::parse(*json));
         } else if (json.error().code != Code::kNotFound) {
-            return forward_error(std::move(json).error());
+            co_return forward_error(std::move(json).error());
         }
     }
     if (own_ && !own_->instance_id.empty() && own_->instance_id != local_->instance_id) {
@@ -99,7 +99,7 @@ Status NodeManager::sync() {
                 "Another agent wrote the CiliumNode of this node; writing it back. Give that agent another --k8s-node-name",
                 {{"nodeName", name_}, {"instance", own_->instance_id}});
         } else if (own_->instance_id != checked_instance_) {
-            if (asking_) return {};
+            if (asking_) co_return Status{};
             asking_ = true;
             callbacks_.ask_owner(
                 *own_, [this, instance = own_->instance_id, alive = std::weak_ptr<bool>(alive_)](bool answers) {
@@ -113,34 +113,32 @@ Status NodeManager::sync() {
                     checked_instance_ = instance;
                     sync_.trigger();
                 });
-            return {};
+            co_return Status{};
         }
     }
     const CiliumNode wanted = desired_node(own_, *local_);
     if (!own_) {
-        auto created = store_.create(resources::kCiliumNode, wanted.to_json());
-        if (!created) return forward_error(std::move(created).error());
+        CO_TRY_ASSIGN(const Json created, store_.create(resources::kCiliumNode, wanted.to_json()));
         log_.info("Created CiliumNode", {{"nodeName", name_}});
-        TRY_ASSIGN(own_, CiliumNode::parse(*created));
+        CO_TRY_ASSIGN(own_, CiliumNode::parse(created));
     } else if (!(wanted == *own_)) {
-        auto current = store_.get(resources::kCiliumNode, {"", name_});
+        CO_AWAIT(auto current, store_.get(resources::kCiliumNode, {"", name_}));
         if (!current) {
             own_.reset();
-            return forward_error(std::move(current).error());
+            co_return forward_error(std::move(current).error());
         }
-        TRY_ASSIGN(own_, CiliumNode::parse(*current));
+        CO_TRY_ASSIGN(own_, CiliumNode::parse(*current));
         const CiliumNode next = desired_node(own_, *local_);
         if (!(next == *own_)) {
-            auto updated = store_.update(resources::kCiliumNode, updated_json(*current, next));
-            if (!updated) return forward_error(std::move(updated).error());
+            CO_TRY_ASSIGN(const Json updated, store_.update(resources::kCiliumNode, updated_json(*current, next)));
             log_.info("Updated CiliumNode", {{"nodeName", name_}});
-            TRY_ASSIGN(own_, CiliumNode::parse(*updated));
+            CO_TRY_ASSIGN(own_, CiliumNode::parse(updated));
         }
     }
     established_ = true;
     apply(set_.upsert(node_row(*own_, cluster_, true)));
     callbacks_.own_changed(*own_);
-    return {};
+    co_return Status{};
 }
 
 Result<NodeState> read_node_state(const std::filesystem::path& path) {

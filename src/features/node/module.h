@@ -48,7 +48,7 @@ public:
 private:
     void upserted(const ObjectKey& key, const CiliumNode& node);
     void apply(const NodeSet::Outcome& outcome);
-    Status sync();
+    Task<Status> sync();
 
     ObjectStore& store_;
     std::string name_, cluster_;

@@ -52,9 +52,9 @@ EndpointGc::EndpointGc(EventLoop& loop, ControllerRegistry& registry, ObjectStor
     node_watch_ = tables_.cilium_nodes.watch([this](const std::set<ObjectKey>&) { controller_.trigger(); });
 }
 
-Status EndpointGc::collect() {
+Task<Status> EndpointGc::collect() {
     if (!tables_.endpoints.initialized() || !tables_.pods.initialized() || !tables_.cilium_nodes.initialized())
-        return {};
+        co_return Status{};
     const auto now = std::chrono::steady_clock::now();
     std::map<ObjectKey, Candidate> still;
     std::set<ObjectKey> sound;
@@ -84,7 +84,10 @@ Status EndpointGc::collect() {
     candidates_ = std::move(still);
     sound_ = std::move(sound);
     for (const auto& [key, reason] : orphans) {
-        const Status removed = store_.remove(resources::kCiliumEndpoint, key);
+        // The store may have kept this pass waiting: a pod of the same name may be there again.
+        const OperatorEndpointRow* row = tables_.endpoints.find(key);
+        if (row == nullptr || !orphan_reason(key, *row, tables_.pods.rows(), tables_.cilium_nodes.rows())) continue;
+        CO_AWAIT(const Status removed, store_.remove(resources::kCiliumEndpoint, key));
         if (!removed) {
             if (outcome) outcome = removed;
             continue;
@@ -96,7 +99,7 @@ Status EndpointGc::collect() {
         recheck_ = loop_.after(*next, [this] { controller_.trigger(); });
     else
         recheck_.cancel();
-    return outcome;
+    co_return outcome;
 }
 
 }  // namespace axo

@@ -31,7 +31,7 @@ public:
     EndpointGc(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, OperatorTables& tables,
                EndpointGcConfig config);
 
-    Status collect();
+    Task<Status> collect();
 
 private:
     struct Candidate {

@@ -163,7 +163,7 @@ protected:
     void pass(Duration later) {
         now_ += std::chrono::duration_cast<WallTime::duration>(later);
         run_for(20ms);  // the tables catch up
-        const auto done = identities_->collect();
+        const auto done = run_to_end(loop_, identities_->collect());
         ASSERT_TRUE(done) << done.error().message;
         run_for(20ms);
     }

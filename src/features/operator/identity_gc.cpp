@@ -1,5 +1,6 @@
 #include "features/operator/identity_gc.h"
 
+#include <algorithm>
 #include <set>
 
 #include "base/log.h"
@@ -33,8 +34,8 @@ IdentityGc::IdentityGc(EventLoop& loop, ControllerRegistry& registry, ObjectStor
       config_(std::move(config)),
       controller_(loop, registry, "crd-identity-gc", [this] { return collect(); }, config_.interval) {}
 
-Status IdentityGc::collect() {
-    if (!tables_.identities.initialized() || !tables_.endpoints.initialized()) return {};
+Task<Status> IdentityGc::collect() {
+    if (!tables_.identities.initialized() || !tables_.endpoints.initialized()) co_return Status{};
     std::set<std::uint32_t> used;
     for (const auto& [key, endpoint] : tables_.endpoints.rows()) used.insert(endpoint.identity);
 
@@ -55,15 +56,23 @@ Status IdentityGc::collect() {
             continuation_ = loop_.after(config_.rate_interval, [this] { controller_.trigger(); });
             break;
         }
-        if (auto done = apply(key, fate, now); !done && outcome) outcome = std::move(done);
+        // The store may have kept this pass waiting.
+        if (fate == IdentityFate::kDelete && in_use(key)) continue;
+        CO_AWAIT(Status done, apply(key, fate, now));
+        if (!done && outcome) outcome = std::move(done);
     }
-    return outcome;
+    co_return outcome;
 }
 
-Status IdentityGc::apply(const ObjectKey& key, IdentityFate fate, WallTime now) {
-    auto current = store_.get(resources::kCiliumIdentity, key);
-    if (!current) return current.error().code == Code::kNotFound ? Status{} : forward_error(current.error());
-    TRY_ASSIGN(CiliumIdentity object, CiliumIdentity::parse(*current));
+bool IdentityGc::in_use(const ObjectKey& key) const {
+    const auto id = static_cast<std::uint32_t>(std::strtoul(key.name.c_str(), nullptr, 10));
+    return std::ranges::any_of(tables_.endpoints.rows(), [id](const auto& row) { return row.second.identity == id; });
+}
+
+Task<Status> IdentityGc::apply(ObjectKey key, IdentityFate fate, WallTime now) {
+    CO_AWAIT(const auto current, store_.get(resources::kCiliumIdentity, key));
+    if (!current) co_return current.error().code == Code::kNotFound ? Status{} : forward_error(current.error());
+    CO_TRY_ASSIGN(CiliumIdentity object, CiliumIdentity::parse(*current));
     const std::string annotation(CiliumIdentity::kHeartbeatAnnotation);
     const auto mark = object.metadata.annotations.find(annotation);
     const bool marked = mark != object.metadata.annotations.end();
@@ -71,23 +80,23 @@ Status IdentityGc::apply(const ObjectKey& key, IdentityFate fate, WallTime now) 
     if (fate == IdentityFate::kDelete) {
         // Decided by the table; the object itself may have moved on since.
         if (!marked || identity_fate(false, mark->second, now, config_.heartbeat_timeout) != IdentityFate::kDelete)
-            return {};
-        TRY(store_.remove(resources::kCiliumIdentity, key));
+            co_return Status{};
+        CO_TRY(store_.remove(resources::kCiliumIdentity, key));
         log().info(
             "unused identity removed",
             {{"identity", key.name}, {"unused-since", mark->second}, {"labels", object.security_labels.to_string()}});
-        return {};
+        co_return Status{};
     }
     if (fate == IdentityFate::kMark) {
         log().info("identity is unused: marked for later deletion", {{"identity", key.name}});
         object.metadata.annotations[annotation] = format_time_nano(now);
     } else {
-        if (!marked) return {};
+        if (!marked) co_return Status{};
         object.metadata.annotations.erase(mark);
     }
-    auto updated = store_.update(resources::kCiliumIdentity, updated_json(*current, object));
-    if (!updated) return std::unexpected(std::move(updated).error().with_context("CiliumIdentity " + key.name));
-    return {};
+    CO_AWAIT(auto updated, store_.update(resources::kCiliumIdentity, updated_json(*current, object)));
+    if (!updated) co_return std::unexpected(std::move(updated).error().with_context("CiliumIdentity " + key.name));
+    co_return Status{};
 }
 
 }  // namespace axo

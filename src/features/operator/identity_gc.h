@@ -32,10 +32,11 @@ public:
                IdentityGcConfig config);
 
     // A pass now instead of at the interval.
-    Status collect();
+    Task<Status> collect();
 
 private:
-    Status apply(const ObjectKey& key, IdentityFate fate, WallTime now);
+    [[nodiscard]] bool in_use(const ObjectKey& key) const;
+    Task<Status> apply(ObjectKey key, IdentityFate fate, WallTime now);
 
     EventLoop& loop_;
     ObjectStore& store_;

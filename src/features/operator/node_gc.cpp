@@ -29,20 +29,19 @@ NodeGc::NodeGc(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store
     node_watch_ = tables_.nodes.watch([this](const std::set<ObjectKey>&) { controller_.trigger(); });
 }
 
-Status NodeGc::collect() {
-    if (!tables_.cilium_nodes.initialized() || !tables_.nodes.initialized()) return {};
+Task<Status> NodeGc::collect() {
+    if (!tables_.cilium_nodes.initialized() || !tables_.nodes.initialized()) co_return Status{};
     const auto now = std::chrono::steady_clock::now();
     std::map<ObjectKey, std::chrono::steady_clock::time_point> still;
     std::optional<Duration> next;
     std::vector<ObjectKey> gone;
-    Status outcome;
+    std::map<ObjectKey, std::string> orphans;  // and the uid of their Node
     for (const auto& [key, row] : tables_.cilium_nodes.rows()) {
         if (!row.parse_error.empty()) continue;
         const bool owned = row.node.metadata.owner_of_kind("Node") != nullptr;
         if (const KubeNodeRow* node = tables_.nodes.find(key)) {
             had_node_.insert(key);
-            if (owned) continue;
-            if (auto adopted = adopt(key, *node); !adopted && outcome) outcome = std::move(adopted);
+            if (!owned) orphans.emplace(key, node->uid);
             continue;
         }
         if (!owned || config_.interval <= Duration{0} || protected_from_gc(row.node)) continue;
@@ -58,8 +57,19 @@ Status NodeGc::collect() {
             next = left;
     }
     candidates_ = std::move(still);
+    if (next)
+        recheck_ = loop_.after(*next, [this] { controller_.trigger(); });
+    else
+        recheck_.cancel();
+    Status outcome;
+    for (const auto& [key, uid] : orphans) {
+        CO_AWAIT(Status adopted, adopt(key, uid));
+        if (!adopted && outcome) outcome = std::move(adopted);
+    }
     for (const ObjectKey& key : gone) {
-        if (auto removed = store_.remove(resources::kCiliumNode, key); !removed) {
+        if (tables_.nodes.find(key) != nullptr) continue;  // back meanwhile
+        CO_AWAIT(Status removed, store_.remove(resources::kCiliumNode, key));
+        if (!removed) {
             if (outcome) outcome = std::move(removed);
             continue;
         }
@@ -67,23 +77,19 @@ Status NodeGc::collect() {
         had_node_.erase(key);
         log().info("CiliumNode removed: its Node is gone", {{"node-name", key.name}});
     }
-    if (next)
-        recheck_ = loop_.after(*next, [this] { controller_.trigger(); });
-    else
-        recheck_.cancel();
-    return outcome;
+    co_return outcome;
 }
 
-Status NodeGc::adopt(const ObjectKey& key, const KubeNodeRow& node) {
-    auto current = store_.get(resources::kCiliumNode, key);
-    if (!current) return current.error().code == Code::kNotFound ? Status{} : forward_error(current.error());
-    TRY_ASSIGN(CiliumNode object, CiliumNode::parse(*current));
-    if (object.metadata.owner_of_kind("Node") != nullptr) return {};
-    object.metadata.owner_references.push_back({"v1", "Node", key.name, node.uid});
-    auto updated = store_.update(resources::kCiliumNode, updated_json(*current, object));
-    if (!updated) return std::unexpected(std::move(updated).error().with_context("CiliumNode " + key.name));
+Task<Status> NodeGc::adopt(ObjectKey key, std::string node_uid) {
+    CO_AWAIT(const auto current, store_.get(resources::kCiliumNode, key));
+    if (!current) co_return current.error().code == Code::kNotFound ? Status{} : forward_error(current.error());
+    CO_TRY_ASSIGN(CiliumNode object, CiliumNode::parse(*current));
+    if (object.metadata.owner_of_kind("Node") != nullptr) co_return Status{};
+    object.metadata.owner_references.push_back({"v1", "Node", key.name, std::move(node_uid)});
+    CO_AWAIT(auto updated, store_.update(resources::kCiliumNode, updated_json(*current, object)));
+    if (!updated) co_return std::unexpected(std::move(updated).error().with_context("CiliumNode " + key.name));
     log().info("CiliumNode belongs to its Node from now on", {{"node-name", key.name}});
-    return {};
+    co_return Status{};
 }
 
 }  // namespace axo

@@ -23,10 +23,10 @@ public:
     NodeGc(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, OperatorTables& tables,
            NodeGcConfig config);
 
-    Status collect();
+    Task<Status> collect();
 
 private:
-    Status adopt(const ObjectKey& key, const KubeNodeRow& node);
+    Task<Status> adopt(ObjectKey key, std::string node_uid);
 
     EventLoop& loop_;
     ObjectStore& store_;

@@ -19,9 +19,10 @@ public:
     std::string late_kind;
     std::function<void()> say_synced;  // what the late kind has not said yet
 
-    Result<Json> get(const ResourceType& type, const ObjectKey& key) override { return store_.get(type, key); }
-    Result<std::vector<Json>> list(const ResourceType& type) override { return store_.list(type); }
-    std::unique_ptr<Watch> watch(const ResourceType& type, WatchHandler handler) override {
+    Task<Result<Json>> get(const ResourceType& type, ObjectKey key) override { return store_.get(type, key); }
+    Task<Result<std::vector<Json>>> list(const ResourceType& type) override { return store_.list(type); }
+    using ObjectStore::watch;
+    std::unique_ptr<Watch> watch(const ResourceType& type, WatchHandler handler, WatchOptions options) override {
         if (type.kind == late_kind) {
             handler.synced = [this, synced = handler.synced] {
                 say_synced = [before = std::move(say_synced), synced] {
@@ -30,15 +31,15 @@ public:
                 };
             };
         }
-        return store_.watch(type, std::move(handler));
+        return store_.watch(type, std::move(handler), std::move(options));
     }
-    Result<Json> create(const ResourceType& type, const Json& object) override { return store_.create(type, object); }
-    Result<Json> update(const ResourceType& type, const Json& object) override { return store_.update(type, object); }
-    Result<Json> update_status(const ResourceType& type, const Json& object) override {
+    Task<Result<Json>> create(const ResourceType& type, Json object) override { return store_.create(type, object); }
+    Task<Result<Json>> update(const ResourceType& type, Json object) override { return store_.update(type, object); }
+    Task<Result<Json>> update_status(const ResourceType& type, Json object) override {
         ++status_writes;
         return store_.update_status(type, object);
     }
-    Status remove(const ResourceType& type, const ObjectKey& key) override { return store_.remove(type, key); }
+    Task<Status> remove(const ResourceType& type, ObjectKey key) override { return store_.remove(type, key); }
     [[nodiscard]] std::string describe() const override { return store_.describe(); }
     int status_writes = 0;
 

@@ -242,10 +242,11 @@ void PolicySources::translate_again(const std::function<bool(const Row&)>& conce
         if (concerned(row)) keys.push_back(key);
     }
     for (const Key& key : keys) {
-        auto json = object(key);
-        if (!json) continue;  // its removal is on the way
+        const auto row = rows_.find(key);
+        if (row == rows_.end() || row->second.text.empty()) continue;
+        const Json json = Json::parse(row->second.text);
         for (const Kind& kind : kinds()) {
-            if (kind.type->kind == key.first) upserted(kind, key.second, *json);
+            if (kind.type->kind == key.first) upserted(kind, key.second, json);
         }
     }
 }
@@ -258,11 +259,13 @@ void PolicySources::upserted(const Kind& kind, const ObjectKey& key, const Json&
     auto translation = kind.translate(json, settings_.context);
     if (!translation) {
         row.error = translation.error();
+        row.text = row.depends() ? json.dump() : std::string();
         callbacks_.rejected(where, *row.error);
         return;
     }
     if (translation->services && services_state_ != Services::kKnown) {
         row.services = true;
+        row.text = json.dump();
         if (services_state_ == Services::kUnknown) watch_services();
         return;  // until they are listed
     }
@@ -272,6 +275,7 @@ void PolicySources::upserted(const Kind& kind, const ObjectKey& key, const Json&
     row.cidr_groups = std::move(translation->cidr_groups);
     row.all_cidr_groups = translation->all_cidr_groups;
     row.services = translation->services;
+    row.text = row.depends() ? json.dump() : std::string();
     row.warnings = std::move(translation->warnings);
     if (row.policy && *row.policy == translation->policy) return;
     row.policy = std::make_shared<const Policy>(std::move(translation->policy));
@@ -284,51 +288,55 @@ void PolicySources::removed(const Kind& kind, const ObjectKey& key) {
     if (row && row.mapped().policy) callbacks_.removed(row.mapped().policy->origin);
 }
 
-Result<Translation> PolicySources::preview(const Json& object) const {
+Task<Result<Translation>> PolicySources::preview(Json object) const {
     const auto stated = object.is_object() ? object.find("kind") : object.end();
     const std::string kind_name = stated != object.end() && stated->is_string() ? stated->get<std::string>() : "";
     for (const Kind& kind : kinds()) {
         if (kind.type->kind != kind_name) continue;
         auto translation = kind.translate(object, settings_.context);
-        if (!translation || !translation->services || services_state_ == Services::kKnown) return translation;
-        const auto services = list_services();
+        if (!translation || !translation->services || services_state_ == Services::kKnown) co_return translation;
+        CO_TRY_ASSIGN(const auto services, list_services());
         TranslateContext context = settings_.context;
         context.services = &services;
-        return kind.translate(object, context);
+        co_return kind.translate(object, context);
     }
-    return fail(
+    co_return fail(
         Code::kInvalidArgument,
         "kind: \"" + kind_name +
             "\" is no policy; NetworkPolicy, CiliumNetworkPolicy or CiliumClusterwideNetworkPolicy is expected");
 }
 
-std::map<ServiceName, ServiceView> PolicySources::list_services() const {
+Task<Result<std::map<ServiceName, ServiceView>>> PolicySources::list_services() const {
     std::map<ServiceName, std::vector<EndpointSlice>> slices;
+    CO_TRY_ASSIGN(const auto all_slices, store_.list(resources::kEndpointSlice));
+    for (const Json& json : all_slices) {
+        auto slice = EndpointSlice::parse(json);
+        if (!slice) continue;
+        const ServiceName name{slice->metadata.name_space, slice->service_name()};
+        slices[name].push_back(without_the_rest(std::move(*slice)));
+    }
     std::map<ServiceName, ServiceView> views;
-    if (const auto all = store_.list(resources::kEndpointSlice)) {
-        for (const Json& json : *all) {
-            auto slice = EndpointSlice::parse(json);
-            if (!slice) continue;
-            const ServiceName name{slice->metadata.name_space, slice->service_name()};
-            slices[name].push_back(without_the_rest(std::move(*slice)));
-        }
+    CO_TRY_ASSIGN(const auto all_services, store_.list(resources::kService));
+    for (const Json& json : all_services) {
+        const auto service = Service::parse(json);
+        if (!service) continue;
+        const ServiceName name{service->metadata.name_space, service->metadata.name};
+        views.emplace(name, service_view(*service, slices[name]));
     }
-    if (const auto all = store_.list(resources::kService)) {
-        for (const Json& json : *all) {
-            const auto service = Service::parse(json);
-            if (!service) continue;
-            const ServiceName name{service->metadata.name_space, service->metadata.name};
-            views.emplace(name, service_view(*service, slices[name]));
-        }
-    }
-    return views;
+    co_return views;
 }
 
-Result<Json> PolicySources::object(const Key& key) const {
+Task<Result<std::map<PolicySources::Key, Json>>> PolicySources::objects() const {
+    std::map<Key, Json> objects;
     for (const Kind& kind : kinds()) {
-        if (kind.type->kind == key.first) return store_.get(*kind.type, key.second);
+        CO_TRY_ASSIGN(auto all, store_.list(*kind.type));
+        for (Json& object : all) {
+            const Json& metadata = object.at("metadata");
+            ObjectKey key{metadata.value("namespace", ""), metadata.value("name", "")};
+            objects.emplace(Key{kind.type->kind, std::move(key)}, std::move(object));
+        }
     }
-    return fail(Code::kNotFound, key.first + " is no kind of policy");
+    co_return objects;
 }
 
 }  // namespace axo::policy

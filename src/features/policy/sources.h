@@ -56,14 +56,16 @@ public:
         bool all_cidr_groups = false, services = false;
         std::vector<std::string> warnings;
         std::optional<Error> error;  // of the object as it is now
+        std::string text;  // the object, as long as it has to be translated again when groups or Services change
+        [[nodiscard]] bool depends() const { return services || all_cidr_groups || !cidr_groups.empty(); }
     };
     using Key = std::pair<std::string, ObjectKey>;  // kind, name
     [[nodiscard]] const std::map<Key, Row>& rows() const { return rows_; }
     [[nodiscard]] const TranslateContext& context() const { return settings_.context; }
     // The translation that a manifest would have here: for previews. kInvalidArgument for a kind that is no policy.
-    [[nodiscard]] Result<Translation> preview(const nlohmann::json& object) const;
-    // As it is in the store.
-    [[nodiscard]] Result<nlohmann::json> object(const Key& key) const;
+    [[nodiscard]] Task<Result<Translation>> preview(nlohmann::json object) const;
+    // Every object of a kind of policy, as it is in the store.
+    [[nodiscard]] Task<Result<std::map<Key, nlohmann::json>>> objects() const;
 
 private:
     struct Kind;
@@ -75,7 +77,7 @@ private:
     void watch_api_server();
     void watch_services();
     void set_api_server(const ObjectKey& slice, std::set<IpAddress> addresses);
-    [[nodiscard]] std::map<ServiceName, ServiceView> list_services() const;
+    [[nodiscard]] Task<Result<std::map<ServiceName, ServiceView>>> list_services() const;
     void upserted(const Kind& kind, const ObjectKey& key, const nlohmann::json& json);
     void removed(const Kind& kind, const ObjectKey& key);
     void translate_again(const std::function<bool(const Row&)>& concerned);

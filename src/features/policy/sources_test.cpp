@@ -273,7 +273,9 @@ TEST_F(Sources, PreviewsTranslateAndChangeNothing) {
           "{apiVersion: cilium.io/v2, kind: CiliumCIDRGroup, metadata: {name: g}, spec: {externalCIDRs: "
           "[192.0.2.0/24]}}");
     start();
-    const auto preview = [this](const std::string& yaml) { return sources_->preview(parse_yaml(yaml).value()); };
+    const auto preview = [this](const std::string& yaml) {
+        return run_to_end(loop_, sources_->preview(parse_yaml(yaml).value()));
+    };
     const auto good =
         preview(cnp_manifest("x", "{endpointSelector: {}, ingress: [{fromCIDRSet: [{cidrGroupRef: g}]}]}"));
     ASSERT_TRUE(good) << good.error().message;
@@ -322,11 +324,11 @@ TEST_F(Sources, FilesThatCannotBeReadAreTheStoresToTell) {
 TEST_F(Sources, ObjectsAreThoseOfTheStore) {
     write("p.yaml", cnp_manifest("p", "{endpointSelector: {}, " + kIngress + "}"));
     start();
-    const auto object = sources_->object({"CiliumNetworkPolicy", {"default", "p"}});
-    ASSERT_TRUE(object);
-    EXPECT_EQ(object->at("metadata").at("name"), "p");
-    EXPECT_EQ(sources_->object({"CiliumNetworkPolicy", {"default", "q"}}).error().code, Code::kNotFound);
-    EXPECT_EQ(sources_->object({"Service", {"default", "p"}}).error().code, Code::kNotFound);
+    const auto objects = run_to_end(loop_, sources_->objects());
+    ASSERT_TRUE(objects);
+    ASSERT_EQ(objects->size(), 1U);
+    EXPECT_EQ(objects->begin()->first, (PolicySources::Key{"CiliumNetworkPolicy", {"default", "p"}}));
+    EXPECT_EQ(objects->begin()->second.at("metadata").at("name"), "p");
 }
 
 TEST_F(Sources, WarningsSeeTheClusterAsItIsNow) {

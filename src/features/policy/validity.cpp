@@ -31,10 +31,11 @@ void PolicyValidator::watch(const ResourceType& type) {
 }
 
 // What could not be written is tried again with the next run.
-Status PolicyValidator::write_pending() {
+Task<Status> PolicyValidator::write_pending() {
     Status first;
-    for (const Key& key : std::exchange(pending_, {})) {
-        auto done = judge(key);
+    const std::set<Key> now = std::exchange(pending_, {});
+    for (const Key& key : now) {
+        CO_AWAIT(Status done, judge(key));
         if (done) continue;
         // Somebody was quicker, or took it away: the watch will say so.
         if (done.error().code == Code::kAborted || done.error().code == Code::kNotFound) continue;
@@ -42,34 +43,35 @@ Status PolicyValidator::write_pending() {
         if (first)
             first = forward_error(std::move(done).error().with_context(key.first->kind + " " + key.second.to_string()));
     }
-    return first;
+    co_return first;
 }
 
-Status PolicyValidator::judge(const Key& key) {
-    TRY_ASSIGN(nlohmann::json object, store_.get(*key.first, key.second));
+Result<Translation> PolicyValidator::translated(const Key& key, const nlohmann::json& object) {
     context_.cluster_prefixes = cluster_prefixes_();
-    const auto translated = [&]() -> Result<Translation> {
-        if (key.first == &resources::kCiliumNetworkPolicy) {
-            TRY_ASSIGN(const CiliumNetworkPolicy policy, CiliumNetworkPolicy::parse(object));
-            return translate(policy, context_);
-        }
-        TRY_ASSIGN(const CiliumClusterwideNetworkPolicy policy, CiliumClusterwideNetworkPolicy::parse(object));
+    if (key.first == &resources::kCiliumNetworkPolicy) {
+        TRY_ASSIGN(const CiliumNetworkPolicy policy, CiliumNetworkPolicy::parse(object));
         return translate(policy, context_);
-    }();
+    }
+    TRY_ASSIGN(const CiliumClusterwideNetworkPolicy policy, CiliumClusterwideNetworkPolicy::parse(object));
+    return translate(policy, context_);
+}
+
+Task<Status> PolicyValidator::judge(Key key) {
+    CO_TRY_ASSIGN(nlohmann::json object, store_.get(*key.first, key.second));
+    const auto translation = translated(key, object);
     std::string message = "Policy validation succeeded";
-    if (!translated) {
-        message = translated.error().message;
+    if (!translation) {
+        message = translation.error().message;
         invalid_.insert(key);
     } else {
         invalid_.erase(key);
-        for (const std::string& warning : translated->warnings) message += "; warning: " + warning;
+        for (const std::string& warning : translation->warnings) message += "; warning: " + warning;
     }
-    auto status = status_with_validity(object, translated.has_value(), message, std::chrono::system_clock::now());
-    if (!status) return {};
+    auto status = status_with_validity(object, translation.has_value(), message, std::chrono::system_clock::now());
+    if (!status) co_return Status{};
     object["status"] = std::move(*status);
-    auto written = store_.update_status(*key.first, object);
-    if (!written) return forward_error(std::move(written).error());
-    return {};
+    CO_TRY(store_.update_status(*key.first, std::move(object)));
+    co_return Status{};
 }
 
 }  // namespace axo::policy

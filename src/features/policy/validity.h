@@ -28,8 +28,9 @@ public:
 private:
     using Key = std::pair<const ResourceType*, ObjectKey>;
     void watch(const ResourceType& type);
-    Status write_pending();
-    Status judge(const Key& key);
+    Task<Status> write_pending();
+    Task<Status> judge(Key key);
+    Result<Translation> translated(const Key& key, const nlohmann::json& object);
 
     ObjectStore& store_;
     TranslateContext context_;

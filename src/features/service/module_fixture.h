@@ -39,7 +39,7 @@ protected:
     void start() {
         module_.reset();
         // Knows what has been written so far.
-        store_ = open_object_store("dir:" + directory_.string(), loop_).value();
+        store_ = SyncStore(loop_, open_object_store("dir:" + directory_.string(), loop_));
         rejected_.clear();
         synced_ = false;
         module_ = std::make_unique<ServiceModule>(

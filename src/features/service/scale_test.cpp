@@ -15,17 +15,17 @@ namespace {
 class PassingStore : public ObjectStore {
 public:
     explicit PassingStore(EventLoop& loop) : loop_(loop) {}
-    Result<Json> get(const ResourceType&, const ObjectKey&) override { return fail(Code::kNotFound, "not kept"); }
-    Result<std::vector<Json>> list(const ResourceType&) override { return std::vector<Json>{}; }
-    std::unique_ptr<Watch> watch(const ResourceType& type, WatchHandler handler) override {
+    Task<Result<Json>> get(const ResourceType&, ObjectKey) override { return fail(Code::kNotFound, "not kept"); }
+    Task<Result<std::vector<Json>>> list(const ResourceType&) override { return std::vector<Json>{}; }
+    std::unique_ptr<Watch> watch(const ResourceType& type, WatchHandler handler, WatchOptions) override {
         loop_.post(handler.synced);
         handlers_[type.kind] = std::move(handler);
         return std::make_unique<Watch>();
     }
-    Result<Json> create(const ResourceType&, const Json&) override { return fail(Code::kUnimplemented, ""); }
-    Result<Json> update(const ResourceType&, const Json&) override { return fail(Code::kUnimplemented, ""); }
-    Result<Json> update_status(const ResourceType&, const Json&) override { return fail(Code::kUnimplemented, ""); }
-    Status remove(const ResourceType&, const ObjectKey&) override { return fail(Code::kUnimplemented, ""); }
+    Task<Result<Json>> create(const ResourceType&, Json) override { return fail(Code::kUnimplemented, ""); }
+    Task<Result<Json>> update(const ResourceType&, Json) override { return fail(Code::kUnimplemented, ""); }
+    Task<Result<Json>> update_status(const ResourceType&, Json) override { return fail(Code::kUnimplemented, ""); }
+    Task<Status> remove(const ResourceType&, ObjectKey) override { return fail(Code::kUnimplemented, ""); }
     [[nodiscard]] std::string describe() const override { return "passing"; }
 
     void deliver(const std::string& kind, const Json& object) {

@@ -40,7 +40,8 @@ void ServiceSources::start() {
                                                     },
                                                 .deleted = [](const ObjectKey&) {},
                                                 .synced = synced,
-                                                .verdicts = callbacks_.verdicts}));
+                                                .verdicts = callbacks_.verdicts},
+                                               {.fields = {{"metadata.name", settings_.node_name}}}));
     } else {
         one_synced();
     }
@@ -68,6 +69,11 @@ void ServiceSources::start() {
          .deleted = [this](const ObjectKey& key) { slices(key, ServiceEngine::SliceKind::kEndpointSlice, {}, {}); },
          .synced = synced,
          .verdicts = callbacks_.verdicts}));
+    // There they are the same once more.
+    if (store_.mirrors_endpoints()) {
+        one_synced();
+        return one_synced();
+    }
     watches_.push_back(watch_objects<Endpoints>(
         store_, resources::kEndpoints,
         {.upserted =
@@ -89,7 +95,7 @@ void ServiceSources::one_synced() {
 void ServiceSources::service(const ObjectKey& key, const Service& service) {
     const std::string where = "Service " + key.to_string();
     if (depends_on_node(service)) {
-        node_dependent_.insert(key);
+        node_dependent_.insert_or_assign(key, service);
     } else {
         node_dependent_.erase(key);
     }
@@ -117,12 +123,8 @@ void ServiceSources::set_node(ServiceNode node) {
     node_ = std::move(node);
     callbacks_.changed();
     if (!labels) return;
-    const std::set<ObjectKey> concerned = node_dependent_;
-    for (const ObjectKey& key : concerned) {
-        const auto json = store_.get(resources::kService, key);
-        if (!json) continue;  // its removal is on the way
-        if (const auto object = Service::parse(*json)) service(key, *object);
-    }
+    const std::map<ObjectKey, Service> concerned = node_dependent_;
+    for (const auto& [key, object] : concerned) service(key, object);
 }
 
 }  // namespace axo::service

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -45,8 +46,8 @@ private:
     ServiceEngine& engine_;
     Callbacks callbacks_;
     ServiceNode node_;
-    std::set<ObjectKey> node_dependent_;  // Services that look at the node's labels
-    std::set<std::string> refused_;       // Services that define() refused, by where
+    std::map<ObjectKey, Service> node_dependent_;  // Services that look at the node's labels: few
+    std::set<std::string> refused_;                // Services that define() refused, by where
     std::vector<std::unique_ptr<ObjectStore::Watch>> watches_;
     std::size_t unsynced_ = 0;
 };

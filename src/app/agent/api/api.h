@@ -57,6 +57,7 @@ private:
     [[nodiscard]] Json brief_status() const;
     Json status();
     Json axoneme_status();
+    [[nodiscard]] Json kubernetes_status() const;
     [[nodiscard]] Json cluster_status() const;
     [[nodiscard]] Json controllers_json() const;
     [[nodiscard]] Json configuration() const;
@@ -72,6 +73,9 @@ private:
     [[nodiscard]] Json policy_image(const EndpointRow& endpoint, std::size_t limit) const;
     void policy_get(const Call& call);
     void policy_diff(const Call& call);
+    Task<void> print_policies(HttpRequest request, std::shared_ptr<HttpResponder> responder);
+    Task<void> preview_policies(HttpRequest request, std::shared_ptr<HttpResponder> responder);
+    void compare_policies(const Call& call, bool remove, std::vector<policy::Translation> translations);
     void configure_endpoint(const Call& call, const EndpointRow& endpoint);
     // policy_explain.cpp
     void policy_explain(const Call& call);
@@ -106,6 +110,7 @@ private:
     HttpServer loopback_;
     HttpServer health_;
     std::vector<Datapath::MapUsage> map_usage_;
+    TaskGroup tasks_;  // requests that wait for the store
     std::chrono::steady_clock::time_point map_usage_at_{};
 };
 

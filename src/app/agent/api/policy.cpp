@@ -85,12 +85,18 @@ Json AgentApi::policy_image(const EndpointRow& endpoint, std::size_t limit) cons
 }
 
 void AgentApi::policy_get(const Call& call) {
+    tasks_.spawn(print_policies(call.request, call.responder));
+}
+
+Task<void> AgentApi::print_policies(HttpRequest request, std::shared_ptr<HttpResponder> responder) {
+    const Call call{request, std::move(responder), {}};
+    CO_AWAIT(const auto objects, plane_.policy_->sources().objects());
+    if (!objects) co_return call.fail(objects.error());
     Json rules = Json::array();
     for (const auto& [key, row] : plane_.policy_->sources().rows()) {
-        if (!row.policy) continue;
-        const auto object = plane_.policy_->sources().object(key);
-        if (!object) continue;
-        const auto printed = policy::policy_rules_json(*object, plane_.policy_->sources().context());
+        const auto object = objects->find(key);
+        if (!row.policy || object == objects->end()) continue;
+        const auto printed = policy::policy_rules_json(object->second, plane_.policy_->sources().context());
         if (!printed) continue;  // what is in force is an earlier version; `policy list` shows the error
         for (const Json& rule : *printed) rules.push_back(rule);
     }
@@ -98,20 +104,32 @@ void AgentApi::policy_get(const Call& call) {
 }
 
 void AgentApi::policy_diff(const Call& call) {
-    const bool remove = call.request.query_value("delete") == "true";
-    const ManifestFile file = ManifestFile::parse(call.request.body, call.request.body.starts_with('{'));
-    if (file.documents().empty()) return call.fail(400, "the body holds no manifest");
-    const auto after = plane_.policy_->engine().clone();
+    tasks_.spawn(preview_policies(call.request, call.responder));
+}
+
+Task<void> AgentApi::preview_policies(HttpRequest request, std::shared_ptr<HttpResponder> responder) {
+    const Call call{request, std::move(responder), {}};
+    const ManifestFile file = ManifestFile::parse(request.body, request.body.starts_with('{'));
+    if (file.documents().empty()) co_return call.fail(400, "the body holds no manifest");
+    std::vector<policy::Translation> translations;
     for (const ManifestFile::Document& document : file.documents()) {
-        if (!document.good) return call.fail(400, document.problem.message);
-        auto translation = plane_.policy_->sources().preview(document.object);
+        if (!document.good) co_return call.fail(400, document.problem.message);
+        CO_AWAIT(auto translation, plane_.policy_->sources().preview(document.object));
         if (!translation)
-            return call.fail(400, "line " + std::to_string(document.line) + ": " + translation.error().message);
-        const policy::Origin origin = translation->policy.origin;
+            co_return call.fail(400, "line " + std::to_string(document.line) + ": " + translation.error().message);
+        translations.push_back(std::move(*translation));
+    }
+    compare_policies(call, request.query_value("delete") == "true", std::move(translations));
+}
+
+void AgentApi::compare_policies(const Call& call, bool remove, std::vector<policy::Translation> translations) {
+    const auto after = plane_.policy_->engine().clone();
+    for (policy::Translation& translation : translations) {
+        const policy::Origin origin = translation.policy.origin;
         if (remove) {
             after->remove_policy(origin.kind, origin.k8s_namespace, origin.name);
         } else {
-            after->upsert_policy(std::make_shared<const policy::Policy>(std::move(translation->policy)));
+            after->upsert_policy(std::make_shared<const policy::Policy>(std::move(translation.policy)));
         }
     }
     policy::assume_identities(*after);

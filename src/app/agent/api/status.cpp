@@ -246,11 +246,32 @@ Json AgentApi::axoneme_status() {
     return json;
 }
 
+Json AgentApi::kubernetes_status() const {
+    const auto server = plane_.store_ ? plane_.store_->server() : std::nullopt;
+    if (!server) return {{"state", "Disabled"}, {"msg", ""}};
+    const ObjectStore::Reachability reachability = plane_.store_->reachability();
+    Json json{{"state", "Ok"}, {"msg", server->version}, {"k8s-api-versions", Json::array()}};
+    if (!reachability.reachable) {
+        json["state"] = "Failure";
+        json["msg"] =
+            server->address + " cannot be reached since " + timestamp(reachability.since) + ": " + reachability.error;
+    } else if (!server->concerns.empty()) {
+        json["state"] = "Warning";
+        std::string& text = json["msg"].get_ref<std::string&>();
+        for (const std::string& concern : server->concerns) text += "; " + concern;
+    }
+    for (const auto& api : server->apis) {
+        const bool shown = api.state == "watching" || api.state == "listing";
+        json["k8s-api-versions"].push_back(shown ? api.name : api.name + " (" + api.state + ")");
+    }
+    return json;
+}
+
 Json AgentApi::status() {
     const Config& config = plane_.config_;
     Json json = brief_status();
     json["kvstore"] = {{"state", "Disabled"}, {"msg", ""}};
-    json["kubernetes"] = {{"state", "Disabled"}, {"msg", ""}};
+    json["kubernetes"] = kubernetes_status();
     json["host-firewall"] = {{"mode", plane_.config_.policy.host_firewall ? "Enabled" : "Disabled"}};
     json["hubble"] = {{"state", "Disabled"}, {"msg", ""}};
     json["kube-proxy-replacement"] = kube_proxy_replacement();

@@ -1,0 +1,114 @@
+// Requests to the API servers of one cluster: credentials, connections, throttling, failover.
+//
+// Connections are kept and reused; streams have one of their own each. A server that answers is stuck to, the next one
+// is tried when it does not. 429 is waited for as Retry-After says. Tokens and certificates are read again as they
+// rotate, and at once when the server refuses them. Thread: the loop's only.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "io/kubernetes/access.h"
+#include "io/kubernetes/connection.h"
+#include "io/kubernetes/throttle.h"
+#include "runtime/event_loop.h"
+#include "runtime/task.h"
+
+namespace axo::kubernetes {
+
+struct Request {
+    std::string method = "GET";
+    std::string target;  // "/api/v1/pods?limit=500"
+    std::string body{};
+    std::string content_type = "application/json";
+    Lane lane = Lane::kBulk;
+};
+
+struct Response {
+    int status = 0;
+    std::string body;
+};
+
+struct ClientSettings {
+    double qps = 10;
+    int burst = 20;
+    Duration connect_timeout = std::chrono::seconds(5);
+    Duration request_timeout = std::chrono::seconds(15);  // of silence
+    Duration patience = std::chrono::seconds(30);         // with 429
+    std::string user_agent = "axoneme";
+};
+
+class Client {
+public:
+    Client(EventLoop& loop, Access access, ClientSettings settings);
+    ~Client();
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+
+    // Any complete answer is a success, whatever its status. kUnavailable, kDeadlineExceeded: nobody answered, or not
+    // to its end; whether a change has taken place is then not known. kFailedPrecondition: the certificate is not
+    // trusted.
+    Task<Result<Response>> request(Request request);
+    // The body of a 200 goes to the sink piece by piece until it is complete or the sink returns false; the response's
+    // body is empty then. Of other answers it is the body. silence: how long the stream may say nothing.
+    Task<Result<Response>> stream(Request request, std::function<bool(std::string_view)> sink, Duration silence);
+
+    struct State {
+        bool reachable = true;
+        std::chrono::system_clock::time_point since{};  // of reachable; epoch: nothing has been asked yet
+        std::string error;                              // the latest, while it is not reachable
+    };
+    [[nodiscard]] const State& state() const { return state_; }
+    // The server in use.
+    [[nodiscard]] std::string server() const { return access_.servers[server_].to_string(); }
+    [[nodiscard]] const Access& access() const { return access_; }
+    // What will be a problem: a client certificate near its end, a clock that is off. For status.
+    [[nodiscard]] std::vector<std::string> concerns() const;
+
+private:
+    struct Idle {
+        std::shared_ptr<Connection> connection;
+        std::size_t server;
+        std::chrono::steady_clock::time_point since;
+    };
+    struct Exchange {
+        std::shared_ptr<Connection> connection;
+        Connection::Head head;
+        std::size_t server = 0;
+    };
+    using Headers = std::map<std::string, std::string>;
+
+    Task<Result<Exchange>> begin(const Request& request, bool keep);
+    Task<Result<Exchange>> attempt(const Request& request, bool fresh, bool keep);
+    Task<Result<Exchange>> begin_patiently(const Request& request, bool keep);
+    Task<Result<std::string>> body_of(Exchange& exchange);
+    Result<std::shared_ptr<TlsContext>> tls();
+    Result<std::string> bearer();
+    [[nodiscard]] std::string message(const Request& request, const std::string& token, bool keep) const;
+    std::shared_ptr<Connection> reuse();
+    void give_back(Exchange exchange);
+    void answered(const Headers& headers);
+    void failed(const Error& error);
+    void look_at_clock(const Headers& headers);
+
+    EventLoop& loop_;
+    Access access_;
+    ClientSettings settings_;
+    Logger log_{"k8s-client"};
+    Throttle throttle_;
+    std::size_t server_ = 0;
+    std::deque<Idle> idle_;
+    std::shared_ptr<TlsContext> tls_;
+    std::string token_;
+    std::chrono::steady_clock::time_point token_read_{};
+    State state_;
+    std::chrono::seconds clock_offset_{0};  // the server's minus ours
+    bool clock_reported_ = false;
+};
+
+}  // namespace axo::kubernetes
