@@ -217,6 +217,7 @@ TEST_F(Endpoints, CreationWaitsForTheStoreAndMeanwhileOthersGoOn) {
     EXPECT_FALSE(made);
     EXPECT_EQ(manager_->table().rows().begin()->second.state, EndpointState::kWaitingForIdentity);
     EXPECT_EQ(create(draft()).error().code, Code::kAlreadyExists);
+    run_for(std::chrono::milliseconds(1));  // that answer's stop
     slow_ = false;
     EXPECT_TRUE(create(draft(2)));
     EXPECT_FALSE(made);
