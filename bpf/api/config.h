@@ -91,6 +91,13 @@ enum lb_dispatch { /* bpf-lb-dsr-dispatch */
 	LB_DISPATCH_IPIP = 1,
 	LB_DISPATCH_GENEVE = 2,
 };
+/* nodeport-addresses: an address is within when it and the mask are equal to this one; the first word of IPv4 counts. */
+struct node_port_prefix {
+	__be32 addr[4];
+	__be32 mask[4];
+	__u32 family; /* AXO_FAMILY_*; 0: nobody is within */
+};
+#define NODE_PORT_PREFIXES 16
 struct lb_config {
 	__u8 pods;	/* what pods send to services is translated at their devices */
 	__u8 node_port; /* what arrives from outside is: NodePort, LoadBalancer, external IPs, host ports */
@@ -112,6 +119,8 @@ struct lb_config {
 	__be32 loopback_ip4;		/* source of a pod that reaches itself through a service */
 	__be32 loopback_ip6[4];
 	__u32 maglev_seed;		/* of the hash over a connection; equal on all nodes */
+	__u32 some_node_ports;		/* only addresses within node_port_prefixes serve NodePorts and host ports; 0: all */
+	struct node_port_prefix node_port_prefixes[NODE_PORT_PREFIXES];
 };
 
 /* Variable sock_cfg: services at sockets. */
@@ -132,8 +141,12 @@ struct sock_config {
 struct xdp_config {
 	__u8 prefilter;	 /* drop by source prefix: cilium_cidr_v{4,6}_{fix,dyn} */
 	__u8 accelerate; /* bpf-lb-acceleration: replay decisions about services' traffic to other nodes */
-	__u8 pad[6];
+	__u8 ask_devices; /* cilium_xdp_devices says of the device that a frame came from, too, how frames leave there */
+	__u8 pad[5];
 };
+/* Bits of map cilium_xdp_devices, by interface index: how frames leave by a device. */
+#define XDP_DEVICE_TX 1u       /* its own with XDP_TX; not those of a veth: that does not wake the other end */
+#define XDP_DEVICE_REDIRECT 2u /* its own and those of other devices by redirection */
 #define PREFILTER_MAX_PREFIXES 16384 /* per family; single addresses and others each */
 #define XDP_MAX_DEVICES 256
 

@@ -94,6 +94,32 @@ static __always_inline bool is_service_port(__be16 port, __u8 proto)
 	return word && (READ_ONCE(*word) >> (number & 63) & 1);
 }
 
+// nodeport-addresses: does this address serve them, if it is a node's?
+static __always_inline bool serves_node_ports(const union axo_addr *addr, const bool v6)
+{
+	const __u32 family = v6 ? AXO_FAMILY_IPV6 : AXO_FAMILY_IPV4;
+
+	if (!lb_cfg.some_node_ports)
+		return true;
+#pragma unroll
+	for (int i = 0; i < NODE_PORT_PREFIXES; i++) {
+		const volatile struct node_port_prefix *prefix = &lb_cfg.node_port_prefixes[i];
+		__be32 differs;
+
+		if (prefix->family != family)
+			continue;
+		differs = ((v6 ? addr->ip6[0] : addr->ip4) & prefix->mask[0]) ^ prefix->addr[0];
+		if (v6) {
+			differs |= (addr->ip6[1] & prefix->mask[1]) ^ prefix->addr[1];
+			differs |= (addr->ip6[2] & prefix->mask[2]) ^ prefix->addr[2];
+			differs |= (addr->ip6[3] & prefix->mask[3]) ^ prefix->addr[3];
+		}
+		if (!differs)
+			return true;
+	}
+	return false;
+}
+
 // The service behind a port of the node (NodePort, host port). That the address is the node's is the caller's to know.
 static __always_inline bool find_node_port(__be16 port, __u8 proto, __u8 scope, struct lb_service *svc, const bool v6)
 {

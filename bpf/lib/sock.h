@@ -101,8 +101,9 @@ static __always_inline bool find_socket_service(const struct sock_addr *to, bool
 		if (!find_node_port(to->port, to->proto, LB_SCOPE_INTERNAL, svc, v6))
 			return false;
 		// A host port is served by the node that has the pod, a NodePort by this one for all.
-		if (!loopback && !is_own_address(&to->addr, v6) &&
-		    (!(svc->flags & LB_F_NODE_PORT) || !is_other_node(&to->addr, v6)))
+		if (!loopback && (!serves_node_ports(&to->addr, v6) ||
+				  (!is_own_address(&to->addr, v6) &&
+				   (!(svc->flags & LB_F_NODE_PORT) || !is_other_node(&to->addr, v6)))))
 			return false;
 	}
 	// These need the packets.
@@ -197,7 +198,7 @@ static __always_inline bool may_bind(const struct sock_addr *to, const bool v6)
 
 	if (!find_service(&to->addr, to->port, to->proto, LB_SCOPE_INTERNAL, &svc, v6) &&
 	    (!find_node_port(to->port, to->proto, LB_SCOPE_INTERNAL, &svc, v6) ||
-	     (!is_loopback(&to->addr, v6) && !is_own_address(&to->addr, v6))))
+	     (!is_loopback(&to->addr, v6) && (!serves_node_ports(&to->addr, v6) || !is_own_address(&to->addr, v6)))))
 		return true;
 	return !(svc.flags & (LB_F_NODE_PORT | LB_F_EXTERNAL_IP | LB_F_LOAD_BALANCER));
 }

@@ -109,7 +109,7 @@ static __always_inline bool look_up_service(struct scratch *s, __u32 hook, const
 		ep = lookup_endpoint(&p->daddr, v6);
 		if (ep && !(ep->flags & ENDPOINT_F_HOST))
 			return false; // a pod
-		if (!is_service_port(p->dport, p->proto) ||
+		if (!is_service_port(p->dport, p->proto) || !serves_node_ports(&p->daddr, v6) ||
 		    (!ep && (outside || !is_remote_node(ipcache_identity(&p->daddr, v6)))) ||
 		    !find_service(NULL, p->dport, p->proto, scope, &s->service, v6)) {
 			if (!ep && is_virtual_address(&p->daddr, v6))

@@ -60,6 +60,7 @@ lb_config make_lb_config(const DatapathSettings& settings) {
     lb.loopback_ip4 = write_v4(services.loopback_ipv4);
     write_v6(lb.loopback_ip6, services.loopback_ipv6);
     lb.maglev_seed = services.maglev_seed;
+    write_node_port_addresses(lb, services.node_port_addresses);
     return lb;
 }
 

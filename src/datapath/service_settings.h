@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/ip.h"
 #include "bpf/api/config.h"
@@ -33,6 +34,8 @@ struct ServiceSettings {
     bool no_backend_drop = false;  // false: an ICMP error
     bool source_range_all_types = false;
     std::uint16_t node_port_low = 30000, node_port_high = 32767;
+    // nodeport-addresses: addresses that serve NodePorts and host ports, at most NODE_PORT_PREFIXES; empty: all.
+    std::vector<Prefix> node_port_addresses{};
     std::uint16_t nat_port_low = 32768, nat_port_high = 65535;  // translated source ports
     IpAddress loopback_ipv4 =
         IpAddress::v4({169, 254, 42, 1});  // source of a pod that reaches itself through a service

@@ -1,5 +1,10 @@
 #include "maps/convert.h"
 
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <cstring>
+
 namespace axo {
 
 axo_addr to_axo_addr(const IpAddress& address) {
@@ -26,6 +31,20 @@ axo_mac to_axo_mac(const MacAddress& mac) {
 
 MacAddress from_axo_mac(const axo_mac& mac) {
     return MacAddress::from_bytes(mac.addr);
+}
+
+void write_node_port_addresses(lb_config& config, const std::vector<Prefix>& prefixes) {
+    config.some_node_ports = !prefixes.empty();
+    for (std::size_t i = 0; i < prefixes.size() && i < NODE_PORT_PREFIXES; ++i) {
+        node_port_prefix& out = config.node_port_prefixes[i];
+        const IpAddress& address = prefixes[i].address();
+        out.family = to_axo_family(address);
+        std::memcpy(out.addr, address.bytes().data(), address.bytes().size());
+        for (int word = 0; word < 4; ++word) {
+            const int ones = std::clamp(prefixes[i].length() - word * 32, 0, 32);
+            out.mask[word] = htonl(ones == 0 ? 0 : ~std::uint32_t{0} << (32 - ones));
+        }
+    }
 }
 
 }  // namespace axo

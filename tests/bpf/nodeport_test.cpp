@@ -1,5 +1,6 @@
 // Services at the uplink: clients outside, backends here and on other nodes, and the way back.
 #include "checksums.h"
+#include "maps/convert.h"
 #include "policy_builder.h"
 #include "service_fixture.h"
 
@@ -92,6 +93,30 @@ TEST_P(NodePort, ALocalBackendSeesTheClient) {
     EXPECT_EQ(datapath.find_flow(f.client, f.node, 40000, kPort, IPPROTO_TCP)->ingress_cookie, 5U);
     datapath.set_policy(1, PolicyImageBuilder::build({.enforced = true}, {}), POLICY_REF_F_INGRESS);
     EXPECT_EQ(datapath.run("cil_from_netdev", tcp_packet(sent, tcp::kAck), "eth0").return_value, kDrop);
+}
+
+TEST_P(NodePort, OnlyAddressesThatServeThem) {
+    const auto& f = GetParam();
+    for (const auto& [cidr, served] : {std::pair{f.v6 ? "fd00:18::/112" : "172.18.0.0/30", true},
+                                       std::pair{f.v6 ? "fd00:18::1:0/112" : "172.18.0.4/30", false},
+                                       std::pair{f.v6 ? "172.18.0.0/16" : "fd00::/8", false}}) {
+        Options options = with_services();
+        write_node_port_addresses(options.lb, {*Prefix::parse("203.0.113.0/24"), *Prefix::parse(cidr)});
+        Datapath datapath("netdev", options);
+        Services services(datapath);
+        services.put(Services::Backend{1, f.pod, 8080});
+        services.put(node_port());
+        auto balanced = node_port();
+        balanced.address = f.vip;
+        balanced.flags = LB_F_LOAD_BALANCER | LB_F_ROUTABLE;
+        services.put(balanced);
+        const auto verdict = [&](const char* to) {
+            return datapath.run("cil_from_netdev", tcp_packet({f.client, to, 40000, kPort}, tcp::kSyn), "eth0")
+                .return_value;
+        };
+        EXPECT_EQ(verdict(f.node), served ? kRedirect : kPass) << cidr;
+        EXPECT_EQ(verdict(f.vip), kRedirect) << "other addresses are left alone";
+    }
 }
 
 TEST_P(NodePort, ARemoteBackendAnswersTheNodeAndTheNodeTheClient) {

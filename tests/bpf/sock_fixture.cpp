@@ -206,7 +206,8 @@ void SockTest::start() {
     BpfLoadSpec spec;
     spec.name = "sock";
     spec.object = bpf_blob_sock();
-    spec.config = {BpfConfigBlob::of("sock_cfg", config_), BpfConfigBlob::of("node_cfg", node)};
+    spec.config = {BpfConfigBlob::of("sock_cfg", config_), BpfConfigBlob::of("node_cfg", node),
+                   BpfConfigBlob::of("lb_cfg", lb_)};
     auto object = BpfObject::load(spec);
     ASSERT_OK(object);
     object_.emplace(std::move(*object));

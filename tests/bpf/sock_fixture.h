@@ -96,6 +96,7 @@ protected:
     ScratchBpffs bpffs_;
     ScratchNetns netns_{"axosock"};
     sock_config config_{};
+    lb_config lb_{};
     std::optional<BpfObject> object_;
     std::optional<LbMaps> maps_;
     std::optional<LbTables> tables_;

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "maps/convert.h"
 #include "maps/socket_map.h"
 #include "sock_fixture.h"
 
@@ -43,6 +44,29 @@ TEST_F(SockTest, NodePortsOfThisNodeAndOfOthers) {
         EXPECT_EQ(connect_and_ask(at("10.9.1.1", 8888), IPPROTO_TCP, servers), "10.9.0.3");
         EXPECT_EQ(connect_and_ask(at("127.0.0.1", 8888), IPPROTO_TCP, servers), "10.9.0.3");
         EXPECT_EQ(Socket(AF_INET, IPPROTO_TCP).connect(at("10.9.2.1", 8888)), ECONNREFUSED);
+    });
+}
+
+TEST_F(SockTest, NodePortsOnlyWhereTheyAreServed) {
+    if (config_.host_netns_cookie == kSomebodyElse) GTEST_SKIP() << "this kernel does not tell cookies (5.14)";
+    write_node_port_addresses(lb_, {*Prefix::parse("10.9.2.0/23"), *Prefix::parse("fd00:9:1::/64")});
+    start();
+    netns_.inside([&] {
+        const Peer v4 = at("10.9.0.1", 8080), v6 = at("fd00:9::1", 8080);
+        auto servers = serve({v4, v6}, IPPROTO_TCP);
+        lb_service node_port{};
+        node_port.flags = LB_F_NODE_PORT;
+        put_service(at("0.0.0.0", 30080), IPPROTO_TCP, {add_backend(v4, IPPROTO_TCP)}, node_port);
+        put_service(at("::", 30080), IPPROTO_TCP, {add_backend(v6, IPPROTO_TCP)}, node_port);
+        for (const Peer& to : {at("10.9.2.1", 30080), at("127.0.0.1", 30080)})
+            EXPECT_EQ(connect_and_ask(to, IPPROTO_TCP, servers), "10.9.0.1") << to;
+        for (const Peer& to : {at("fd00:9:1::1", 30080), at("::1", 30080)})
+            EXPECT_EQ(connect_and_ask(to, IPPROTO_TCP, servers), "fd00:9::1") << to;
+        for (const Peer& to : {at("10.9.1.1", 30080), at("fd00:9:2::1", 30080)})
+            EXPECT_EQ(Socket::of(to, IPPROTO_TCP).connect(to), ECONNREFUSED) << to;
+        // The ports are somebody else's there.
+        EXPECT_EQ(Socket(AF_INET, IPPROTO_TCP).bind(at("10.9.1.1", 30080)), 0);
+        EXPECT_EQ(Socket(AF_INET6, IPPROTO_TCP).bind(at("fd00:9:1::1", 30080)), EPERM);
     });
 }
 

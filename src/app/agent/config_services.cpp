@@ -43,10 +43,12 @@ Status parse_node_port_addresses(Config& config, const std::string& value) {
     std::vector<Prefix> prefixes;
     for (const std::string& word : split_list(value)) {
         auto prefix = Prefix::parse(word);
-        if (!prefix) return not_accepted("a list of CIDRs, e.g. 192.168.0.0/16,fd00::/8");
+        if (!prefix || prefixes.size() == NODE_PORT_PREFIXES)
+            return not_accepted("a list of at most " + std::to_string(NODE_PORT_PREFIXES) +
+                                " CIDRs, e.g. 192.168.0.0/16,fd00::/8");
         prefixes.push_back(*prefix);
     }
-    config.services.node_port_addresses = std::move(prefixes);
+    config.datapath.services.node_port_addresses = std::move(prefixes);
     return {};
 }
 
@@ -188,7 +190,7 @@ void add_forwarding(const Add& add) {
         flag(FIELD(services.topology)));
     add("enable-health-check-nodeport", "true", "answer on services' healthCheckNodePort",
         flag(FIELD(services.health_check_node_port)));
-    add("enable-health-check-loadbalancer-ip", "false", "and on their load balancer IPs",
+    add("enable-health-check-loadbalancer-ip", "false", "and at that port of their load balancer IPs",
         flag(FIELD(services.health_check_load_balancer_ip)));
     add("ipv4-service-loopback-address", "169.254.42.1", "source of a pod that reaches itself through a service",
         address(FIELD(datapath.services.loopback_ipv4), Family::kIpv4));
@@ -199,7 +201,7 @@ void add_forwarding(const Add& add) {
 void add_node_ports(const Add& add) {
     add("node-port-range", "30000,32767", "ports of NodePort services; translated source ports follow it",
         parse_node_port_range);
-    add("nodeport-addresses", "", "NodePorts only on the node's addresses within these CIDRs",
+    add("nodeport-addresses", "", "NodePorts and host ports only at nodes' addresses within these CIDRs; empty: at all",
         parse_node_port_addresses);
     add("direct-routing-device", "",
         "the native device that has the node's address; another one is reported, and not used",
@@ -331,16 +333,6 @@ void check_replacement(const Config& config, std::vector<std::string>& errors, s
         errors.emplace_back("enable-kube-proxy-adapter=true: needs install-iptables-rules=true");
 }
 
-// Accepted, because configurations have them; without effect, which is said.
-void check_without_effect(const Config& config, std::vector<std::string>& warnings) {
-    const ServiceConfig& services = config.services;
-    const auto warn = [&warnings](const std::string& given) {
-        warnings.push_back(given + ": is not available in this version; the setting has no effect");
-    };
-    if (!services.node_port_addresses.empty()) warn("nodeport-addresses");
-    if (services.health_check_load_balancer_ip) warn("enable-health-check-loadbalancer-ip=true");
-}
-
 void check_forwarding(Config& config, std::vector<std::string>& errors) {
     ServiceSettings& programs = config.datapath.services;
     const ServiceConfig& services = config.services;
@@ -434,7 +426,6 @@ void check_masquerade(Config& config, std::vector<std::string>& errors) {
 
 void check_services(Config& config, std::vector<std::string>& errors, std::vector<std::string>& warnings) {
     check_replacement(config, errors, warnings);
-    check_without_effect(config, warnings);
     check_forwarding(config, errors);
     check_masquerade(config, errors);
 }

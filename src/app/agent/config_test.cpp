@@ -159,6 +159,8 @@ TEST_F(ConfigDir, ServicesAndMasquerading) {
         {{"--nat-map-stats-interval=100ms"},
          "nat-map-stats-interval='100ms': accepted: 0s, or a duration of at least 1s"},
         {{"--nat-map-stats-entries=0"}, "nat-map-stats-entries='0'"},
+        {{"--nodeport-addresses=10.0.0.0/8,fe80:/64"},
+         "nodeport-addresses='10.0.0.0/8,fe80:/64': accepted: a list of at most 16 CIDRs"},
         {{"--node-port-range=32767,30000"}, "node-port-range='32767,30000': accepted: <lowest>,<highest>"},
         {{"--bpf-lb-maglev-table-size=16384"},
          "accepted: 251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071"},
@@ -178,11 +180,15 @@ TEST_F(ConfigDir, ServicesAndMasquerading) {
 TEST_F(ConfigDir, ServicesBecomeSettingsOfThePrograms) {
     const auto parsed =
         parse({"--node-port-range=20000,22767", "--bpf-lb-map-max=1000", "--bpf-lb-affinity-map-max=500",
-               "--enable-bpf-masquerade", "--enable-ipv6", "--kube-proxy-replacement-healthz-bind-address=[::]:10256"});
+               "--enable-bpf-masquerade", "--enable-ipv6", "--kube-proxy-replacement-healthz-bind-address=[::]:10256",
+               "--nodeport-addresses=10.1.2.3/8,fd00::/8", "--enable-health-check-loadbalancer-ip"});
     ASSERT_TRUE(parsed) << parsed.error().message;
     const ServiceSettings& services = parsed->config.datapath.services;
     EXPECT_EQ(services.nat_port_low, 22768);
     EXPECT_EQ(services.service_map_max, 1000U);
+    EXPECT_EQ(services.node_port_addresses, (std::vector{*Prefix::parse("10.0.0.0/8"), *Prefix::parse("fd00::/8")}));
+    EXPECT_TRUE(parsed->config.services.health_check_load_balancer_ip);
+    EXPECT_TRUE(parsed->warnings.empty());
     EXPECT_EQ(services.affinity_map_max, 500U);
     EXPECT_TRUE(services.masquerade4 && services.masquerade6 && !services.netfilter_masquerade);
     EXPECT_EQ(services.maglev_seed, 0x71dcda46U);  // bytes 4 to 7 of JLfvgnHc2kaSUFaI

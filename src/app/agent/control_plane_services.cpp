@@ -139,6 +139,9 @@ void ControlPlane::update_service_nodes() {
     }
     if (const auto zone = node.labels.find("topology.kubernetes.io/zone"); zone != node.labels.end())
         node.zone = zone->second;
+    for (const IpAddress& ip : {datapath_->decisions().node_ipv4, datapath_->decisions().node_ipv6}) {
+        if (ip) node.addresses.push_back(ip);
+    }
     services_->module().set_node(std::move(node));
     std::set<IpAddress> addresses;
     for (const auto& [name, row] : nodes_->table().rows()) {

@@ -44,7 +44,6 @@ struct ServiceConfig {
     bool algorithm_annotation = false;
     std::uint32_t maglev_table_size = 16381;
     std::string maglev_hash_seed = "JLfvgnHc2kaSUFaI";  // 12 bytes in base64
-    std::vector<Prefix> node_port_addresses;            // empty: all of the node's
     std::string direct_routing_device;                  // another one than that with the node's address is not used
     bool health_check_node_port = true;
     bool health_check_load_balancer_ip = false;

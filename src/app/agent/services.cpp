@@ -25,6 +25,8 @@ service::ModuleSettings service_settings(const Config& config, const ServicePlan
                        .service_topology = services.topology,
                        .source_range_all_types = plan.programs.source_range_all_types,
                        .health_check_node_port = plan.node_port && services.health_check_node_port,
+                       .health_check_load_balancer_ip =
+                           plan.node_port && services.health_check_node_port && services.health_check_load_balancer_ip,
                        .proxy_name = services.proxy_name};
     settings.maglev_table_size = services.maglev_table_size;
     settings.maglev_hash_seed = services.maglev_hash_seed;

@@ -32,8 +32,9 @@ struct EngineSettings {
     bool service_topology = false;      // enable-service-topology: hints count for every Service
     bool source_ranges = true;          // enable-svc-source-range-check
     bool source_range_all_types = false;
-    bool health_check_node_port = true;  // enable-health-check-nodeport
-    std::string proxy_name;              // k8s-service-proxy-name
+    bool health_check_node_port = true;          // enable-health-check-nodeport
+    bool health_check_load_balancer_ip = false;  // and at that port of the load balancer's addresses
+    std::string proxy_name;                      // k8s-service-proxy-name
 };
 
 // A Service as far as it matters here.
@@ -59,6 +60,7 @@ struct Definition {
 struct ServiceNode {
     std::string zone;                           // label topology.kubernetes.io/zone
     std::map<std::string, std::string> labels;  // for service.cilium.io/node and node-selector
+    std::vector<IpAddress> addresses;           // at which its health check node ports answer; one of each family
     friend bool operator==(const ServiceNode&, const ServiceNode&) = default;
 };
 ServiceNode service_node(const std::map<std::string, std::string>& labels);

@@ -110,6 +110,15 @@ void ServiceEngine::set_zone(const std::string& zone) {
     }
 }
 
+void ServiceEngine::set_health_addresses(std::vector<IpAddress> addresses) {
+    if (addresses == health_addresses_) return;
+    health_addresses_ = std::move(addresses);
+    if (!settings_.health_check_load_balancer_ip) return;
+    for (auto& [key, one] : states_) {
+        if (one->health_port != 0) touch(*one);
+    }
+}
+
 void ServiceEngine::set_host_ports(const ServiceName& pod, std::vector<HostPort> ports) {
     const std::string key = "pod:" + pod.to_string();
     if (ports.empty() && !states_.contains(key)) return;
@@ -179,8 +188,9 @@ void ServiceEngine::update_virtual_addresses(State& state, std::set<IpAddress>& 
 void ServiceEngine::recompute(State& state, Changes& changes) {
     std::string problem;
     std::vector<Wanted> wanted;
+    if (state.definition) problem = state.definition->problem;
+    update_health_port(state, problem, changes);
     if (state.definition) {
-        problem = state.definition->problem;
         // Rows of an unchanged Service keep its info.
         if (!state.info || !(*state.info == *state.definition->info)) state.info = state.definition->info;
         state.definition->info = state.info;
@@ -197,7 +207,6 @@ void ServiceEngine::recompute(State& state, Changes& changes) {
     }
     emit_frontends(state, std::move(wanted), problem, changes);
     update_virtual_addresses(state, touched_addresses_);
-    update_health_port(state, problem, changes);
     if (problem != state.problem) {
         changes.problems.emplace_back(state.where(), problem);
         state.problem = std::move(problem);

@@ -43,6 +43,8 @@ public:
     void set_slices(const ServiceName& service, SliceKind kind, const std::string& object,
                     std::vector<SliceData> slices);
     void set_zone(const std::string& zone);
+    // Where this node answers on health check node ports; one of each family.
+    void set_health_addresses(std::vector<IpAddress> addresses);
     // Host ports of one pod. Empty: none any more.
     void set_host_ports(const ServiceName& pod, std::vector<HostPort> ports);
     // Addresses of nodes: a virtual address that is one of them hides none of its other ports.
@@ -86,7 +88,10 @@ private:
     void drop_slices(State& state, SliceKind kind, const std::string& object);
     void recompute(State& state, Changes& changes);
     void wanted_of_service(State& state, std::vector<Wanted>& wanted, std::string& problem);
+    // Health checks at the load balancer's addresses are this node's to answer.
+    void wanted_health_checks(State& state, Family family, std::vector<Wanted>& wanted);
     void wanted_of_pod(State& state, std::vector<Wanted>& wanted);
+    [[nodiscard]] Selection one_local(const LbAddress& address) const;
     // Whether the state has the claim afterwards; otherwise who has it.
     const State* claim(State& state, const Wanted& wanted);
     void release(State& state, const FrontendKey& key);
@@ -97,6 +102,7 @@ private:
 
     EngineSettings settings_;
     SharedText node_, zone_;
+    std::vector<IpAddress> health_addresses_;
     std::unordered_map<std::string, std::unique_ptr<State>> states_;  // "ns/name", "pod:ns/name"
     // By hash of kind and name; who it is has to be confirmed.
     std::unordered_map<std::size_t, State*> owners_;

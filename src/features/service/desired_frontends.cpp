@@ -126,9 +126,23 @@ void ServiceEngine::wanted_of_service(State& state, std::vector<Wanted>& wanted,
                 if (of_family(ip)) add(ip, port.port, FrontendType::kExternalIp);
             }
         }
+        if (settings_.health_check_load_balancer_ip) wanted_health_checks(state, family, wanted);
     }
     if (not_ready != 0)
         state.add_problem(problem, "0 of " + std::to_string(not_ready) + " endpoints are ready: it cannot be reached");
+}
+
+void ServiceEngine::wanted_health_checks(State& state, Family family, std::vector<Wanted>& wanted) {
+    const auto own = std::ranges::find(health_addresses_, family, &IpAddress::family);
+    if (state.health_port == 0 || own == health_addresses_.end()) return;
+    for (const IpAddress& ip : state.definition->ingress_ips) {
+        if (ip.family() != family) continue;
+        Wanted one;
+        one.key = {ip, state.health_port, IPPROTO_TCP, LB_SCOPE_EXTERNAL};
+        one.type = FrontendType::kLoadBalancer;
+        one.external = state.shared(one_local({*own, state.health_port, IPPROTO_TCP}));
+        wanted.push_back(std::move(one));
+    }
 }
 
 void ServiceEngine::wanted_of_pod(State& state, std::vector<Wanted>& wanted) {
@@ -136,22 +150,24 @@ void ServiceEngine::wanted_of_pod(State& state, std::vector<Wanted>& wanted) {
         for (const IpAddress& pod : port.pods) {
             if (port.address && port.address.family() != pod.family()) continue;
             if (pod.is_v6() ? !settings_.ipv6 : !settings_.ipv4) continue;
-            Selection selection;
-            selection.backends.push_back({.address = {pod, port.pod_port, port.protocol},
-                                          .state = BackendState::kActive,
-                                          .local = true,
-                                          .weight = 1,
-                                          .node = node_,
-                                          .zone = zone_});
-            selection.usable = 1;
             Wanted one;
             one.key = {port.address ? port.address : any_address(pod.family()), port.port, port.protocol,
                        LB_SCOPE_EXTERNAL};
             one.type = FrontendType::kHostPort;
-            one.external = state.shared(std::move(selection));
+            one.external = state.shared(one_local({pod, port.pod_port, port.protocol}));
             wanted.push_back(std::move(one));
         }
     }
+}
+
+Selection ServiceEngine::one_local(const LbAddress& address) const {
+    return {.backends = {{.address = address,
+                          .state = BackendState::kActive,
+                          .local = true,
+                          .weight = 1,
+                          .node = node_,
+                          .zone = zone_}},
+            .usable = 1};
 }
 
 }  // namespace axo::service

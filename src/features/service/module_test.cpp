@@ -112,6 +112,35 @@ TEST_F(ServiceModuleTest, EveryTypeHasItsFrontends) {
     EXPECT_TRUE(health_.empty());
 }
 
+TEST_F(ServiceModuleTest, HealthChecksAtTheLoadBalancersAddresses) {
+    const char* text = R"({apiVersion: v1, kind: Service, metadata: {name: lb, namespace: default},
+        spec: {type: LoadBalancer, clusterIPs: [10.96.0.9, 'fd00:96::9'], externalTrafficPolicy: Local,
+               healthCheckNodePort: 31999, loadBalancerSourceRanges: [203.0.113.0/24],
+               ports: [{port: 80, targetPort: 8080, nodePort: 30080}]},
+        status: {loadBalancer: {ingress: [{ip: 192.0.2.9}, {ip: '2001:db8::9'}]}}})";
+    for (const bool wanted : {false, true}) {
+        settings_.engine.health_check_load_balancer_ip = wanted;
+        write("lb.yaml", text);
+        start_and_sync();
+        ASSERT_TRUE(reached(tcp("192.0.2.9", 80)));
+        EXPECT_EQ(reached(tcp("192.0.2.9", 31999)), std::nullopt) << "the node's address is not known yet";
+        module_->set_node({.zone = "", .labels = {}, .addresses = {ip("192.168.7.1"), ip("fd00:7::1")}});
+        module_->flush();
+        using Reached = std::optional<Names>;
+        // Whether or not there are backends: the answer says so.
+        EXPECT_EQ(reached(tcp("192.0.2.9", 31999)), wanted ? Reached(Names{"192.168.7.1:31999/TCP"}) : Reached());
+        EXPECT_EQ(reached(tcp("2001:db8::9", 31999)), wanted ? Reached(Names{"[fd00:7::1]:31999/TCP"}) : Reached());
+        if (wanted) {
+            EXPECT_EQ(entry(tcp("192.0.2.9", 31999))->flags & LB_F_SOURCE_RANGE, 0);
+            module_->set_node({.zone = "", .labels = {}, .addresses = {ip("192.168.7.2"), ip("fd00:7::1")}});
+            module_->flush();
+            EXPECT_EQ(reached(tcp("192.0.2.9", 31999)), Names{"192.168.7.2:31999/TCP"});
+        }
+        erase("lb.yaml");
+        ASSERT_TRUE(wait_until([&] { return maps_->services()->empty(); }));
+    }
+}
+
 TEST_F(ServiceModuleTest, ARestartWritesNothing) {
     put_service("web", kPlain);
     put_slice("web", {"10.0.0.1", "10.0.0.2 n2"});

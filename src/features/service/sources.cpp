@@ -119,6 +119,7 @@ void ServiceSources::slices(const ObjectKey& key, ServiceEngine::SliceKind kind,
 void ServiceSources::set_node(ServiceNode node) {
     if (node == node_) return;
     engine_.set_zone(node.zone);
+    engine_.set_health_addresses(node.addresses);
     const bool labels = node.labels != node_.labels;
     node_ = std::move(node);
     callbacks_.changed();

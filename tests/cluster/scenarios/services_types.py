@@ -3,6 +3,7 @@ from lib import checks, services
 from lib.policy import text_of
 from lib.scenario import scenario
 from lib.services import SERVICE_PORT, rows
+from lib.talk import Talker
 
 PODS = (("c1", "node1"), ("b1", "node1"), ("c2", "node2"), ("b2", "node2"))
 CLIENTS = "c1 c2 node1 node2"
@@ -108,8 +109,8 @@ def matrix(context, keeps_client=False, **options):
         yield checks.check(f"{node}: no Service is reported", not said, said)
 
 
-def variant(name, cost=45, only_by_name=False, **options):
-    @scenario(cost=cost, name="services-types-" + name, only_by_name=only_by_name)
+def variant(name, cost=45, **options):
+    @scenario(cost=cost, name="services-types-" + name)
     def run(context):
         yield from matrix(context, **options)
     return run
@@ -128,8 +129,7 @@ variant("ipv6", families="ipv6", routing="native")
 variant("maglev", flags=["--bpf-lb-algorithm=maglev"])
 variant("dsr", flags=["--bpf-lb-mode=dsr"], routing="native", keeps_client=True)
 variant("hybrid", flags=["--bpf-lb-mode=hybrid"], routing="native", keeps_client=True)
-# By name: what XDP sends back from a veth does not arrive yet (a TCP connection is made, then nothing).
-variant("xdp", flags=["--bpf-lb-acceleration=best-effort"], routing="native", only_by_name=True)
+variant("xdp", flags=["--bpf-lb-acceleration=best-effort"], routing="native")
 
 
 @scenario(cost=20)
@@ -138,6 +138,24 @@ def services_cluster_ip_from_outside(context):
     cluster, known = place(context, flags=["--bpf-lb-external-clusterip=true"])
     known.put("both", 1, ("b1", "b2"))
     yield services.verdicts(cluster, "bpf-lb-external-clusterip", [*rows("outside", "cluster", 1, "b1 b2"), *rows("c1 node2", "cluster", 1, "b1 b2")])
+
+
+@scenario(cost=20)
+def services_node_port_addresses(context):
+    """NodePorts at the addresses of nodes that nodeport-addresses names; elsewhere the ports are the node's own."""
+    # node2's, not node1's: 172.18.1.11 and 172.18.1.12.
+    cluster, known = place(context, flags=["--nodeport-addresses=172.18.1.12/30,fd00:18:1::12/127"])
+    known.put("port", 1, ("b1", "b2"), type_="NodePort")
+    known.put("lb", 2, ("b1", "b2"), type_="LoadBalancer")
+    clients = "outside c1 c2 node1 node2"
+    yield services.verdicts(cluster, "nodeport-addresses", [
+        *rows(clients, "node:node2", 1, "b1 b2"), *rows(clients, "node:node1", 1, error="refused", kinds=("tcp",)),
+        *rows(clients, "load-balancer", 2, "b1 b2", kinds=("tcp",)), *rows("c1 node1", "cluster", 1, "b1 b2", kinds=("tcp",))])
+    address = cluster.addresses()["node1"]["ipv4"]
+    server = Talker(cluster, "node1", "listen", "tcp", address, services.node_port(1))
+    client = Talker(cluster, "outside", "connect", "tcp", address, services.node_port(1))
+    client.say("hello")
+    yield checks.check("a process of node1 is reached at its port", server.hear("hello", 3) is not None)
 
 
 @scenario(cost=20)
@@ -187,11 +205,16 @@ def services_follow_annotations(context):
     known.put("direct", 3, ("b2",), type_="NodePort", metadata=annotated(forwarding_mode="dsr"))
     known.put("translated", 4, ("b2",), type_="NodePort")
     known.put("maglev", 5, ("b1", "b2"), type_="NodePort", metadata=annotated(lb_algorithm="maglev"))
+    cluster.label_node("node1", {"service.cilium.io/node": "beefy", "tier": "front"})
+    known.put("by-name", 6, ("b1", "b2"), type_="NodePort", metadata=annotated(node="beefy"))
+    known.put("by-selector", 7, ("b1", "b2"), metadata=annotated(node_selector="tier in (back, front)"))
     yield services.verdicts(cluster, "service.cilium.io annotations", [
         *rows("c1 node2", "cluster", 1, "b1 b2", kinds=("tcp",)), *rows("outside", "load-balancer node:node1", 1, kinds=("tcp",)),
         *rows("outside", "load-balancer", 2, "b1 b2", kinds=("tcp",)), *rows("outside", "node:node1", 2, kinds=("tcp",)),
         *rows("outside", "node:node1", 3, "b2", kinds=("tcp", "udp"), peer="client"), *rows("outside", "node:node1", 4, "b2", kinds=("tcp", "udp"), peer="node1"),
-        *rows("outside", "node:node1", 5, "b1 b2", kinds=("tcp",))])
+        *rows("outside", "node:node1", 5, "b1 b2", kinds=("tcp",)),
+        *rows("outside", "node:node1", 6, "b1 b2", kinds=("tcp",)), *rows("outside", "node:node2", 6, kinds=("tcp",)),
+        *(row for number in (6, 7) for row in [*rows("c1 node1", "cluster", number, "b1 b2", kinds=("tcp",)), *rows("c2 node2", "cluster", number, kinds=("tcp",))])])
     listed = cluster.cli("node1", "bpf", "lb", "list")
     yield checks.check("bpf lb list names the mode", "dsr" in listed, listed)
 

@@ -1,6 +1,5 @@
 """Services and the world outside: whose address is seen there and here, how traffic to another node's backend gets there."""
 import json
-import time
 
 from lib import checks, policy, services
 from lib.policy import cilium, endpoints
@@ -176,6 +175,15 @@ def services_maglev_on_every_node_vxlan(context):
     yield from same_choice(context, flags=["--bpf-lb-algorithm=maglev"])
 
 
+def asked_for_health(cluster, client, host):
+    """[status, answer] of a health check port; [0, why] without an answer."""
+    url = f"http://{'[' + host + ']' if ':' in host else host}:31001/healthz"
+    text = ("import json,sys,urllib.request,urllib.error\ntry: r = urllib.request.urlopen(sys.argv[1], timeout=2)\n"
+            "except urllib.error.HTTPError as e: r = e\nprint(json.dumps([r.status, json.loads(r.read())]))")
+    done = cluster.exec(client, "python3", "-c", text, url, check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else [0, {"error": done.stderr.strip().splitlines()[-1:]}]
+
+
 @scenario(cost=25)
 def services_health_check_ports(context):
     """healthCheckNodePort answers on every node how many backends it has, and follows them."""
@@ -184,12 +192,7 @@ def services_health_check_ports(context):
     addresses = cluster.addresses()
 
     def asked(node, family):
-        host = addresses[node][family]
-        url = f"http://{'[' + host + ']' if ':' in host else host}:31001/healthz"
-        text = ("import json,sys,urllib.request,urllib.error\ntry: r = urllib.request.urlopen(sys.argv[1], timeout=2)\n"
-                "except urllib.error.HTTPError as e: r = e\nprint(json.dumps([r.status, json.loads(r.read())]))")
-        done = cluster.exec("outside", "python3", "-c", text, url, check=False)
-        return json.loads(done.stdout) if done.returncode == 0 else [0, done.stderr.strip().splitlines()[-1:]]
+        return asked_for_health(cluster, "outside", addresses[node][family])
 
     def counts(node, status, number):
         return checks.wait_until(lambda: all(asked(node, family)[0] == status and asked(node, family)[1].get("localEndpoints") == number for family in ("ipv4", "ipv6")), 5, 0.2)
@@ -202,6 +205,28 @@ def services_health_check_ports(context):
     yield checks.check("the backend moves: node1 503, node2 200", counts("node1", 503, 0) and counts("node2", 200, 1), (asked("node1", "ipv4"), asked("node2", "ipv4")))
     known.remove("local")
     yield checks.check("without the service nobody answers", checks.wait_until(lambda: asked("node1", "ipv4")[0] == 0, 5, 0.2), asked("node1", "ipv4"))
+
+
+@scenario(cost=20)
+def services_health_checks_of_load_balancers(context):
+    """With enable-health-check-loadbalancer-ip the node that a load balancer's address leads to answers at its health check port."""
+    cluster, known = place(context, flags=["--enable-health-check-loadbalancer-ip=true"])
+    known.put("local", 1, ("b1",), type_="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=31001)
+    for node, status, count in (("node1", 200, 1), ("node2", 503, 0)):
+        services.route_through(cluster, node)
+        for family in ("ipv4", "ipv6"):
+            seen = []
+
+            def answers(family=family, seen=seen, wanted=(status, count)):
+                seen[:] = asked_for_health(cluster, "outside", services.load_balancer_ip(1)[family])
+                return (seen[0], seen[1].get("localEndpoints")) == wanted
+
+            yield checks.check(f"through {node}, {checks.family_name(family)}: {status}, {count}", checks.wait_until(answers, 5, 0.2), seen)
+    inside = asked_for_health(cluster, "c1", services.load_balancer_ip(1)["ipv4"])
+    yield checks.check("a pod asks its own node", inside[0] == 200, inside)
+    known.remove("local")
+    gone = checks.wait_until(lambda: asked_for_health(cluster, "outside", services.load_balancer_ip(1)["ipv4"])[0] == 0, 5, 0.2)
+    yield checks.check("without the service nobody answers", gone)
 
 
 @scenario(cost=20)
@@ -283,19 +308,3 @@ def services_ports_of_node_and_translation_vxlan(context):
 @scenario(cost=15)
 def services_ports_of_node_and_translation_legacy(context):
     yield from ports_of_both(context, routing="native", flags=["--enable-host-legacy-routing=true"])
-
-
-@scenario(cost=20, only_by_name=True)  # what XDP sends back from a veth does not arrive yet
-def services_xdp_status(context):
-    """The status says what runs on each device, also when XDP cannot."""
-    cluster, known = place(context, flags=["--bpf-lb-acceleration=best-effort"], routing="native")
-    known.put("port", 1, ("b2",), type_="NodePort")
-    yield services.verdicts(cluster, "with XDP", rows("outside", "node:node1", 1, "b2", kinds=("tcp", "udp")))
-    text = cluster.cli("node1", "status", "--verbose")
-    yield checks.check("status --verbose names the acceleration of eth0", any("XDP Acceleration" in line for line in text.splitlines()), text)
-    attached = cluster.exec("node1", "ip", "-d", "link", "show", "eth0").stdout
-    yield checks.check("an XDP program runs on eth0", "xdp" in attached, attached)
-    time.sleep(0.1)
-    cluster.sandbox("agent", "stop", "--all")
-    cluster.sandbox("agent", "start", "--all")
-    yield services.verdicts(cluster, "after a restart", rows("outside", "node:node1", 1, "b2", kinds=("tcp", "udp")))
