@@ -29,8 +29,9 @@ std::string join(const std::vector<std::string>& parts) {
 
 class Decider {
 public:
-    Decider(const DatapathSettings& settings, const KernelFeatures& features, const NodeNetwork& network)
-        : settings_(settings), features_(features), network_(network) {}
+    Decider(const DatapathSettings& settings, const KernelFeatures& features, const NodeNetwork& network,
+            const DatapathDecisions* before)
+        : settings_(settings), features_(features), network_(network), before_(before) {}
 
     Result<DatapathDecisions> run() {
         TRY(check());
@@ -113,9 +114,14 @@ private:
     }
 
     [[nodiscard]] NativeDevice native(const Link& link) const {
-        NativeDevice device{.name = link.name, .link = link.index, .mtu = link.mtu};
-        for (const InterfaceAddress& address : network_.addresses) {
-            if (address.link == link.index && usable(address)) device.addresses.push_back(address.address);
+        NativeDevice device{.name = link.name, .link = link.index, .mtu = link.mtu, .kind = link.kind};
+        // What stands for itself alone is often a service's, and comes and goes with it.
+        for (const bool alone : {false, true}) {
+            for (const InterfaceAddress& address : network_.addresses) {
+                if (address.link == link.index && usable(address) &&
+                    alone == (address.prefix_length == address.address.bits()))
+                    device.addresses.push_back(address.address);
+            }
         }
         return device;
     }
@@ -224,7 +230,13 @@ private:
         return *std::ranges::find_if(best->addresses, [family](const IpAddress& ip) { return ip.family() == family; });
     }
 
-    Status decide_node_address(Family family, const IpAddress& given, IpAddress& chosen) {
+    [[nodiscard]] bool is_native(const IpAddress& address) const {
+        return std::ranges::any_of(out_.devices, [&address](const NativeDevice& device) {
+            return std::ranges::find(device.addresses, address) != device.addresses.end();
+        });
+    }
+
+    Status decide_node_address(Family family, const IpAddress& given, const IpAddress& before, IpAddress& chosen) {
         const std::string what = family == Family::kIpv6 ? "Node IPv6" : "Node IPv4";
         if (given) {
             const bool present = std::ranges::any_of(
@@ -236,6 +248,9 @@ private:
             }
             chosen = given;
             reason(what, given.to_string(), "set");
+        } else if (before && is_native(before)) {
+            chosen = before;
+            reason(what, chosen.to_string(), "what it was before is still an address of the native devices");
         } else {
             chosen = first_address(family);
             if (chosen) reason(what, chosen.to_string(), "first address of the native devices");
@@ -255,8 +270,10 @@ private:
     }
 
     Status decide_node_addresses() {
-        TRY(decide_node_address(Family::kIpv4, settings_.node_ipv4, out_.node_ipv4));
-        TRY(decide_node_address(Family::kIpv6, settings_.node_ipv6, out_.node_ipv6));
+        const DatapathDecisions none;
+        const DatapathDecisions& before = before_ != nullptr ? *before_ : none;
+        TRY(decide_node_address(Family::kIpv4, settings_.node_ipv4, before.node_ipv4, out_.node_ipv4));
+        TRY(decide_node_address(Family::kIpv6, settings_.node_ipv6, before.node_ipv6, out_.node_ipv6));
         if (tunnel()) {
             out_.underlay_ipv6 = settings_.underlay_ipv6 || !out_.node_ipv4;
             if (out_.underlay_ipv6 ? !out_.node_ipv6 : !out_.node_ipv4) {
@@ -326,6 +343,7 @@ private:
     const DatapathSettings& settings_;
     const KernelFeatures& features_;
     const NodeNetwork& network_;
+    const DatapathDecisions* before_;
     DatapathDecisions out_;
 };
 
@@ -344,8 +362,8 @@ Result<NodeNetwork> read_node_network(Netlink& netlink) {
 }
 
 Result<DatapathDecisions> decide_datapath(const DatapathSettings& settings, const KernelFeatures& features,
-                                          const NodeNetwork& network) {
-    return Decider(settings, features, network).run();
+                                          const NodeNetwork& network, const DatapathDecisions* before) {
+    return Decider(settings, features, network, before).run();
 }
 
 Result<DatapathDecisions> Datapath::decide(const DatapathSettings& settings, const KernelFeatures& features) {

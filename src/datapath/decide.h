@@ -16,8 +16,9 @@ struct NodeNetwork {
 };
 
 Result<NodeNetwork> read_node_network(Netlink& netlink);
+// before: what was decided last; the node keeps the addresses that it is known by while it has them.
 Result<DatapathDecisions> decide_datapath(const DatapathSettings& settings, const KernelFeatures& features,
-                                          const NodeNetwork& network);
+                                          const NodeNetwork& network, const DatapathDecisions* before = nullptr);
 // Bytes of outer headers in front of a tunnelled packet.
 std::uint32_t tunnel_overhead(bool underlay_ipv6);
 

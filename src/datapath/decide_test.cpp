@@ -105,6 +105,28 @@ TEST(Decide, ANewKernelGetsEverything) {
     EXPECT_EQ(reason_of(*decided, "Device eth0"), "native: carries the default route");
 }
 
+TEST(Decide, AnAddressThatComesAndGoesIsNotTheNodes) {
+    NodeNetwork network = one_uplink();
+    const auto alone = [&](const char* text) {
+        InterfaceAddress one = address(2, text);
+        one.prefix_length = one.address.bits();
+        network.addresses.insert(network.addresses.begin(), one);  // as the kernel lists IPv6: the last one first
+    };
+    alone("192.0.2.9");
+    const auto with_service = decide_datapath(settings(), new_kernel(), network);
+    ASSERT_TRUE(with_service) << with_service.error().message;
+    EXPECT_EQ(with_service->node_ipv4, ip("192.168.0.1"));
+    // Another network's: the one that it is known by stays while it is there.
+    network.addresses.insert(network.addresses.begin(), address(2, "10.0.0.9"));
+    EXPECT_EQ(decide_datapath(settings(), new_kernel(), network, &*with_service)->node_ipv4, ip("192.168.0.1"));
+    EXPECT_EQ(decide_datapath(settings(), new_kernel(), network)->node_ipv4, ip("10.0.0.9"));
+    std::erase_if(network.addresses, [](const InterfaceAddress& one) { return one.address == ip("192.168.0.1"); });
+    EXPECT_EQ(decide_datapath(settings(), new_kernel(), network, &*with_service)->node_ipv4, ip("10.0.0.9"));
+    // It is all there is.
+    std::erase_if(network.addresses, [](const InterfaceAddress& one) { return one.address == ip("10.0.0.9"); });
+    EXPECT_EQ(decide_datapath(settings(), new_kernel(), network)->node_ipv4, ip("192.0.2.9"));
+}
+
 struct FeatureCase {
     const char* description;
     void (*change)(DatapathSettings&, KernelFeatures&);

@@ -62,7 +62,8 @@ NodeDatapath::~NodeDatapath() {
 
 Status NodeDatapath::bring_up() {
     TRY_ASSIGN(const NodeNetwork network, read_node_network(netlink_));
-    TRY_ASSIGN(DatapathDecisions decisions, decide_datapath(settings_, features_, network));
+    TRY_ASSIGN(DatapathDecisions decisions,
+               decide_datapath(settings_, features_, network, started_ ? &decisions_ : nullptr));
     TRY_ASSIGN(BaseDevices devices, ensure_base_devices(netlink_, network, settings_, decisions));
     report_.devices_created += devices.created;
     const bool others_care =
