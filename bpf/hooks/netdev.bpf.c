@@ -71,13 +71,44 @@ static __always_inline int pull_outer_headers(struct __sk_buff *skb, const bool 
 	return AXO_PASS;
 }
 
-// A packet for a pod of this node that no decision stands for is stripped here too: most are handshakes. The tunnel device would queue it for
-// another round of the stack before its hook saw it, which costs a short connection more than everything else here.
-static __always_inline int decide_stripped(struct __sk_buff *skb, __u32 identity, const bool outer_v6, const bool v6)
+// Does a packet behind outer headers belong to a connection that came through a service of this node: does an entry rewrite it?
+static __always_inline bool is_translated_inside(struct __sk_buff *skb, __u32 l3_off, const bool v6)
 {
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
-	void *inner = data + ETH_HLEN + (outer_v6 ? OUTER6_LEN : OUTER4_LEN);
+	struct ports *ports = data + l3_off + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	const struct flow *flow;
+	union flow_key key;
+	__u32 dir;
+
+	if (!lb_cfg.node_port || (void *)(ports + 1) > end)
+		return false;
+	if (v6) {
+		struct ipv6hdr *ip = data + l3_off;
+
+		if (ip->nexthdr != IPPROTO_TCP && ip->nexthdr != IPPROTO_UDP)
+			return false;
+		dir = make_flow_key(&key, (void *)&ip->saddr, (void *)&ip->daddr, ports->source, ports->dest, ip->nexthdr, true);
+	} else {
+		struct iphdr *ip = data + l3_off;
+
+		if (ip->ihl != 5 || (ip->frag_off & bpf_htons(IP4_MF | IP4_OFFSET)) ||
+		    (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP))
+			return false;
+		dir = make_flow_key(&key, (void *)&ip->saddr, (void *)&ip->daddr, ports->source, ports->dest, ip->protocol, false);
+	}
+	flow = lookup_flow(&key, v6);
+	return flow && rewrites(flow->flags, dir);
+}
+
+// A packet for a pod of this node, or a reply to a client of its services, that no decision stands for is stripped here too: most are handshakes.
+// The tunnel device would queue it for another round of the stack before its hook saw it, which costs a short connection more than everything else here.
+static __always_inline int decide_stripped(struct __sk_buff *skb, __u32 identity, const bool outer_v6, const bool v6)
+{
+	const __u32 inner_off = ETH_HLEN + (outer_v6 ? OUTER6_LEN : OUTER4_LEN);
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	void *inner = data + inner_off;
 	const struct endpoint_info *ep;
 	struct scratch *s = scratch();
 	union axo_addr daddr = {};
@@ -98,7 +129,7 @@ static __always_inline int decide_stripped(struct __sk_buff *skb, __u32 identity
 		daddr.ip4 = ip->daddr;
 	}
 	ep = lookup_endpoint(&daddr, v6);
-	if (!s || !ep || (ep->flags & ENDPOINT_F_HOST))
+	if (!s || ((!ep || (ep->flags & ENDPOINT_F_HOST)) && !is_translated_inside(skb, inner_off, v6)))
 		return FAST_MISS;
 	verdict = pull_outer_headers(skb, outer_v6, v6);
 	if (verdict != AXO_PASS)

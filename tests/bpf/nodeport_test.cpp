@@ -186,55 +186,56 @@ TEST_P(NodePort, ThroughTheTunnelTheRouterSpeaksForTheClient) {
         const Bytes inner(out.packet_out.begin() + 50, out.packet_out.end());
         EXPECT_EQ(l3(inner), l3(udp_packet(forth, 20, 63)));
     }
-    const auto wrapped = [&](const Bytes& inner) {
-        return PacketBuilder()
-            .eth(kUplink, kFar)
-            .ipv4("172.18.0.3", "172.18.0.2")
-            .udp(45000, 8472)
-            .vxlan(3001)
-            .raw(inner)
-            .build();
-    };
-    // The first reply is for the tunnel device's program; from here on it is replayed.
-    EXPECT_EQ(datapath.run("cil_from_netdev", wrapped(udp_packet(back, 20)), "eth0").return_value, kPass);
-}
-
-TEST_P(NodePort, KnownRepliesFromTheTunnelGoOnFromTheUplink) {
-    const auto& f = GetParam();
-    if (!can_push_outer_headers() || !can_pull_outer_headers(f.v6)) GTEST_SKIP() << "the tunnel device does it";
-    Datapath datapath("netdev", with_services({.tunnel = true}));
-    Services services(datapath);
-    services.put(Services::Backend{1, f.remote, 8080, IPPROTO_UDP});
-    services.put(node_port(IPPROTO_UDP));
-    ASSERT_EQ(datapath.run("cil_from_netdev", udp_packet({f.client, f.node, 40000, kPort}, 20), "eth0").return_value,
-              kRedirect);
-    // As cil_from_overlay decides with the first reply; a program under test cannot be given a tunnel key.
-    auto twin = *datapath.find_flow(f.router, f.remote, 40000, 8080, IPPROTO_UDP);
-    const auto entry = *datapath.find_flow(f.client, f.node, 40000, kPort, IPPROTO_UDP);
-    const int forth = entry.half[0].action != FLOW_UNDECIDED ? 0 : 1;
-    const int back = (twin.flags & FLOW_F_REWRITE_LOW) != 0 ? 0 : 1;
-    flow_half& half = twin.half[back];
-    half = entry.half[forth];
-    half.action = FLOW_NEIGH;
-    half.ifindex_in = ifindex("cilium_vxlan");
-    half.identity = 3001;
-    half.flags = f.v6 ? FLOW_HALF_NH_V6 : 0;
-    half.dep_src = half.dep_dst = 0;
-    datapath.put_flow_update(f.router, f.remote, 40000, 8080, IPPROTO_UDP, twin);
-    const auto wrapped = [&](std::uint32_t identity) {
+    const auto wrapped = [&](const Bytes& inner, std::uint32_t identity) {
         return PacketBuilder()
             .eth(kUplink, kFar)
             .ipv4("172.18.0.3", "172.18.0.2")
             .udp(45000, 8472)
             .vxlan(identity)
-            .raw(udp_packet({f.remote, f.router, 8080, 40000}, 20))
+            .raw(inner)
             .build();
     };
-    const auto out = datapath.run("cil_from_netdev", wrapped(3001), "eth0");
+    const auto reply = [&](std::uint32_t identity) {
+        const auto out = datapath.run("cil_from_netdev", wrapped(udp_packet(back, 20), identity), "eth0");
+        EXPECT_EQ(out.return_value, kRedirect);
+        EXPECT_EQ(l3(out.packet_out), l3(udp_packet({f.node, f.client, kPort, 40000}, 20, 63)));
+        const auto twin = *datapath.find_flow(f.router, f.remote, 40000, 8080, IPPROTO_UDP);
+        EXPECT_EQ(twin.half[(twin.flags & FLOW_F_REWRITE_LOW) != 0 ? 0 : 1].identity, identity);
+    };
+    datapath.events();
+    reply(3001);
+    EXPECT_FALSE(datapath.events().empty()) << "the first one is decided about";
+    reply(3001);
+    EXPECT_TRUE(datapath.events().empty());
+    // Under another identity it is another sender's, and decided anew.
+    reply(3002);
+    EXPECT_FALSE(datapath.events().empty());
+    // Nobody asked for this: the tunnel device's.
+    EXPECT_EQ(datapath.run("cil_from_netdev", wrapped(udp_packet({f.remote, f.router, 8080, 40001}, 20), 3001), "eth0")
+                  .return_value,
+              kPass);
+}
+
+TEST_P(NodePort, HandshakesFromTheTunnelGoOnFromTheUplink) {
+    const auto& f = GetParam();
+    if (!can_push_outer_headers() || !can_pull_outer_headers(f.v6)) GTEST_SKIP() << "the tunnel device does it";
+    Datapath datapath("netdev", with_services({.tunnel = true}));
+    Services services(datapath);
+    services.put(Services::Backend{1, f.remote, 8080});
+    services.put(node_port());
+    ASSERT_EQ(
+        datapath.run("cil_from_netdev", tcp_packet({f.client, f.node, 40000, kPort}, tcp::kSyn), "eth0").return_value,
+        kRedirect);
+    const auto packet = PacketBuilder()
+                            .eth(kUplink, kFar)
+                            .ipv4("172.18.0.3", "172.18.0.2")
+                            .udp(45000, 8472)
+                            .vxlan(3001)
+                            .raw(tcp_packet({f.remote, f.router, 8080, 40000}, tcp::kSyn | tcp::kAck))
+                            .build();
+    const auto out = datapath.run("cil_from_netdev", packet, "eth0");
     EXPECT_EQ(out.return_value, kRedirect);
-    EXPECT_EQ(l3(out.packet_out), l3(udp_packet({f.node, f.client, kPort, 40000}, 20, 63)));
-    // Under another identity it is another sender's.
-    EXPECT_EQ(datapath.run("cil_from_netdev", wrapped(3002), "eth0").return_value, kPass);
+    EXPECT_EQ(l3(out.packet_out), l3(tcp_packet({f.node, f.client, kPort, 40000}, tcp::kSyn | tcp::kAck, 0, 63)));
 }
 
 TEST_P(NodePort, ABackendInTheNodesOwnNamespace) {
