@@ -7,8 +7,6 @@
 
 #include "bpf/lib/xdp.h"
 
-const volatile struct xdp_config xdp_cfg = {};
-
 static __always_inline int entry4(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data;

@@ -7,6 +7,8 @@
 #include "bpf/lib/rewrite.h"
 #include "bpf/lib/xdp_maps.h"
 
+const volatile struct xdp_config xdp_cfg = {};
+
 // The flow's entry says whom to send to, and XDP has to know the Ethernet addresses for it. They are kept in the half, so
 // that one packet per decision asks the kernel for them. No lock: what is written half, or under another decision, has a wrong
 // check value.
@@ -97,6 +99,22 @@ static __always_inline bool is_unfinished(const void *l3, __sum16 check, __u8 pr
 	return check == fold_sum(sum);
 }
 
+// How a frame leaves by a device: XDP_TX, XDP_REDIRECT, or XDP_PASS, which is not from here.
+static __always_inline int way_out(struct xdp_md *ctx, __u32 out)
+{
+	const bool same = out == ctx->ingress_ifindex;
+	const __u32 *how;
+
+	if (same && !xdp_cfg.ask_devices)
+		return XDP_TX;
+	how = bpf_map_lookup_elem(&cilium_xdp_devices, &out);
+	if (!how)
+		return XDP_PASS;
+	if (same && (*how & XDP_DEVICE_TX))
+		return XDP_TX;
+	return *how & XDP_DEVICE_REDIRECT ? XDP_REDIRECT : XDP_PASS;
+}
+
 // XDP_PASS: for the stack, as it came.
 static __always_inline int accelerate(struct xdp_md *ctx, const bool v6)
 {
@@ -113,6 +131,7 @@ static __always_inline int accelerate(struct xdp_md *ctx, const bool v6)
 	union flow_key key;
 	struct flow *flow;
 	__u32 dir, out;
+	int verdict;
 	__u8 proto;
 
 	if ((void *)(udp + 1) > end)
@@ -158,7 +177,8 @@ static __always_inline int accelerate(struct xdp_md *ctx, const bool v6)
 	if (is_unfinished(l3, *check, proto, v6))
 		return XDP_PASS;
 	out = half->ifindex_out;
-	if (out != ctx->ingress_ifindex && !bpf_map_lookup_elem(&cilium_xdp_devices, &out))
+	verdict = way_out(ctx, out);
+	if (verdict == XDP_PASS)
 		return XDP_PASS;
 	if (!find_link(ctx, half, &dmac, &smac))
 		return XDP_PASS;
@@ -178,7 +198,7 @@ static __always_inline int accelerate(struct xdp_md *ctx, const bool v6)
 	__builtin_memcpy(eth->h_source, &smac, ETH_ALEN);
 	account(half, (__u32)(end - data));
 	count_packet(FORWARDED, METRIC_INGRESS, (__u32)(end - data));
-	return out == ctx->ingress_ifindex ? XDP_TX : (int)bpf_redirect(out, 0);
+	return verdict == XDP_TX ? XDP_TX : (int)bpf_redirect(out, 0);
 }
 
 // Is a source among those that are dropped?

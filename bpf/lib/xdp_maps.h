@@ -40,11 +40,11 @@ struct {
 	AXO_PIN;
 } cilium_cidr_v6_dyn SEC(".maps");
 
-// Devices that take frames from other devices' XDP programs, filled by the agent: a driver without that would drop them.
+// How frames leave by a device (XDP_DEVICE_*), filled by the agent: a driver that takes none would drop them.
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__type(key, __u32);
-	__type(value, __u32); // 1
+	__type(value, __u32); // XDP_DEVICE_*
 	__uint(max_entries, XDP_MAX_DEVICES);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	AXO_PIN;

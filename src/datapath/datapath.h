@@ -75,6 +75,7 @@ struct NativeDevice {
     std::string name{};
     IfIndex link{};
     std::uint32_t mtu = 0;
+    std::string kind{};                  // "veth", "bond", …; "" of hardware
     std::vector<IpAddress> addresses{};  // global ones
 };
 
@@ -129,7 +130,8 @@ public:
     struct XdpDevice {
         std::string name{};
         XdpMode mode = XdpMode::kNone;
-        std::string note{};  // why it is not what was asked for
+        bool forwards = false;  // with acceleration: services' traffic may leave by it
+        std::string note{};     // why it is not what was asked for
     };
     [[nodiscard]] virtual std::vector<XdpDevice> xdp_devices() const { return {}; }
 

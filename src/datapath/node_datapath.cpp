@@ -74,7 +74,7 @@ Status NodeDatapath::bring_up() {
     const std::vector<SharedMap> maps = shared_maps(settings_);
     ProgramConfig config = make_program_config(settings_, features_, decisions_, devices_);
     TRY_ASSIGN(config.sock, make_sock_config(settings_, features_));
-    config.xdp = make_xdp_config(settings_);
+    config.xdp = make_xdp_config(settings_, decisions_.devices);
     // Pins that somebody removed while we run are made again from our own references, without loading anything.
     if (programs_) {
         for (const auto& [name, program] : programs_->programs) {
@@ -192,6 +192,16 @@ Status NodeDatapath::start_controllers(ControllerRegistry& registry) {
             network_changed();
         });
     });
+    if (settings_.services.xdp()) {
+        TRY_ASSIGN(xdp_monitor_, XdpFeatureMonitor::open());
+    }
+    if (xdp_monitor_) {
+        xdp_features_ = loop_.on_readable(xdp_monitor_->fd(), [this] {
+            const auto changed = xdp_monitor_->drain();
+            const auto concerns = [&changed](const NativeDevice& device) { return changed->contains(device.link); };
+            if (!changed || std::ranges::any_of(decisions_.devices, concerns)) check_->trigger();
+        });
+    }
     return {};
 }
 

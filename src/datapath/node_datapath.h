@@ -75,6 +75,7 @@ private:
     KernelFeatures features_;
     Netlink netlink_;
     NetlinkMonitor monitor_;
+    std::optional<XdpFeatureMonitor> xdp_monitor_;  // nothing: no XDP, or a kernel that does not tell
     DatapathDecisions decisions_;
     std::vector<XdpDevice> xdp_devices_;
     DatapathStartReport report_;
@@ -96,7 +97,7 @@ private:
     std::function<void()> changed_;
     std::unique_ptr<Controller> check_;
     std::unique_ptr<FlowCollector> collector_;
-    EventLoop::Handle readable_;
+    EventLoop::Handle readable_, xdp_features_;
     EventLoop::Handle settle_;
     EventLoop::Handle promote_;
     bool promoting_ = false;

@@ -1,7 +1,8 @@
 #include "datapath/xdp.h"
 
+#include <algorithm>
 #include <filesystem>
-#include <set>
+#include <map>
 
 #include "base/file.h"
 #include "kernel/xdp_link.h"
@@ -10,6 +11,10 @@ namespace axo {
 namespace {
 
 constexpr const char* kProgram = "cil_xdp_entry";
+constexpr const char* kVeth = "veth";
+
+// Device -> XDP_DEVICE_*, of those that frames leave by.
+using WaysOut = std::map<std::uint32_t, std::uint32_t>;
 
 class Attacher {
 public:
@@ -17,27 +22,57 @@ public:
         : paths_(paths), settings_(settings), programs_(programs), counts_(counts) {}
 
     Result<Datapath::XdpDevice> attach(const NativeDevice& device) {
+        Datapath::XdpDevice done{.name = device.name};
         if (settings_.acceleration == XdpAcceleration::kGeneric) {
             TRY(attach(device, XdpMode::kGeneric));
-            return Datapath::XdpDevice{device.name, XdpMode::kGeneric, {}};
+            done.mode = XdpMode::kGeneric;
+            done.forwards = true;
+            return done;
         }
-        const Status native = attach(device, XdpMode::kNative);
-        if (native) return Datapath::XdpDevice{device.name, XdpMode::kNative, {}};
-        if (settings_.acceleration == XdpAcceleration::kNative) {
-            return fail(Code::kFailedPrecondition, "bpf-lb-acceleration=native: " + native.error().message +
-                                                       "; use best-effort, or leave the device out of --devices");
+        const bool accelerate = settings_.acceleration != XdpAcceleration::kDisabled;
+        std::uint32_t ways = 0;
+        if (accelerate) {
+            TRY_ASSIGN(ways, ways_out_of(device, done.note));
+        }
+        if (ways != 0 || settings_.xdp_prefilter) {
+            if (const Status native = attach(device, XdpMode::kNative)) {
+                done.mode = XdpMode::kNative;
+                if (ways != 0) ways_out_[device.link.value] = ways;
+                done.forwards = ways != 0;
+                return done;
+            } else {
+                done.note = native.error().message;
+            }
         }
         if (settings_.xdp_prefilter) {
             TRY(attach(device, XdpMode::kGeneric));
-            return Datapath::XdpDevice{device.name, XdpMode::kGeneric, native.error().message};
+            done.mode = XdpMode::kGeneric;
+        } else {
+            TRY(detach_xdp(pin_path(device)));
         }
-        TRY(detach_xdp(pin_path(device)));
-        return Datapath::XdpDevice{device.name, XdpMode::kNone, native.error().message};
+        return done;
     }
+    [[nodiscard]] const WaysOut& ways_out() const { return ways_out_; }
 
 private:
     [[nodiscard]] std::string pin_path(const NativeDevice& device) const {
         return paths_.device_links(device.name) + "/" + kProgram;
+    }
+    // XDP_DEVICE_*; 0: none, and why.
+    static Result<std::uint32_t> ways_out_of(const NativeDevice& device, std::string& why) {
+        TRY_ASSIGN(const std::optional<bool> takes, takes_xdp_frames(device.link));
+        const std::uint32_t redirect = takes.value_or(false) ? XDP_DEVICE_REDIRECT : 0;
+        if (device.kind != kVeth) return XDP_DEVICE_TX | redirect;
+        if (!takes) {
+            why = device.name +
+                  " is an end of a veth pair, and this kernel does not tell whether the other end takes "
+                  "frames (6.3)";
+        } else if (!*takes) {
+            why = device.name +
+                  " is an end of a veth pair whose other end takes no frames; it does with GRO: "
+                  "ethtool -K DEVICE gro on, or with an XDP program of its own";
+        }
+        return redirect;
     }
     Status attach(const NativeDevice& device, XdpMode mode) {
         TRY_ASSIGN(const auto running, linked_program_id(pin_path(device)));
@@ -55,29 +90,35 @@ private:
     const ServiceSettings& settings_;
     const ProgramSet& programs_;
     AttachCounts& counts_;
+    WaysOut ways_out_;
 };
 
-// The devices that programs may send to from another one's: those that run native XDP, as their drivers take frames.
-Status put_devices(const BpfPaths& paths, const std::set<std::uint32_t>& wanted) {
+Status put_ways_out(const BpfPaths& paths, const WaysOut& wanted) {
     TRY_ASSIGN(const RawBpfMap map, RawBpfMap::open_pinned(paths.map(map_name::kXdpDevices)));
-    std::set<std::uint32_t> present;
-    TRY(map.for_each([&](const void* key, const void*) { present.insert(*static_cast<const std::uint32_t*>(key)); }));
-    for (const std::uint32_t device : present) {
+    WaysOut present;
+    TRY(map.for_each([&](const void* key, const void* value) {
+        present.emplace(*static_cast<const std::uint32_t*>(key), *static_cast<const std::uint32_t*>(value));
+    }));
+    for (const auto& [device, ways] : present) {
         if (!wanted.contains(device)) TRY(map.erase(&device));
     }
-    const std::uint32_t yes = 1;
-    for (const std::uint32_t device : wanted) {
-        if (!present.contains(device)) TRY(map.update(&device, &yes));
+    for (const auto& [device, ways] : wanted) {
+        const auto known = present.find(device);
+        if (known == present.end() || known->second != ways) TRY(map.update(&device, &ways));
     }
     return {};
 }
 
 }  // namespace
 
-xdp_config make_xdp_config(const DatapathSettings& settings) {
+xdp_config make_xdp_config(const DatapathSettings& settings, const std::vector<NativeDevice>& devices) {
+    const XdpAcceleration acceleration = settings.services.acceleration;
     xdp_config config{};
     config.prefilter = settings.services.xdp_prefilter;
-    config.accelerate = settings.services.acceleration != XdpAcceleration::kDisabled;
+    config.accelerate = acceleration != XdpAcceleration::kDisabled;
+    // Generic XDP sends by the device's own queue.
+    config.ask_devices = config.accelerate && acceleration != XdpAcceleration::kGeneric &&
+                         std::ranges::any_of(devices, [](const NativeDevice& device) { return device.kind == kVeth; });
     return config;
 }
 
@@ -90,13 +131,16 @@ Result<std::vector<Datapath::XdpDevice>> attach_xdp_devices(const BpfPaths& path
         return all;
     }
     Attacher attacher(paths, settings, programs, counts);
-    std::set<std::uint32_t> native;
     for (const NativeDevice& device : devices) {
         TRY_ASSIGN(Datapath::XdpDevice done, attacher.attach(device));
-        if (done.mode == XdpMode::kNative) native.insert(device.link.value);
         all.push_back(std::move(done));
     }
-    TRY(put_devices(paths, native));
+    TRY(put_ways_out(paths, attacher.ways_out()));
+    for (const Datapath::XdpDevice& device : all) {
+        if (settings.acceleration == XdpAcceleration::kNative && !device.forwards)
+            return fail(Code::kFailedPrecondition, "bpf-lb-acceleration=native: " + device.note +
+                                                       "; use best-effort, or leave the device out of --devices");
+    }
     return all;
 }
 

@@ -9,10 +9,11 @@
 
 namespace axo {
 
-xdp_config make_xdp_config(const DatapathSettings& settings);
-// Brings all native devices to what the settings ask for, and tells the programs which of them take each other's
-// frames. bpf-lb-acceleration=native: a device whose driver has no native XDP is an error (kFailedPrecondition);
-// best-effort: it goes without. The prefilter alone takes the kernel's slow XDP there.
+xdp_config make_xdp_config(const DatapathSettings& settings, const std::vector<NativeDevice>& devices);
+// Brings all native devices to what the settings ask for, and tells the programs how frames leave by them.
+// bpf-lb-acceleration=native: a device that has no native XDP, or is an end of a veth pair whose other end takes no
+// frames, is an error (kFailedPrecondition); best-effort: it goes without. The prefilter alone takes the kernel's slow
+// XDP where there is no other.
 Result<std::vector<Datapath::XdpDevice>> attach_xdp_devices(const BpfPaths& paths, const ServiceSettings& settings,
                                                             const std::vector<NativeDevice>& devices,
                                                             const ProgramSet& programs, AttachCounts& counts);

@@ -68,6 +68,9 @@ protected:
         tc_.emplace("netdev", with_services(options));
         services_.emplace(*tc_);
         services_->set_nat_address("eth0", "172.18.0.2", "fd00:18::2");
+        load();
+    }
+    void load(bool ask_devices = false) {
         node_config node{};
         node.ipv4 = node.ipv6 = 1;
         node.has_ktime_coarse = probe_kernel_features().value().ktime_coarse;
@@ -76,6 +79,7 @@ protected:
         trace.report_interval = 37;
         xdp_config config{};
         config.prefilter = config.accelerate = 1;
+        config.ask_devices = ask_devices;
         BpfLoadSpec spec;
         spec.name = "xdp";
         spec.object = bpf_blob_xdp();
@@ -97,6 +101,11 @@ protected:
         const TestRun out = run(frame);
         EXPECT_EQ(out.return_value, static_cast<std::uint32_t>(XDP_PASS)) << what;
         EXPECT_EQ(hex(out.packet_out), hex(frame)) << what;
+    }
+
+    void put_ways_out(std::uint32_t ways) {
+        const std::uint32_t device = ifindex("eth0");
+        ASSERT_EQ(::bpf_map_update_elem(object_->map_fd("cilium_xdp_devices").value(), &device, &ways, BPF_ANY), 0);
     }
 
     static PacketBuilder ip(const char* source, const char* destination, std::uint8_t ttl) {
@@ -238,11 +247,26 @@ TEST_P(Xdp, AnotherDevicesFramesOnlyWhereItTakesThem) {
     ASSERT_OK(out);
     EXPECT_EQ(out->return_value, static_cast<std::uint32_t>(XDP_PASS));
     EXPECT_EQ(hex(out->packet_out), hex(frame));
-    const std::uint32_t device = ifindex("eth0"), yes = 1;
-    ASSERT_EQ(::bpf_map_update_elem(object_->map_fd("cilium_xdp_devices").value(), &device, &yes, BPF_ANY), 0);
-    out = run_program(program(), frame, {});
-    ASSERT_OK(out);
-    EXPECT_EQ(out->return_value, static_cast<std::uint32_t>(XDP_REDIRECT));
+    put_ways_out(XDP_DEVICE_TX);
+    EXPECT_EQ(run_program(program(), frame, {})->return_value, static_cast<std::uint32_t>(XDP_PASS));
+    put_ways_out(XDP_DEVICE_TX | XDP_DEVICE_REDIRECT);
+    EXPECT_EQ(run_program(program(), frame, {})->return_value, static_cast<std::uint32_t>(XDP_REDIRECT));
+}
+
+// Ends of veth pairs.
+TEST_P(Xdp, FramesLeaveByTheirOwnDeviceAsItTakesThem) {
+    const auto& f = GetParam();
+    connect(IPPROTO_TCP, 40000);
+    const Bytes frame = tcp_packet({f.client, f.node, 40000, kPort}, tcp::kAck);
+    const auto verdict = [&] { return run(frame).return_value; };
+    EXPECT_EQ(verdict(), static_cast<std::uint32_t>(XDP_TX)) << "without a question";
+    object_.reset();
+    load(true);
+    expect_passed(frame, "takes none");
+    put_ways_out(XDP_DEVICE_REDIRECT);
+    EXPECT_EQ(verdict(), static_cast<std::uint32_t>(XDP_REDIRECT));
+    put_ways_out(XDP_DEVICE_TX);
+    EXPECT_EQ(verdict(), static_cast<std::uint32_t>(XDP_TX));
 }
 
 TEST_P(Xdp, ANextHopThatIsNotKnownIsTcsToFindOut) {

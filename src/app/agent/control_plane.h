@@ -18,6 +18,7 @@
 #include "app/agent/host_trial.h"
 #include "app/agent/ipam.h"
 #include "app/agent/services.h"
+#include "datapath/prefilter.h"
 #include "features/endpoint/module.h"
 #include "features/endpoint/publisher.h"
 #include "features/health/module.h"
@@ -138,6 +139,7 @@ private:
     std::unique_ptr<nat::Netfilter> netfilter_;
     std::unique_ptr<nat::NatStats> nat_stats_;  // nothing: source ports are not counted
     std::unique_ptr<AgentServices> services_;
+    std::unique_ptr<Prefilter> prefilter_;  // nothing: enable-xdp-prefilter is off
     std::unique_ptr<EndpointManager> endpoints_;
     std::unique_ptr<RoutingModule> routing_;
     std::unique_ptr<EndpointPublisher> publisher_;

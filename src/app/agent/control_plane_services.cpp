@@ -39,6 +39,11 @@ Status ControlPlane::start_services() {
                                                      },
                                                  .synced = [this] { check_ready(); }}));
     update_service_nodes();
+    if (programs.xdp_prefilter) {
+        TRY_ASSIGN(PrefilterMaps sources, PrefilterMaps::open(paths));
+        prefilter_ = std::make_unique<Prefilter>(std::move(sources),
+                                                 Prefilter::Families{.ipv4 = config_.ipv4, .ipv6 = config_.ipv6});
+    }
     return {};
 }
 

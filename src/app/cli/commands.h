@@ -19,6 +19,7 @@ void add_health_commands(const Command& root);
 void add_info_commands(const Command& root);  // version, debuginfo
 void add_policy_commands(const Command& root);
 void add_service_commands(const Command& root);
+void add_prefilter_commands(const Command& root);
 void add_completion_commands(const Command& root);
 
 // Within `bpf`.

@@ -63,6 +63,23 @@ void print_memory(const Json& maps, TabWriter& w) {
     w << "BPF map memory:\t" + human_bytes(total) + " in " + std::to_string(maps.size()) + " maps\n" + table.str();
 }
 
+// What runs in XDP on each native device.
+void print_xdp(const Json& services, TabWriter& w) {
+    const Json& devices = field(services, "xdp");
+    if (!devices.is_array() || devices.empty()) return;
+    w << "XDP:\n";
+    TabWriter table(0, 3);
+    table << "  Device\tMode\tForwards\tReason\n";
+    for (const Json& device : devices) {
+        table << "  " + text(device, "device") + "\t" + text(device, "mode") + "\t" +
+                     (flag(device, "forwards") ? "yes" : "no") + "\t" + text(device, "note") + "\n";
+    }
+    w << table.str();
+    if (const Json& prefilter = field(services, "prefilter"); prefilter.is_object())
+        w << "XDP prefilter:\t" + count(prefilter, "prefixes") + " CIDRs, revision " + count(prefilter, "revision") +
+                 "\n";
+}
+
 std::string probe(const Json& result) {
     if (!result.is_object()) return "-";
     const std::string status = text(result, "status");
@@ -161,6 +178,7 @@ std::string axoneme_status_text(const Json& axoneme, bool all_nodes) {
     }
     print_decisions(field(axoneme, "datapath.reasons"), w);
     print_reconcilers(field(axoneme, "reconcilers"), w);
+    print_xdp(field(axoneme, "services"), w);
     print_memory(field(axoneme, "maps"), w);
     if (all_nodes) print_node_health(field(axoneme, "node-health"), w);
     if (const Json& events = field(axoneme, "events"); events.is_object())

@@ -57,8 +57,13 @@ def like_real_wires(cluster, *machines):
     """For XDP. Between namespaces a sender leaves checksums to a device that is never met, and a veth takes what XDP sends back only where its peer polls."""
     for machine in machines:
         cluster.exec(machine, "ethtool", "-K", "eth0", "tx", "off")
+    switch_takes_frames(cluster, True)
+
+
+def switch_takes_frames(cluster, on):
+    """Whether the switch's ends of the nodes' uplinks poll."""
     for number, _ in enumerate(cluster.nodes(), 1):
-        cluster.exec("underlay", "ethtool", "-K", f"port{number}", "gro", "on")
+        cluster.exec("underlay", "ethtool", "-K", f"port{number}", "gro", "on" if on else "off")
 
 
 # Manifests

@@ -70,6 +70,7 @@ AgentApi::AgentApi(ControlPlane& plane)
     add_health_routes();
     add_policy_routes();
     add_service_routes();
+    add_prefilter_routes();
 }
 
 Status AgentApi::listen() {

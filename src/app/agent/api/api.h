@@ -52,6 +52,7 @@ private:
     void add_health_routes();
     void add_policy_routes();
     void add_service_routes();
+    void add_prefilter_routes();
 
     // status.cpp
     [[nodiscard]] Json brief_status() const;
@@ -98,6 +99,11 @@ private:
     [[nodiscard]] Json kube_proxy_replacement() const;
     [[nodiscard]] Json masquerading() const;
     [[nodiscard]] Json services_status() const;
+    // prefilter.cpp
+    using PrefilterChange = Status (Prefilter::*)(std::int64_t, const std::vector<Prefix>&);
+    [[nodiscard]] Result<Json> prefilter_json() const;
+    void change_prefilter(const Call& call, PrefilterChange change);
+    void answer_prefilter(const Call& call) const;
     // tables.cpp
     Result<Json> map_json(const std::string& name);
     void monitor(const Call& call);

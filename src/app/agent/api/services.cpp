@@ -145,9 +145,15 @@ Json AgentApi::services_status() const {
         Json entry{{"device", device.name},
                    {"mode", device.mode == XdpMode::kNative    ? "native"
                             : device.mode == XdpMode::kGeneric ? "generic"
-                                                               : "none"}};
+                                                               : "none"},
+                   {"forwards", device.forwards}};
         put_nonempty(entry, "note", device.note);
         xdp.push_back(std::move(entry));
+    }
+    Json prefilter = nullptr;
+    if (plane_.prefilter_) {
+        if (const auto prefixes = plane_.prefilter_->list())
+            prefilter = {{"prefixes", prefixes->size()}, {"revision", plane_.prefilter_->revision()}};
     }
     Json netfilter = nullptr;
     if (plane_.netfilter_) {
@@ -180,7 +186,8 @@ Json AgentApi::services_status() const {
             {"frontends", usage.frontends},         {"backends", usage.backends},
             {"table-bytes", usage.tables.bytes},    {"problems", std::move(problems)},
             {"nat-stats", std::move(nat_stats)},    {"xdp", std::move(xdp)},
-            {"netfilter", std::move(netfilter)},    {"sockets-ended", std::move(ended)}};
+            {"prefilter", std::move(prefilter)},    {"netfilter", std::move(netfilter)},
+            {"sockets-ended", std::move(ended)}};
 }
 
 void AgentApi::add_service_routes() {
