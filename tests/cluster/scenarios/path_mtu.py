@@ -32,9 +32,13 @@ def learns(cluster, source, destination, size, expected):
     """A datagram that does not fit is answered with the size that does."""
     cluster.serve(destination)
     for family, to in sorted(cluster.addresses()[destination].items()):
-        learnt = json.loads(cluster.exec(source, "python3", "-c", DISCOVER, to, PORT, size).stdout)
-        yield checks.check(f"{source} → {destination}, {checks.family_name(family)}: a datagram of {size} bytes is answered with {learnt['mtu']}",
-                           learnt["mtu"] == expected and learnt["before"] > expected and learnt["refused"] == "Message too long", (expected, learnt))
+        yield learns_at(cluster, source, f"{destination}, {checks.family_name(family)}", to, PORT, size, expected)
+
+
+def learns_at(cluster, source, title, to, port, size, expected):
+    learnt = json.loads(cluster.exec(source, "python3", "-c", DISCOVER, to, port, size).stdout)
+    return checks.check(f"{source} → {title}: a datagram of {size} bytes is answered with {learnt['mtu']}",
+                        learnt["mtu"] == expected and learnt["before"] > expected and learnt["refused"] == "Message too long", (expected, learnt))
 
 
 def large_packets(cluster, source, destination):

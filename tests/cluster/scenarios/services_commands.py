@@ -6,6 +6,7 @@ from lib import checks, services
 from lib.policy import text_of
 from lib.scenario import scenario
 from lib.services import rows
+from lib.talk import Talker
 from scenarios.services_types import NODE_FRONTENDS, OUTSIDE_RANGE, place
 
 STICKY = {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 600}}}
@@ -34,7 +35,7 @@ def services_commands(context):
     yield services.verdicts(cluster, "they serve", [*rows("c1 node1", "cluster", 1, "b1 b2"), *rows("outside", "node:node1", 2, "b2"), *rows("outside", "load-balancer", 3, "b1")])
     b1, b2 = (re.escape(known.addresses[pod]["ipv4"]) for pod in ("b1", "b2"))
     six = re.escape(known.addresses["b2"]["ipv6"])
-    node1 = re.escape(known.addresses["node1"]["ipv4"])
+    node1, outside = (re.escape(known.addresses[machine]["ipv4"]) for machine in ("node1", "outside"))
     expectations = [
         (["service", "list"], [r"(?m)^ID\s+Frontend\s+Service Type\s+Backend", rf"(?m)^\d+\s+10\.96\.0\.1:80/TCP\s+ClusterIP\s+1 => ({b1}|{b2}):7000/TCP \(active\)",
                                rf"(?m)^\s+2 => ({b1}|{b2}):7000/TCP \(active\)", r"10\.96\.0\.1:80/UDP\s+ClusterIP", rf"0\.0\.0\.0:30002/TCP\s+NodePort\s+1 => {b2}:7000/TCP",
@@ -45,6 +46,8 @@ def services_commands(context):
         (["bpf", "lb", "list", "--frontends"], [r"10\.96\.0\.1:80/TCP", r"192\.0\.2\.3:80/TCP"]),
         (["bpf", "lb", "list", "--backends"], [r"(?m)^ID\s+BACKEND ADDRESS", rf"(?m)^\d+\s+(TCP://)?{b1}", rf"{b2}", six]),
         (["bpf", "lb", "list", "--revnat"], [r"(?m)^ID\s+BACKEND ADDRESS \(REVNAT_ID\) \(SLOT\)", r"(?m)^\d+\s+10\.96\.0\.1:80"]),
+        (["bpf", "lb", "list", "--affinity"], [r"(?m)^CLIENT \(GROUP\)\s+BACKEND", rf"(?m)^{outside}.*{b2}"]),
+        (["bpf", "lb", "list", "--maglev"], [r"(?m)^SVC ID\s+LOOKUP TABLE"]),
         (["bpf", "lb", "list", "--source-ranges"], [r"172\.18\.200\.0/24", r"fd00:18:200::/64"]),
         (["bpf", "lb", "maglev", "list"], [r"(?m)^SVC ID\s+LOOKUP TABLE", r"\[.*\]"]),
         (["bpf", "nat", "list"], [r"30002|" + node1]),
@@ -108,10 +111,21 @@ def services_bad_input(context):
     cluster.apply(text_of([bad_port]))
     mistakes["bad-port"] = ["70000"]
     known.put("none-ready", 8, [known.backend("b1", ready=False), known.backend("b2", ready=False)])
+    mistakes["none-ready"] = ["0 of 2 endpoints are ready"]
+    thousand = [{"addresses": {"ipv4": f"10.200.{number >> 8}.{number & 255}"}, "node": "node2",
+                 "conditions": {"ready": False, "serving": False, "terminating": False}} for number in range(1000)]
+    cluster.apply(text_of([services.service("thousand", 9, families=("ipv4",)), *services.slices("thousand", thousand, families=("ipv4",))]))
+    mistakes["thousand"] = ["0 of 1000 endpoints are ready"]
+    # A process that was there first does not keep its port, and hears of it from nobody else.
+    listener = Talker(cluster, "node1", "listen", "tcp", known.addresses["node1"]["ipv4"], services.node_port(10))
+    known.put("hides", 10, ("b1",), type_="NodePort")
+    mistakes["hides"] = [f"NodePort {services.node_port(10)}/TCP", "is hidden by the Service"]
     for name, words in mistakes.items():
         yield reported(cluster, name, words)
     yield services.verdicts(cluster, "the older claimant, the good one, and refusal of the one without backends",
-                            [*good, *rows("outside c1", "external", 2, "b1", kinds=("tcp",)), *rows("c1", "cluster", 8, kinds=("tcp",), error="refused"), *rows("c1", "cluster", 3, "b2", kinds=("tcp",))])
+                            [*good, *rows("outside c1", "external", 2, "b1", kinds=("tcp",)), *rows("c1", "cluster", 8, kinds=("tcp",), error="refused"), *rows("c1", "cluster", 3, "b2", kinds=("tcp",)),
+                             *rows("outside", "node:node1", 10, "b1", kinds=("tcp",))])
+    listener.kill()
     doubled["spec"]["ports"][1]["name"] = "udp-80"
     cluster.apply(text_of([doubled]))
     known.remove("older")
