@@ -97,7 +97,7 @@ class Policies:
         if left:
             self.cluster.delete(text_of(left))
         self.applied, self.others = wanted, list(others)
-        return wait_until(self.in_force, 5, 0.02) if wait else True
+        return wait_until(self.in_force, 15, 0.02) if wait else True
 
     def marked(self, manifest):
         """A description nobody else has tells when this very version has arrived."""
