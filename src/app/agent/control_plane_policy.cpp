@@ -61,7 +61,7 @@ Status ControlPlane::start_policy() {
         loop_, HostTrial::Callbacks{
                    .confirm = [this] { policy_->confirm_host(); },
                    .roll_back = [this](const std::string& why) { policy_->roll_back_host(why); },
-                   .store_answers = [] { return true; },  // a directory is no peer
+                   .store_answers = [this] { return store_->reachable(); },
                });
     for (const IdentityId id : {identity::kHost, identity::kWorld, identity::kUnmanaged, identity::kHealth,
                                 identity::kInit, identity::kRemoteNode, identity::kKubeApiServer, identity::kIngress,
