@@ -25,6 +25,8 @@ class Axoneme:
     def install(self):
         """RBAC, accounts, the operator, the agents; until every node is ready."""
         self.apply_rbac()
+        # What the operator does not register yet; kubectl 1.20 does not know all fields of the definitions, the API server drops those.
+        self.cluster.kubectl("apply", "--validate=false", "-f", ROOT / "deploy/crds")
         for account in (AGENT_ACCOUNT, OPERATOR_ACCOUNT):
             self.cluster.pki.token_kubeconfig(account, self.token(account))
         for machine in self.operators:
