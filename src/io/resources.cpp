@@ -12,13 +12,15 @@ struct OlderVersion {
 };
 const std::array kOlderVersions{
     OlderVersion{"cilium.io/v2alpha1", &kCiliumCidrGroup},
+    OlderVersion{"cilium.io/v2alpha1", &kCiliumNodeConfig},
     OlderVersion{"discovery.k8s.io/v1beta1", &kEndpointSlice},
 };
 
 }  // namespace
 
 std::span<const ResourceType* const> all() {
-    static constexpr std::array kAll{&kPod,
+    static constexpr std::array kAll{&kConfigMap,
+                                     &kPod,
                                      &kNamespace,
                                      &kNode,
                                      &kEvent,
@@ -26,6 +28,8 @@ std::span<const ResourceType* const> all() {
                                      &kCiliumNode,
                                      &kCiliumIdentity,
                                      &kCiliumEndpoint,
+                                     &kCiliumEndpointSlice,
+                                     &kCiliumNodeConfig,
                                      &kCiliumPodIpPool,
                                      &kCiliumNetworkPolicy,
                                      &kCiliumClusterwideNetworkPolicy,

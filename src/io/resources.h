@@ -8,6 +8,7 @@
 
 namespace axo::resources {
 
+inline const ResourceType kConfigMap{"", "v1", "ConfigMap", "configmaps", true};
 inline const ResourceType kPod{"", "v1", "Pod", "pods", true};
 inline const ResourceType kNamespace{"", "v1", "Namespace", "namespaces", false};
 inline const ResourceType kNode{"", "v1", "Node", "nodes", false};
@@ -16,6 +17,9 @@ inline const ResourceType kLease{"coordination.k8s.io", "v1", "Lease", "leases",
 inline const ResourceType kCiliumNode{"cilium.io", "v2", "CiliumNode", "ciliumnodes", false};
 inline const ResourceType kCiliumIdentity{"cilium.io", "v2", "CiliumIdentity", "ciliumidentities", false};
 inline const ResourceType kCiliumEndpoint{"cilium.io", "v2", "CiliumEndpoint", "ciliumendpoints", true};
+inline const ResourceType kCiliumEndpointSlice{"cilium.io", "v2alpha1", "CiliumEndpointSlice", "ciliumendpointslices",
+                                               false};
+inline const ResourceType kCiliumNodeConfig{"cilium.io", "v2", "CiliumNodeConfig", "ciliumnodeconfigs", true};
 inline const ResourceType kCiliumPodIpPool{"cilium.io", "v2alpha1", "CiliumPodIPPool", "ciliumpodippools", false};
 inline const ResourceType kCiliumNetworkPolicy{"cilium.io", "v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies", true};
 inline const ResourceType kCiliumClusterwideNetworkPolicy{"cilium.io", "v2", "CiliumClusterwideNetworkPolicy",

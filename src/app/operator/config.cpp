@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "features/ipam/pod_pools.h"
 #include "model/names.h"
 
 namespace axo {
@@ -133,6 +134,16 @@ auto cidrs(Field field) {
     };
 }
 
+template <class Field>
+auto labels(Field field) {
+    return [field](OperatorConfig& config, const std::string& text) -> Status {
+        auto parsed = parse_label_list(text);
+        if (!parsed) return accepted("KEY=VALUE[,KEY=VALUE…]");
+        field(config) = std::move(*parsed);
+        return {};
+    };
+}
+
 Status parse_listen(OperatorConfig& config, const std::string& text) {
     config.api.reset();
     if (text.empty()) return {};
@@ -213,10 +224,20 @@ const std::vector<Option>& options() {
              c.cluster_name = text;
              return {};
          }},
-        {"ipam", "cluster-pool", "Who assigns pod CIDRs: cluster-pool (this operator) or kubernetes", false, false,
+        {"ipam", "cluster-pool", "Who assigns pod CIDRs: cluster-pool, multi-pool (this operator) or kubernetes", false,
+         false,
          [](C& c, const std::string& text) -> Status {
-             if (text != "cluster-pool" && text != "kubernetes") return accepted("cluster-pool, kubernetes");
+             if (text != "cluster-pool" && text != "multi-pool" && text != "kubernetes")
+                 return accepted("cluster-pool, multi-pool, kubernetes");
              c.ipam = text;
+             return {};
+         }},
+        {"auto-create-cilium-pod-ip-pools", "", "CiliumPodIPPools to make: NAME=ipv4-cidrs:CIDR,…;ipv4-mask-size:N",
+         false, true,
+         [](C& c, const std::string& text) -> Status {
+             auto pools = parse_pool_list(text);
+             if (!pools) return accepted("NAME=ipv4-cidrs:CIDR,…;ipv4-mask-size:N; " + pools.error().message);
+             c.auto_pools = std::move(*pools);
              return {};
          }},
         {"enable-ipv4", "true", "Assign IPv4 pod CIDRs", true, false, boolean([](C& c) -> bool& { return c.ipv4; })},
@@ -241,6 +262,43 @@ const std::vector<Option>& options() {
          duration([](C& c) -> Duration& { return c.endpoint_gc_interval; }, Duration{0})},
         {"nodes-gc-interval", "5m0s", "Interval of CiliumNode garbage collection; 0: off", false, false,
          duration([](C& c) -> Duration& { return c.nodes_gc_interval; }, Duration{0})},
+        {"enable-cilium-endpoint-slice", "false", "Put CiliumEndpoints into CiliumEndpointSlices", true, false,
+         boolean([](C& c) -> bool& { return c.endpoint_slices; })},
+        {"ces-max-ciliumendpoints-per-ces", "100", "Endpoints in a CiliumEndpointSlice at most", false, false,
+         number([](C& c) -> std::size_t& { return c.endpoints_per_slice; }, 1, 10'000)},
+        {"remove-cilium-node-taints", "true", "Remove the taint of nodes whose agent is ready", true, false,
+         boolean([](C& c) -> bool& { return c.node_marks.remove_taint; })},
+        {"set-cilium-node-taints", "false", "Taint nodes whose agent is scheduled and not ready", true, false,
+         boolean([](C& c) -> bool& { return c.node_marks.set_taint; })},
+        {"set-cilium-is-up-condition", "true", "Set condition NetworkUnavailable=False of nodes whose agent is ready",
+         true, false, boolean([](C& c) -> bool& { return c.node_marks.set_condition; })},
+        {"agent-not-ready-taint-key", "node.cilium.io/agent-not-ready", "Key of that taint", false, false,
+         [](C& c, const std::string& text) -> Status {
+             if (text.empty()) return accepted("the key of a taint");
+             c.node_marks.taint_key = c.tables.taint_key = text;
+             return {};
+         }},
+        {"cilium-pod-labels", "k8s-app=cilium", "Labels of the agents' pods", false, false,
+         labels([](C& c) -> auto& { return c.tables.agent_labels; })},
+        {"cilium-pod-namespace", "", "Namespace of the agents' pods; empty: k8s-namespace", false, false,
+         [](C& c, const std::string& text) -> Status {
+             if (!text.empty() && !is_dns_label(text)) return accepted(std::string(kDnsLabelRule));
+             c.tables.agent_namespace = text;
+             return {};
+         }},
+        {"pod-restart-selector", "k8s-app=kube-dns", "Labels of pods that are restarted when they have no endpoint",
+         false, false, labels([](C& c) -> auto& { return c.tables.restartable_labels; })},
+        {"unmanaged-pod-watcher-interval", "15s", "How often pods without an endpoint are looked for; 0: off", false,
+         false,
+         [](C& c, const std::string& text) -> Status {
+             // Charts write a number of seconds.
+             if (const auto bare = parse_number(text, 0, 86'400)) {
+                 c.unmanaged_pod_interval = seconds(*bare);
+                 return {};
+             }
+             TRY_ASSIGN(c.unmanaged_pod_interval, parse_duration(text));
+             return {};
+         }},
         {"k8s-namespace", "kube-system", "Namespace of the operator's lease", false, false,
          [](C& c, const std::string& text) -> Status {
              if (!is_dns_label(text)) return accepted(std::string(kDnsLabelRule));
@@ -378,6 +436,7 @@ Result<OperatorInvocation> parse_operator_config(int argc, const char* const* ar
             complain(source + ": \"" + value + "\"; accepted: " + done.error().message);
         }
     }
+    if (config.tables.agent_namespace.empty()) config.tables.agent_namespace = config.lease.lease.name_space;
     if (!config.ipv4) config.cluster_pool.ipv4_cidrs.clear();
     if (!config.ipv6) config.cluster_pool.ipv6_cidrs.clear();
     if (!config.ipv4 && !config.ipv6)

@@ -11,8 +11,11 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "features/ipam/cluster_pool.h"
+#include "features/operator/node_marks.h"
+#include "features/operator/tables.h"
 #include "io/lease.h"
 #include "io/object_store.h"
+#include "model/pod_ip_pool.h"
 
 namespace axo {
 
@@ -23,7 +26,8 @@ struct OperatorConfig {
     std::string ipam = "cluster-pool";
     bool ipv4 = true;
     bool ipv6 = false;
-    ClusterPoolConfig cluster_pool;  // only the enabled families
+    ClusterPoolConfig cluster_pool;     // only the enabled families
+    std::vector<PodIpPool> auto_pools;  // made at the start of leading when they are missing
 
     Duration identity_gc_interval = std::chrono::minutes(15);
     Duration identity_heartbeat_timeout = std::chrono::minutes(30);
@@ -31,6 +35,12 @@ struct OperatorConfig {
     std::size_t identity_gc_rate_limit = 2500;
     Duration endpoint_gc_interval = std::chrono::minutes(5);
     Duration nodes_gc_interval = std::chrono::minutes(5);
+
+    OperatorTablesSettings tables;
+    NodeMarksSettings node_marks;
+    Duration unmanaged_pod_interval = std::chrono::seconds(15);
+    bool endpoint_slices = false;
+    std::size_t endpoints_per_slice = 100;
 
     LeaseConfig lease;  // without identity
 

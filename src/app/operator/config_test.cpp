@@ -41,6 +41,20 @@ TEST(OperatorConfig, CanBeCheckedOnly) {
     EXPECT_NE(error_of({"--check-config", "--ipam=none"}), "accepted");
 }
 
+TEST(OperatorConfig, WhatACiliumChartWrites) {
+    const auto parsed = parse({"--ipam=multi-pool", "--unmanaged-pod-watcher-interval=15", "--k8s-namespace=cilium",
+                               "--auto-create-cilium-pod-ip-pools=default=ipv4-cidrs:10.0.0.0/8;ipv4-mask-size:24"});
+    ASSERT_TRUE(parsed) << parsed.error().message;
+    EXPECT_EQ(parsed->config.unmanaged_pod_interval, 15s);
+    ASSERT_EQ(parsed->config.auto_pools.size(), 1U);
+    EXPECT_EQ(parsed->config.tables.agent_namespace, "cilium") << "the agents' is the operator's own";
+    EXPECT_EQ(parse({"--unmanaged-pod-watcher-interval=0"})->config.unmanaged_pod_interval, 0s);
+    EXPECT_NE(error_of({"--auto-create-cilium-pod-ip-pools=default"}).find("accepted: NAME=ipv4-cidrs"),
+              std::string::npos);
+    EXPECT_NE(error_of({"--pod-restart-selector=dns"}).find("accepted: KEY=VALUE"), std::string::npos);
+    EXPECT_NE(error_of({"--ipam=eni"}).find("accepted: cluster-pool, multi-pool, kubernetes"), std::string::npos);
+}
+
 TEST(OperatorConfig, FlagsInAllTheirForms) {
     const auto parsed =
         parse({"--object-store=dir:/x", "--enable-ipv6", "--enable-ipv4=false", "--cluster-pool-ipv6-cidr",

@@ -37,11 +37,15 @@ struct Operator::Duties {
     NodeGc nodes;
     EndpointGc endpoints;
     IdentityGc identities;
+    NodeMarker marks;
+    PodRestarter restarts;
     policy::PolicyValidator policies;
     std::unique_ptr<PodCidrController> pod_cidrs;
+    std::unique_ptr<PodPoolController> pools;
+    std::unique_ptr<SliceWriter> slices;
 
     Duties(EventLoop& loop, ObjectStore& store, ControllerRegistry& registry, const OperatorConfig& config)
-        : tables(loop, store),
+        : tables(loop, store, config.tables),
           events(loop, store, "cilium-operator"),
           nodes(loop, registry, store, tables, {.interval = config.nodes_gc_interval}),
           endpoints(loop, registry, store, tables, {.interval = config.endpoint_gc_interval}),
@@ -50,10 +54,21 @@ struct Operator::Duties {
                       .heartbeat_timeout = config.identity_heartbeat_timeout,
                       .rate_interval = config.identity_gc_rate_interval,
                       .rate_limit = config.identity_gc_rate_limit}),
+          marks(loop, registry, store, tables, config.node_marks),
+          restarts(loop, registry, store, tables, config.unmanaged_pod_interval),
           // What one agent may refuse for its flags (SCTP, fromNodes) is not invalid.
           policies(loop, registry, store,
                    {.node_selector_labels = true, .sctp = true, .extended_ip_protocols = true, .host_firewall = true},
                    [this] { return cluster_prefixes(); }) {
+        if (config.endpoint_slices)
+            slices = std::make_unique<SliceWriter>(loop, registry, store, config.endpoints_per_slice);
+        if (config.ipam == "multi-pool") {
+            pools = std::make_unique<PodPoolController>(
+                loop, registry, store, tables.cilium_nodes,
+                PodPoolController::Settings{config.ipv4, config.ipv6, config.auto_pools},
+                [this](const ResourceType& type, const ObjectMeta& object, const std::string& reason,
+                       const std::string& message) { events.warning(type, object, reason, message); });
+        }
         if (config.ipam != "cluster-pool") return;
         auto pool = ClusterPool::create(config.cluster_pool);
         if (!pool) {  // the configuration was validated: a bug
@@ -69,7 +84,8 @@ struct Operator::Duties {
     [[nodiscard]] std::vector<Prefix> cluster_prefixes() const {
         std::vector<Prefix> prefixes;
         for (const auto& [key, row] : tables.cilium_nodes.rows()) {
-            prefixes.insert(prefixes.end(), row.node.pod_cidrs.begin(), row.node.pod_cidrs.end());
+            const std::vector<Prefix> cidrs = row.node.all_pod_cidrs();
+            prefixes.insert(prefixes.end(), cidrs.begin(), cidrs.end());
             for (const NodeAddress& address : row.node.addresses) prefixes.push_back(Prefix::host(address.ip));
         }
         return prefixes;
@@ -116,6 +132,11 @@ Json Operator::status() const {
     Json json = {{"leader", is_leader()}, {"holder", election_->holder()}, {"store", store_.describe()}};
     json["controllers"] = Json::array();
     for (const ControllerStatus& status : registry_.all()) json["controllers"].push_back(controller_json(status));
+    if (duties_ && duties_->pools) {
+        json["pools"] = Json::object();
+        for (const auto& [name, reason] : duties_->pools->refused()) json["pools"]["refused"][name] = reason;
+    }
+    if (duties_ && duties_->slices) json["endpoint-slices"] = duties_->slices->slices().size();
     if (const PodCidrController* controller = pod_cidrs()) {
         const auto& counters = controller->counters();
         json["pod-cidrs"] = {{"reconciled", controller->started()},

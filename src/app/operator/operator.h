@@ -11,9 +11,13 @@
 #include "app/operator/config.h"
 #include "app/operator/fenced_store.h"
 #include "features/ipam/pod_cidr_controller.h"
+#include "features/ipam/pod_pool_controller.h"
 #include "features/operator/endpoint_gc.h"
 #include "features/operator/identity_gc.h"
 #include "features/operator/node_gc.h"
+#include "features/operator/node_marker.h"
+#include "features/operator/pod_restarter.h"
+#include "features/operator/slice_writer.h"
 #include "features/policy/validity.h"
 #include "io/http.h"
 
