@@ -19,12 +19,12 @@ const std::array kOlderVersions{
 }  // namespace
 
 std::span<const ResourceType* const> all() {
-    static constexpr std::array kAll{&kConfigMap,
-                                     &kPod,
+    static constexpr std::array kAll{&kPod,
                                      &kNamespace,
                                      &kNode,
                                      &kEvent,
                                      &kLease,
+                                     &kConfigMap,
                                      &kCiliumNode,
                                      &kCiliumIdentity,
                                      &kCiliumEndpoint,
