@@ -189,9 +189,10 @@ std::vector<Prefix> pod_cidrs_of(const fs::path& store, const std::string& node)
     try {
         const YAML::Node ipam = YAML::Load(*text)["spec"]["ipam"];
         add(ipam["podCIDRs"]);
-        const YAML::Node pools = ipam["pools"]["allocated"];
-        if (pools && pools.IsSequence()) {
-            for (const auto& pool : pools) add(pool["cidrs"]);
+        const YAML::Node pools = ipam["pools"];  // absent, and then it has no members, unless ipam is multi-pool
+        const YAML::Node allocated = pools ? pools["allocated"] : pools;
+        if (allocated && allocated.IsSequence()) {
+            for (const auto& pool : allocated) add(pool["cidrs"]);
         }
     } catch (const YAML::Exception&) {
         cidrs.clear();
