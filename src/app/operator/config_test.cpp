@@ -106,9 +106,9 @@ TEST(OperatorConfig, AllMistakesAtOnce) {
         error_of({"--ipam=eni", "--cluster-pool-ipv4-cidr=10.0.0.1/8", "--nodes-gc-interval=5", "--k8s-namespace=A",
                   "--operator-api-serve-addr=9234", "--identity-gc-rate-limit=0", "--debug=maybe"});
     for (const char* part :
-         {"--ipam: \"eni\"; accepted: cluster-pool, multi-pool, kubernetes", "\"10.0.0.1/8\"", "--nodes-gc-interval: \"5\"",
-          "--k8s-namespace: \"A\"", "--operator-api-serve-addr: \"9234\"", "--identity-gc-rate-limit: \"0\"",
-          "--debug: \"maybe\"; accepted: true or false"}) {
+         {"--ipam: \"eni\"; accepted: cluster-pool, multi-pool, kubernetes", "\"10.0.0.1/8\"",
+          "--nodes-gc-interval: \"5\"", "--k8s-namespace: \"A\"", "--operator-api-serve-addr: \"9234\"",
+          "--identity-gc-rate-limit: \"0\"", "--debug: \"maybe\"; accepted: true or false"}) {
         EXPECT_NE(errors.find(part), std::string::npos) << part << "\n" << errors;
     }
     EXPECT_NE(error_of({"--no-such-flag"}).find("--no-such-flag"), std::string::npos);
