@@ -221,6 +221,12 @@ const std::vector<Option>& options() {
          duration([](C& c) -> Duration& { return c.endpoint_gc_interval; }, Duration{0})},
         {"nodes-gc-interval", "5m0s", "Interval of CiliumNode garbage collection; 0: off", false, false,
          duration([](C& c) -> Duration& { return c.nodes_gc_interval; }, Duration{0})},
+        {"skip-crd-creation", "false", "Leave the CustomResourceDefinitions to somebody else", true, false,
+         [](C& c, const std::string& text) -> Status {
+             TRY_ASSIGN(const bool skip, parse_bool(text));
+             c.register_crds = !skip;
+             return {};
+         }},
         {"k8s-namespace", "kube-system", "Namespace of the operator's lease", false, false,
          [](C& c, const std::string& text) -> Status {
              if (!is_dns_label(text)) return accepted(std::string(kDnsLabelRule));

@@ -30,7 +30,8 @@ struct OperatorConfig {
     Duration endpoint_gc_interval = std::chrono::minutes(5);
     Duration nodes_gc_interval = std::chrono::minutes(5);
 
-    LeaseConfig lease;  // without identity
+    bool register_crds = true;  // not skip-crd-creation
+    LeaseConfig lease;          // without identity
 
     // Where the API listens; no value: nowhere. An unset address means every one.
     struct Listen {

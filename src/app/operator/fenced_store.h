@@ -39,6 +39,7 @@ public:
         return store_.remove(type, key);
     }
     [[nodiscard]] std::vector<Rejected> rejected() const override { return store_.rejected(); }
+    [[nodiscard]] std::optional<ServerInfo> server() const override { return store_.server(); }
     [[nodiscard]] std::string describe() const override { return store_.describe(); }
 
 private:

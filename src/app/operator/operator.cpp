@@ -30,6 +30,8 @@ Json controller_json(const ControllerStatus& status) {
 
 // In the order of dependence: what is destroyed first depends on what is destroyed after it.
 struct Operator::Duties {
+    std::unique_ptr<CrdRegistration> crds;  // first: the others watch the kinds
+    std::unique_ptr<UnusedKinds> unused;
     OperatorTables tables;
     EventRecorder events;
     NodeGc nodes;
@@ -52,6 +54,11 @@ struct Operator::Duties {
           policies(loop, registry, store,
                    {.node_selector_labels = true, .sctp = true, .extended_ip_protocols = true, .host_firewall = true},
                    [this] { return cluster_prefixes(); }) {
+        // A directory takes every kind as it is.
+        if (store.server()) {
+            if (config.register_crds) crds = std::make_unique<CrdRegistration>(loop, registry, store);
+            unused = std::make_unique<UnusedKinds>(loop, registry, store);
+        }
         if (config.ipam != "cluster-pool") return;
         auto pool = ClusterPool::create(config.cluster_pool);
         if (!pool) {  // the configuration was validated: a bug

@@ -11,9 +11,11 @@
 #include "app/operator/config.h"
 #include "app/operator/fenced_store.h"
 #include "features/ipam/pod_cidr_controller.h"
+#include "features/operator/crds.h"
 #include "features/operator/endpoint_gc.h"
 #include "features/operator/identity_gc.h"
 #include "features/operator/node_gc.h"
+#include "features/operator/unused_kinds.h"
 #include "features/policy/validity.h"
 #include "io/http.h"
 
