@@ -1,0 +1,27 @@
+// `axoneme status` of a whole cluster: how its programs are, as cilium-cli shows it. Thread: main's.
+#pragma once
+
+#include "app/cli/install/api.h"
+
+namespace axo::cli::install {
+
+struct ProgramStatus {
+    std::string kind, name;  // "DaemonSet", "cilium"
+    bool present = false;
+    std::int64_t desired = 0, ready = 0, available = 0;
+    std::map<std::string, int> containers;  // by state: "Running", "Pending"
+    std::map<std::string, int> images;
+    std::vector<std::string> errors, warnings;  // with the pod's name
+};
+
+struct ClusterStatus {
+    std::vector<ProgramStatus> programs;
+    std::size_t pods = 0, managed_pods = 0;  // of those that are in the pod network
+    [[nodiscard]] bool ok() const;
+};
+
+Result<ClusterStatus> read_cluster_status(Api& api, const std::string& name_space);
+std::string cluster_status_text(const ClusterStatus& status);
+Json cluster_status_json(const ClusterStatus& status);
+
+}  // namespace axo::cli::install
