@@ -37,7 +37,7 @@ def steps(build, only, command, quick):
         found.append({"name": "command", "command": ["sh", "-c", command], "timeout": 600})
     if "bpf" in only:
         found.append({"name": "bpf_test", "command": [str(build / "tests/bpf_test"), "--gtest_output=json:/mnt/out/bpf_test.json",
-                                                      f"--gtest_filter={QUICK_FILTER if quick else '*'}"], "timeout": 600})
+                                                      f"--gtest_filter={QUICK_FILTER if quick else '*'}"], "timeout": 1200})
     if "unit" in only:
         for name in UNIT_TESTS:
             found.append({"name": name, "command": [str(build / "src" / name), f"--gtest_output=json:/mnt/out/{name}.json", f"--gtest_filter={UNIT_FILTER}"],
