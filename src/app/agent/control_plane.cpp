@@ -330,7 +330,7 @@ Status ControlPlane::run_datapath(const std::vector<Prefix>& pod_cidrs) {
                    },
                    .labels = [this](std::uint32_t id) { return labels_of(IdentityId(id)).to_strings(); },
                    .pod = [this](const IpAddress& ip) -> std::string {
-                       const IpcacheRow* row = ipcache_->table().find(Prefix::host(ip));
+                       const IpcacheRow* row = ipcache_->claims().winner(Prefix::host(ip));
                        return row == nullptr || row->k8s_namespace.empty() ? "" : row->k8s_namespace + "/" + row->name;
                    },
                    .rule = [this](std::uint32_t cookie) -> EventRule {

@@ -1,5 +1,7 @@
 #include "features/ipcache/desired.h"
 
+#include <algorithm>
+
 namespace axo {
 
 namespace {
@@ -102,38 +104,44 @@ IpcacheEntry to_entry(const IpcacheRow& row) {
     return {.identity = row.identity, .tunnel_endpoint = row.tunnel ? row.host_ip : IpAddress{}};
 }
 
-std::set<Prefix> IpcacheClaims::replace(const std::string& claimant, IpcacheRows rows) {
-    std::set<Prefix> changed;
-    IpcacheRows& old = by_claimant_[claimant];
-    for (const auto& [prefix, row] : old) {
+std::vector<Prefix> IpcacheClaims::replace(const std::string& claimant, IpcacheRows rows) {
+    std::vector<Prefix> changed;
+    const auto entry = by_claimant_.try_emplace(claimant).first;
+    for (const Prefix& prefix : entry->second) {
         if (rows.contains(prefix)) continue;
-        changed.insert(prefix);
         const auto claims = by_prefix_.find(prefix);
-        claims->second.erase(claimant);
+        std::erase_if(claims->second, [&](const Claim& claim) { return claim.claimant == &entry->first; });
         if (claims->second.empty()) by_prefix_.erase(claims);
+        changed.push_back(prefix);
     }
-    for (const auto& [prefix, row] : rows) {
-        const auto before = old.find(prefix);
-        if (before != old.end() && before->second == row) continue;
-        changed.insert(prefix);
-        by_prefix_[prefix].insert_or_assign(claimant, row);
+    entry->second.clear();
+    entry->second.reserve(rows.size());
+    for (auto& [prefix, row] : rows) {
+        entry->second.push_back(prefix);
+        std::vector<Claim>& claims = by_prefix_[prefix];
+        const auto before = std::ranges::find(claims, &entry->first, &Claim::claimant);
+        if (before != claims.end()) {
+            if (before->row == row) continue;
+            claims.erase(before);
+        }
+        claims.reserve(claims.size() + 1);
+        const auto place = std::ranges::find_if(claims, [&](const Claim& other) {
+            return row.source > other.row.source || (row.source == other.row.source && claimant < *other.claimant);
+        });
+        claims.insert(place, Claim{&entry->first, std::move(row)});
+        changed.push_back(prefix);
     }
-    if (rows.empty()) {
-        by_claimant_.erase(claimant);
-    } else {
-        old = std::move(rows);
-    }
+    if (entry->second.empty()) by_claimant_.erase(entry);
     return changed;
 }
 
 const IpcacheRow* IpcacheClaims::winner(const Prefix& prefix) const {
     const auto claims = by_prefix_.find(prefix);
-    if (claims == by_prefix_.end()) return nullptr;
-    const IpcacheRow* best = nullptr;
-    for (const auto& [claimant, row] : claims->second) {
-        if (best == nullptr || row.source > best->source) best = &row;
-    }
-    return best;
+    return claims == by_prefix_.end() ? nullptr : &claims->second.front().row;
+}
+
+void IpcacheClaims::for_each(const std::function<void(const Prefix&, const IpcacheRow&)>& visit) const {
+    for (const auto& [prefix, claims] : by_prefix_) visit(prefix, claims.front().row);
 }
 
 }  // namespace axo

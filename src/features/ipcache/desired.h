@@ -1,9 +1,11 @@
 // What the ipcache should hold, as pure functions over nodes and endpoints. Thread: any (no state of their own).
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/ip.h"
 #include "features/endpoint/types.h"
@@ -33,18 +35,26 @@ IpcacheRows remote_endpoint_rows(const IpcacheSettings& settings, const RemoteEn
 
 IpcacheEntry to_entry(const IpcacheRow& row);
 
-// All claims on all prefixes, by claimant ("node/n1", "endpoint/812", "cep/ns/name"). Answers who wins.
+// All claims on all prefixes, by claimant ("node/n1", "endpoint/812", "cep/ns/name"). Answers who wins: the claim of
+// the highest source; among equals the claimant that sorts first, so that the outcome does not depend on the order of
+// arrival.
 class IpcacheClaims {
 public:
     // Replaces what the claimant said before; returns the prefixes whose winner may have changed.
-    std::set<Prefix> replace(const std::string& claimant, IpcacheRows rows);
-    // The claim of the highest source; among equals the claimant that sorts first, so that the outcome does not
-    // depend on the order of arrival. nullptr: nobody claims it.
+    std::vector<Prefix> replace(const std::string& claimant, IpcacheRows rows);
+    // nullptr: nobody claims it.
     [[nodiscard]] const IpcacheRow* winner(const Prefix& prefix) const;
+    // Every prefix and its winner, in order.
+    void for_each(const std::function<void(const Prefix&, const IpcacheRow&)>& visit) const;
 
 private:
-    std::map<std::string, IpcacheRows> by_claimant_;
-    std::map<Prefix, std::map<std::string, IpcacheRow>> by_prefix_;
+    struct Claim {
+        const std::string* claimant;  // stands in by_claimant_
+        IpcacheRow row;
+    };
+
+    std::map<std::string, std::vector<Prefix>> by_claimant_;
+    std::map<Prefix, std::vector<Claim>> by_prefix_;  // the winner first
 };
 
 }  // namespace axo

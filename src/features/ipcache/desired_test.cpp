@@ -87,8 +87,8 @@ TEST(IpcacheClaims, HigherSourceWinsAndTheOtherReturns) {
     const Prefix pod = prefix("10.0.1.5");
     const IpcacheRow remote{.identity = IdentityId(300), .source = IpcacheSource::kCustomResource};
     const IpcacheRow local{.identity = IdentityId(400), .source = IpcacheSource::kLocal};
-    EXPECT_EQ(claims.replace("endpoint/1", {{pod, local}}), std::set<Prefix>{pod});
-    EXPECT_EQ(claims.replace("cep/a/b", {{pod, remote}}), std::set<Prefix>{pod});
+    EXPECT_EQ(claims.replace("endpoint/1", {{pod, local}}), std::vector<Prefix>{pod});
+    EXPECT_EQ(claims.replace("cep/a/b", {{pod, remote}}), std::vector<Prefix>{pod});
     EXPECT_EQ(claims.winner(pod)->identity, IdentityId(400));
     EXPECT_TRUE(claims.replace("cep/a/b", {{pod, remote}}).empty());
     claims.replace("endpoint/1", {});

@@ -4,7 +4,7 @@ namespace axo {
 
 Ipcache::Ipcache(EventLoop& loop, ControllerRegistry& registry, IpcacheSettings settings,
                  Entries::Operations operations)
-    : settings_(settings), table_(loop, "ipcache"), entries_(loop, registry, "ipcache", std::move(operations)) {
+    : settings_(settings), entries_(loop, registry, "ipcache", std::move(operations)) {
     claim("world", world_rows(settings_));
 }
 
@@ -42,9 +42,12 @@ Ipcache::Entries::Operations Ipcache::operations(const IpcacheMap& map, Generati
 
 void Ipcache::claim(const std::string& claimant, IpcacheRows rows) {
     for (const Prefix& prefix : claims_.replace(claimant, std::move(rows))) {
+        const auto known = entries_.desired().find(prefix);
+        const bool wanted = known != entries_.desired().end();
         if (const IpcacheRow* winner = claims_.winner(prefix)) {
-            if (table_.upsert(prefix, *winner)) entries_.put_desired(prefix, to_entry(*winner));
-        } else if (table_.erase(prefix)) {
+            const IpcacheEntry entry = to_entry(*winner);
+            if (!wanted || !(known->second == entry)) entries_.put_desired(prefix, entry);
+        } else if (wanted) {
             entries_.remove_desired(prefix);
         }
     }
@@ -52,7 +55,7 @@ void Ipcache::claim(const std::string& claimant, IpcacheRows rows) {
 
 const IpcacheRow* Ipcache::lookup(const IpAddress& address) const {
     for (int length = address.bits(); length >= 0; --length) {
-        if (const IpcacheRow* row = table_.find(Prefix(address, length))) return row;
+        if (const IpcacheRow* row = claims_.winner(Prefix(address, length))) return row;
     }
     return nullptr;
 }

@@ -1,5 +1,5 @@
-// The ipcache of this agent: collects claims from nodes and endpoints, keeps the table that `ip list`
-// shows, and makes the BPF map equal to it.
+// The ipcache of this agent: collects claims from nodes and endpoints, and makes the BPF map equal to those that win,
+// which `ip list` shows.
 //
 // A generation is bumped after every write, so flows that were decided by an old entry decide again.
 // Thread: the loop's only.
@@ -13,7 +13,6 @@
 #include "maps/generations.h"
 #include "maps/ipcache_map.h"
 #include "runtime/reconciler.h"
-#include "runtime/table.h"
 
 namespace axo {
 
@@ -32,7 +31,8 @@ public:
     void set_complete() { entries_.set_complete(); }
     Status flush() { return entries_.flush(); }
 
-    [[nodiscard]] const Table<Prefix, IpcacheRow>& table() const { return table_; }
+    // Every prefix and who is behind it.
+    [[nodiscard]] const IpcacheClaims& claims() const { return claims_; }
     [[nodiscard]] const Entries& entries() const { return entries_; }
     // Longest match; nullptr when nothing covers it.
     [[nodiscard]] const IpcacheRow* lookup(const IpAddress& address) const;
@@ -40,7 +40,6 @@ public:
 private:
     IpcacheSettings settings_;
     IpcacheClaims claims_;
-    Table<Prefix, IpcacheRow> table_;
     Entries entries_;
 };
 

@@ -162,7 +162,7 @@ void AgentApi::compare_policies(const Call& call, bool remove, std::vector<polic
     for (const policy::Difference& difference : policy::compare(plane_.policy_->engine(), *after, distinct)) {
         const policy::FlowTuple& flow = difference.flow;
         const auto name = [this](const std::optional<IpAddress>& ip) {
-            const IpcacheRow* row = plane_.ipcache_->table().find(Prefix::host(*ip));
+            const IpcacheRow* row = plane_.ipcache_->claims().winner(Prefix::host(*ip));
             return row == nullptr || row->name.empty() ? ip->to_string() : row->k8s_namespace + "/" + row->name;
         };
         const std::string source = name(flow.source_address);

@@ -102,9 +102,11 @@ Result<AgentApi::Party> AgentApi::find_party(const std::string& text) const {
     for (const auto& [id, row] : plane_.endpoints_->table().rows()) {
         if (row.pod_name() == name) return of_endpoint(row);
     }
-    for (const auto& [prefix, row] : plane_.ipcache_->table().rows()) {
-        if (!row.name.empty() && row.k8s_namespace + "/" + row.name == name) return Party{row.identity, nullptr};
-    }
+    std::optional<IdentityId> found;
+    plane_.ipcache_->claims().for_each([&](const Prefix&, const IpcacheRow& row) {
+        if (!found && !row.name.empty() && row.k8s_namespace + "/" + row.name == name) found = row.identity;
+    });
+    if (found) return Party{*found, nullptr};
     return fail(
         Code::kNotFound,
         "'" + text +

@@ -146,8 +146,8 @@ void AgentApi::add_table_routes() {
             only = *parsed;
         }
         Json all = Json::array();
-        for (const auto& [prefix, row] : plane_.ipcache_->table().rows()) {
-            if (only && !(prefix == only)) continue;
+        plane_.ipcache_->claims().for_each([&](const Prefix& prefix, const IpcacheRow& row) {
+            if (only && !(prefix == only)) return;
             Json entry{{"cidr", prefix.to_string()},
                        {"identity", row.identity.value},
                        {"hostIP", row.host_ip ? row.host_ip.to_string() : "0.0.0.0"},
@@ -156,7 +156,7 @@ void AgentApi::add_table_routes() {
             put_nonempty(entry["metadata"], "namespace", row.k8s_namespace);
             put_nonempty(entry["metadata"], "name", row.name);
             all.push_back(std::move(entry));
-        }
+        });
         if (only && all.empty()) return call.fail(404, "no entry for " + only.to_string());
         call.answer(200, all);
     });
