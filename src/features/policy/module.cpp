@@ -230,20 +230,25 @@ void PolicyModule::give_back_node_identity(IdentityId id) {
 void PolicyModule::set_named_ports(const std::string& owner, IdentityId id, NamedPorts ports) {
     std::set<IdentityId> touched;
     if (const auto before = named_ports_of_.find(owner); before != named_ports_of_.end()) {
-        auto& mine = named_ports_[before->second];
-        if (before->second == id && mine[owner] == ports) return;
-        mine.erase(owner);
-        touched.insert(before->second);
+        const auto [old_id, old_ports] = before->second;
+        if (old_id == id && *old_ports == ports) return;
         named_ports_of_.erase(before);
+        auto& sets = named_ports_[old_id];
+        const auto set = sets.find(*old_ports);
+        if (--set->second == 0) {
+            sets.erase(set);
+            touched.insert(old_id);
+        }
     }
     if (!ports.empty()) {
-        named_ports_of_[owner] = id;
-        named_ports_[id][owner] = std::move(ports);
-        touched.insert(id);
+        const auto [set, fresh] = named_ports_[id].try_emplace(std::move(ports), 0);
+        ++set->second;
+        named_ports_of_[owner] = {id, &set->first};
+        if (fresh) touched.insert(id);
     }
     for (const IdentityId identity : touched) {
         NamedPorts all;
-        for (const auto& [other, named] : named_ports_[identity]) {
+        for (const auto& [named, owners] : named_ports_[identity]) {
             for (const auto& [name, numbers] : named) all[name].insert(numbers.begin(), numbers.end());
         }
         if (named_ports_[identity].empty()) named_ports_.erase(identity);

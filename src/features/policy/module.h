@@ -148,8 +148,13 @@ private:
     };
     std::map<std::string, NodeIdentity> node_identities_;  // by label key
     std::uint32_t next_node_number_;
-    std::map<IdentityId, std::map<std::string, NamedPorts>> named_ports_;
-    std::map<std::string, IdentityId> named_ports_of_;
+    // Pods of one identity mostly have the same ports.
+    struct NamedPortsOwner {
+        IdentityId id;
+        const NamedPorts* ports;  // in named_ports_
+    };
+    std::map<IdentityId, std::map<NamedPorts, std::uint32_t>> named_ports_;  // owners of each set
+    std::map<std::string, NamedPortsOwner> named_ports_of_;
     std::set<IpAddress> api_server_;
     std::set<Prefix> prepared_;         // for policies that are not in force yet
     std::set<EndpointId> outstanding_;  // audit changed, or there was no room for the image
