@@ -9,6 +9,7 @@
 #include "app/agent/prepare_node.h"
 #include "app/agent/version.h"
 #include "kernel/procfs.h"
+#include "runtime/heap_trimmer.h"
 
 namespace {
 
@@ -69,6 +70,7 @@ int main(int argc, char** argv) {
 
     int outcome = 0;
     axo::EventLoop loop;
+    const axo::HeapTrimmer trimmer(loop);
     axo::ControlPlane plane(loop, config, started_at);
     const auto fatal = [&](const axo::Error& error) {
         log.error("The agent cannot go on", {error});

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "app/operator/operator.h"
+#include "runtime/heap_trimmer.h"
 
 extern char** environ;
 
@@ -49,6 +50,7 @@ int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);
 
     axo::EventLoop loop;
+    const axo::HeapTrimmer trimmer(loop);
     auto store = axo::open_object_store(config.object_store, loop, config.kubernetes);
     if (!store) return refuse(std::move(store).error().with_context("--object-store"));
 
