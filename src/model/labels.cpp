@@ -89,12 +89,18 @@ LabelSet LabelSet::from_security_labels(const std::map<std::string, std::string>
 
 void LabelSet::insert(Label label) {
     if (label.key.empty()) return;
-    const auto at = std::lower_bound(labels_.begin(), labels_.end(), std::string_view(label.key), key_less);
-    if (at != labels_.end() && at->key == label.key) {
+    Labels& labels = own();
+    const auto at = std::lower_bound(labels.begin(), labels.end(), std::string_view(label.key), key_less);
+    if (at != labels.end() && at->key == label.key) {
         *at = std::move(label);
     } else {
-        labels_.insert(at, std::move(label));
+        labels.insert(at, std::move(label));
     }
+}
+
+LabelSet::Labels& LabelSet::own() {
+    if (!labels_ || labels_.use_count() > 1) labels_ = std::make_shared<Labels>(all());
+    return *labels_;
 }
 
 void LabelSet::merge(const LabelSet& other) {
@@ -102,13 +108,15 @@ void LabelSet::merge(const LabelSet& other) {
 }
 
 void LabelSet::erase(std::string_view key) {
-    const auto at = std::lower_bound(labels_.begin(), labels_.end(), key, key_less);
-    if (at != labels_.end() && at->key == key) labels_.erase(at);
+    if (const Label* found = find(key)) {
+        const auto at = found - all().data();
+        own().erase(own().begin() + at);
+    }
 }
 
 const Label* LabelSet::find(std::string_view key) const {
-    const auto at = std::lower_bound(labels_.begin(), labels_.end(), key, key_less);
-    return at != labels_.end() && at->key == key ? &*at : nullptr;
+    const auto at = std::lower_bound(begin(), end(), key, key_less);
+    return at != end() && at->key == key ? &*at : nullptr;
 }
 
 bool LabelSet::contains(const Label& label) const {
@@ -117,7 +125,7 @@ bool LabelSet::contains(const Label& label) const {
 }
 
 bool LabelSet::has_reserved() const {
-    return std::ranges::any_of(labels_, &Label::is_reserved);
+    return std::ranges::any_of(all(), &Label::is_reserved);
 }
 
 bool LabelSet::has_reserved(std::string_view name) const {
@@ -127,8 +135,8 @@ bool LabelSet::has_reserved(std::string_view name) const {
 
 std::vector<std::string> LabelSet::to_strings() const {
     std::vector<std::string> texts;
-    texts.reserve(labels_.size());
-    for (const Label& label : labels_) texts.push_back(label.to_string());
+    texts.reserve(size());
+    for (const Label& label : *this) texts.push_back(label.to_string());
     std::ranges::sort(texts);
     return texts;
 }
@@ -144,7 +152,7 @@ std::string LabelSet::to_string() const {
 
 std::string LabelSet::key() const {
     std::string key;
-    for (const Label& label : labels_) {
+    for (const Label& label : *this) {
         key += label.source;
         key += ':';
         key += label.key;
@@ -157,7 +165,7 @@ std::string LabelSet::key() const {
 
 std::map<std::string, std::string> LabelSet::to_security_labels() const {
     std::map<std::string, std::string> labels;
-    for (const Label& label : labels_) labels.emplace(label.source + ":" + label.key, label.value);
+    for (const Label& label : *this) labels.emplace(label.source + ":" + label.key, label.value);
     return labels;
 }
 

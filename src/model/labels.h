@@ -1,10 +1,12 @@
 // Labels of security identities: source, key and value, with Cilium's text forms and rules.
 //
 // "k8s:app=nginx", "reserved:host" (empty value: no '='). A LabelSet holds one label per key, whatever
-// its source, ordered by key: the order of the identity key. Thread: any (values).
+// its source, ordered by key: the order of the identity key. Copies share their labels until one of them changes.
+// Thread: any (values).
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -79,10 +81,10 @@ public:
     [[nodiscard]] bool has_reserved() const;
     [[nodiscard]] bool has_reserved(std::string_view name) const;
 
-    [[nodiscard]] bool empty() const { return labels_.empty(); }
-    [[nodiscard]] std::size_t size() const { return labels_.size(); }
-    [[nodiscard]] auto begin() const { return labels_.begin(); }
-    [[nodiscard]] auto end() const { return labels_.end(); }
+    [[nodiscard]] bool empty() const { return all().empty(); }
+    [[nodiscard]] std::size_t size() const { return all().size(); }
+    [[nodiscard]] auto begin() const { return all().begin(); }
+    [[nodiscard]] auto end() const { return all().end(); }
 
     // Sorted texts, for the API and the CLI.
     [[nodiscard]] std::vector<std::string> to_strings() const;
@@ -93,11 +95,21 @@ public:
     [[nodiscard]] std::string key() const;
     [[nodiscard]] std::map<std::string, std::string> to_security_labels() const;
 
-    friend auto operator<=>(const LabelSet&, const LabelSet&) = default;
-    friend bool operator==(const LabelSet&, const LabelSet&) = default;
+    friend auto operator<=>(const LabelSet& a, const LabelSet& b) { return a.all() <=> b.all(); }
+    friend bool operator==(const LabelSet& a, const LabelSet& b) {
+        return a.labels_ == b.labels_ || a.all() == b.all();
+    }
 
 private:
-    std::vector<Label> labels_;  // by key
+    using Labels = std::vector<Label>;  // by key
+
+    [[nodiscard]] const Labels& all() const {
+        static const Labels none;
+        return labels_ ? *labels_ : none;
+    }
+    Labels& own();  // to be changed
+
+    std::shared_ptr<Labels> labels_;  // null: none
 };
 
 }  // namespace axo
