@@ -18,6 +18,38 @@ bool plain_key(std::string_view key) {
     return true;
 }
 
+void append_key(std::string& path, std::string_view key) {
+    if (!plain_key(key)) {
+        path.append("[\"").append(key).append("\"]");
+    } else {
+        if (!path.empty()) path += '.';
+        path += key;
+    }
+}
+
+// Extends `path`, which leads to `from`, to the value; whether it is there.
+bool find_path(const Json& from, const Json* value, std::string& path) {
+    if (&from == value) return true;
+    const std::size_t length = path.size();
+    const auto try_path = [&](const Json& child) {
+        if (find_path(child, value, path)) return true;
+        path.resize(length);
+        return false;
+    };
+    if (from.is_object()) {
+        for (const auto& [key, child] : from.get_ref<const Json::object_t&>()) {
+            append_key(path, key);
+            if (try_path(child)) return true;
+        }
+    } else if (from.is_array()) {
+        for (std::size_t i = 0; i < from.size(); ++i) {
+            path.append("[").append(std::to_string(i)).append("]");
+            if (try_path(from[i])) return true;
+        }
+    }
+    return false;
+}
+
 std::string shown(const Json& value) {
     return shortened_text(json_text(value), kLongestShownValue);
 }
@@ -76,44 +108,55 @@ std::string shortened_text(std::string_view text, std::size_t limit) {
 }
 
 JsonReader::JsonReader(const Json& value, std::string object_name)
-    : value_(&value), sink_(std::make_shared<Sink>(Sink{std::move(object_name), {}})) {}
-
-JsonReader::JsonReader(const Json* value, std::string path, std::shared_ptr<Sink> sink)
-    : value_(value), path_(std::move(path)), sink_(std::move(sink)) {}
+    : value_(&value),
+      nearest_(&value),
+      document_(
+          std::make_shared<Document>(Document{.root = &value, .object_name = std::move(object_name), .error = {}})) {}
 
 const Json& JsonReader::json() const {
     static const Json kNull;
     return value_ != nullptr ? *value_ : kNull;
 }
 
-std::string JsonReader::path_of(std::string_view key) const {
-    if (key.empty()) return path_;
-    if (!plain_key(key)) return path_ + "[\"" + std::string(key) + "\"]";
-    return path_.empty() ? std::string(key) : path_ + "." + std::string(key);
+std::string JsonReader::path() const {
+    std::string path;
+    find_path(*document_->root, nearest_, path);
+    if (absent_.empty()) return path;
+    return path.empty() || absent_.starts_with('[') ? path + absent_ : path + "." + absent_;
 }
 
-void JsonReader::record(const std::string& path, const Json* value, std::string_view accepted) const {
-    if (!sink_->error.empty()) return;
-    std::string text = path.empty() ? std::string() : path + ": ";
+std::string JsonReader::path_of(std::string_view key) const {
+    std::string path = this->path();
+    if (!key.empty()) append_key(path, key);
+    return path;
+}
+
+void JsonReader::record(std::string_view key, const Json* value, std::string_view accepted) const {
+    if (!document_->error.empty()) return;
+    std::string text = path_of(key);
+    if (!text.empty()) text += ": ";
     text += value == nullptr ? "missing" : shown(*value);
     text += "; accepted: ";
     text += accepted;
-    sink_->error = std::move(text);
+    document_->error = std::move(text);
 }
 
 const Json* JsonReader::find(std::string_view key) const {
     if (value_ == nullptr || value_->is_null()) return nullptr;
     if (!value_->is_object()) {
-        record(path_, value_, "an object");
+        record("", value_, "an object");
         return nullptr;
     }
-    const auto found = value_->find(std::string(key));
+    const auto found = value_->find(key);
     if (found == value_->end() || found->is_null()) return nullptr;
     return &*found;
 }
 
 JsonReader JsonReader::at(std::string_view key) const {
-    return {find(key), path_of(key), sink_};
+    if (const Json* found = find(key)) return {found, found, {}, document_};
+    std::string absent = absent_;
+    append_key(absent, key);
+    return {nullptr, nearest_, std::move(absent), document_};
 }
 
 bool JsonReader::has(std::string_view key) const {
@@ -124,7 +167,7 @@ std::string JsonReader::string(std::string_view key, std::string_view fallback) 
     const Json* found = find(key);
     if (found == nullptr) return std::string(fallback);
     if (!found->is_string()) {
-        record(path_of(key), found, "a string");
+        record(key, found, "a string");
         return std::string(fallback);
     }
     return found->get<std::string>();
@@ -143,7 +186,7 @@ std::int64_t JsonReader::integer(std::string_view key, std::int64_t min, std::in
         good = number >= min && number <= max;
     }
     if (!good) {
-        record(path_of(key), found, "a whole number from " + std::to_string(min) + " to " + std::to_string(max));
+        record(key, found, "a whole number from " + std::to_string(min) + " to " + std::to_string(max));
         return fallback;
     }
     return number;
@@ -153,7 +196,7 @@ bool JsonReader::boolean(std::string_view key, bool fallback) const {
     const Json* found = find(key);
     if (found == nullptr) return fallback;
     if (!found->is_boolean()) {
-        record(path_of(key), found, "true or false");
+        record(key, found, "true or false");
         return fallback;
     }
     return found->get<bool>();
@@ -163,12 +206,10 @@ void JsonReader::each(std::string_view key, const std::function<void(const JsonR
     const Json* found = find(key);
     if (found == nullptr) return;
     if (!found->is_array()) {
-        record(path_of(key), found, "a list");
+        record(key, found, "a list");
         return;
     }
-    const std::string path = path_of(key);
-    std::size_t index = 0;
-    for (const Json& element : *found) item(JsonReader(&element, path + "[" + std::to_string(index++) + "]", sink_));
+    for (const Json& element : *found) item(JsonReader(&element, &element, {}, document_));
 }
 
 std::vector<std::string> JsonReader::strings(std::string_view key) const {
@@ -188,7 +229,7 @@ std::map<std::string, std::string> JsonReader::string_map(std::string_view key) 
     const Json* found = find(key);
     if (found == nullptr) return all;
     if (!found->is_object()) {
-        record(path_of(key), found, "an object whose values are strings");
+        record(key, found, "an object whose values are strings");
         return all;
     }
     const JsonReader members = at(key);
@@ -234,20 +275,20 @@ std::vector<Prefix> JsonReader::cidrs(std::string_view key) const {
 }
 
 void JsonReader::reject(std::string_view key, std::string_view accepted) const {
-    record(path_of(key), key.empty() ? value_ : find(key), accepted);
+    record(key, key.empty() ? value_ : find(key), accepted);
 }
 
 void JsonReader::require(std::string_view key, std::string_view accepted) const {
-    if (find(key) == nullptr) record(path_of(key), nullptr, accepted);
+    if (find(key) == nullptr) record(key, nullptr, accepted);
 }
 
 Status JsonReader::status() const {
-    if (sink_->error.empty()) return {};
-    return fail(Code::kInvalidArgument, sink_->object_name + ": " + sink_->error);
+    if (document_->error.empty()) return {};
+    return fail(Code::kInvalidArgument, document_->object_name + ": " + document_->error);
 }
 
 void JsonReader::set_object_name(std::string name) const {
-    sink_->object_name = std::move(name);
+    document_->object_name = std::move(name);
 }
 
 Status require_kind(const JsonReader& reader, std::string_view kind) {

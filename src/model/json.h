@@ -51,23 +51,28 @@ public:
     void require(std::string_view key, std::string_view accepted) const;
 
     [[nodiscard]] Status status() const;
-    [[nodiscard]] const std::string& path() const { return path_; }
+    // Of this value from the document's root: "spec.ipam.podCIDRs[0]". Found by searching the document.
+    [[nodiscard]] std::string path() const;
     // Of the whole document this reader belongs to; e.g. to improve it once metadata.name is known.
     void set_object_name(std::string name) const;
 
 private:
-    struct Sink {
+    struct Document {
+        const Json* root;
         std::string object_name;
         std::string error;  // "" while there is none
     };
-    JsonReader(const Json* value, std::string path, std::shared_ptr<Sink> sink);
+    JsonReader(const Json* value, const Json* nearest, std::string absent, std::shared_ptr<Document> document)
+        : value_(value), nearest_(nearest), absent_(std::move(absent)), document_(std::move(document)) {}
     [[nodiscard]] const Json* find(std::string_view key) const;
     [[nodiscard]] std::string path_of(std::string_view key) const;
-    void record(const std::string& path, const Json* value, std::string_view accepted) const;
+    // An error about the member; key "": about this value.
+    void record(std::string_view key, const Json* value, std::string_view accepted) const;
 
-    const Json* value_ = nullptr;
-    std::string path_;
-    std::shared_ptr<Sink> sink_;
+    const Json* value_;    // null: absent
+    const Json* nearest_;  // the value, or what is there of the way to it
+    std::string absent_;   // the rest of the way
+    std::shared_ptr<Document> document_;
 };
 
 // Checks that `object` is a JSON object of this kind and names it for error messages.
