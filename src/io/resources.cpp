@@ -37,7 +37,13 @@ std::span<const ResourceType* const> all() {
                                      &kNetworkPolicy,
                                      &kService,
                                      &kEndpoints,
-                                     &kEndpointSlice};
+                                     &kEndpointSlice,
+                                     &kCustomResourceDefinition,
+                                     &kCiliumLoadBalancerIpPool,
+                                     &kCiliumL2AnnouncementPolicy,
+                                     &kCiliumBgpClusterConfig,
+                                     &kCiliumBgpPeerConfig,
+                                     &kCiliumBgpNodeConfig};
     return kAll;
 }
 

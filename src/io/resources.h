@@ -29,6 +29,16 @@ inline const ResourceType kNetworkPolicy{"networking.k8s.io", "v1", "NetworkPoli
 inline const ResourceType kService{"", "v1", "Service", "services", true};
 inline const ResourceType kEndpoints{"", "v1", "Endpoints", "endpoints", true};
 inline const ResourceType kEndpointSlice{"discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", true};
+inline const ResourceType kCustomResourceDefinition{"apiextensions.k8s.io", "v1", "CustomResourceDefinition",
+                                                    "customresourcedefinitions", false};
+inline const ResourceType kCiliumLoadBalancerIpPool{"cilium.io", "v2", "CiliumLoadBalancerIPPool",
+                                                    "ciliumloadbalancerippools", false};
+inline const ResourceType kCiliumL2AnnouncementPolicy{"cilium.io", "v2alpha1", "CiliumL2AnnouncementPolicy",
+                                                      "ciliuml2announcementpolicies", false};
+inline const ResourceType kCiliumBgpClusterConfig{"cilium.io", "v2", "CiliumBGPClusterConfig",
+                                                  "ciliumbgpclusterconfigs", false};
+inline const ResourceType kCiliumBgpPeerConfig{"cilium.io", "v2", "CiliumBGPPeerConfig", "ciliumbgppeerconfigs", false};
+inline const ResourceType kCiliumBgpNodeConfig{"cilium.io", "v2", "CiliumBGPNodeConfig", "ciliumbgpnodeconfigs", false};
 
 // All of the above: what a store accepts.
 std::span<const ResourceType* const> all();

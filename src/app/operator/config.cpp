@@ -299,6 +299,12 @@ const std::vector<Option>& options() {
              TRY_ASSIGN(c.unmanaged_pod_interval, parse_duration(text));
              return {};
          }},
+        {"skip-crd-creation", "false", "Leave the CustomResourceDefinitions to somebody else", true, false,
+         [](C& c, const std::string& text) -> Status {
+             TRY_ASSIGN(const bool skip, parse_bool(text));
+             c.register_crds = !skip;
+             return {};
+         }},
         {"k8s-namespace", "kube-system", "Namespace of the operator's lease", false, false,
          [](C& c, const std::string& text) -> Status {
              if (!is_dns_label(text)) return accepted(std::string(kDnsLabelRule));

@@ -41,8 +41,8 @@ struct OperatorConfig {
     Duration unmanaged_pod_interval = std::chrono::seconds(15);
     bool endpoint_slices = false;
     std::size_t endpoints_per_slice = 100;
-
-    LeaseConfig lease;  // without identity
+    bool register_crds = true;  // not skip-crd-creation
+    LeaseConfig lease;          // without identity
 
     // Where the API listens; no value: nowhere. An unset address means every one.
     struct Listen {

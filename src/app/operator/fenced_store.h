@@ -44,6 +44,7 @@ public:
     [[nodiscard]] Reachability reachability() const override { return store_.reachability(); }
     [[nodiscard]] bool expires_events() const override { return store_.expires_events(); }
     [[nodiscard]] std::vector<Rejected> rejected() const override { return store_.rejected(); }
+    [[nodiscard]] std::optional<ServerInfo> server() const override { return store_.server(); }
     [[nodiscard]] std::string describe() const override { return store_.describe(); }
 
 private:

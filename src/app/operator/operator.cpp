@@ -32,6 +32,8 @@ Json controller_json(const ControllerStatus& status) {
 
 // In the order of dependence: what is destroyed first depends on what is destroyed after it.
 struct Operator::Duties {
+    std::unique_ptr<CrdRegistration> crds;  // first: the others watch the kinds
+    std::unique_ptr<UnusedKinds> unused;
     OperatorTables tables;
     EventRecorder events;
     NodeGc nodes;
@@ -68,6 +70,11 @@ struct Operator::Duties {
                 PodPoolController::Settings{config.ipv4, config.ipv6, config.auto_pools},
                 [this](const ResourceType& type, const ObjectMeta& object, const std::string& reason,
                        const std::string& message) { events.warning(type, object, reason, message); });
+        }
+        // A directory takes every kind as it is.
+        if (store.server()) {
+            if (config.register_crds) crds = std::make_unique<CrdRegistration>(loop, registry, store);
+            unused = std::make_unique<UnusedKinds>(loop, registry, store);
         }
         if (config.ipam != "cluster-pool") return;
         auto pool = ClusterPool::create(config.cluster_pool);

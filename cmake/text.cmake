@@ -1,0 +1,21 @@
+# axo_text_library(<library> <symbol> <file>…): files as they are, in a table between the symbols <symbol>_begin and
+# <symbol>_end: {name without extension, first byte, end}, three pointers each.
+function(axo_text_library library symbol)
+  set(bytes ".section .rodata\n")
+  set(table ".section .data.rel.ro,\"aw\"\n.balign 8\n.global ${symbol}_begin\n${symbol}_begin:\n")
+  set(number 0)
+  foreach(file IN LISTS ARGN)
+    get_filename_component(name ${file} NAME_WLE)
+    string(APPEND bytes ".Lname${number}: .asciz \"${name}\"\n.Lbegin${number}: .incbin \"${file}\"\n.Lend${number}:\n")
+    string(APPEND table ".quad .Lname${number}, .Lbegin${number}, .Lend${number}\n")
+    math(EXPR number "${number} + 1")
+  endforeach()
+  string(APPEND table ".global ${symbol}_end\n${symbol}_end:\n.section .note.GNU-stack,\"\",@progbits\n")
+  set(source ${CMAKE_BINARY_DIR}/${library}.S)
+  file(CONFIGURE OUTPUT ${source} CONTENT "${bytes}${table}" @ONLY)
+  set_source_files_properties(${source} PROPERTIES OBJECT_DEPENDS "${ARGN}")
+  add_library(${library} STATIC ${source})
+endfunction()
+
+file(GLOB AXO_CRDS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/deploy/crds/*.yaml)
+axo_text_library(axo_crds axo_crds ${AXO_CRDS})
