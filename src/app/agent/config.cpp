@@ -175,6 +175,7 @@ void check_together(Config& config, std::vector<std::string>& errors, std::vecto
         datapath.flow_map_max = std::max<std::uint32_t>(config.ct_tcp_max + config.ct_any_max, 1024);
     }
     check_services(config, errors, warnings);
+    check_ipam(config, errors, warnings);
 }
 
 }  // namespace

@@ -52,7 +52,12 @@ struct Config {
     ServiceConfig services;
     MasqueradeConfig masquerade;
 
-    std::string ipam = "cluster-pool";
+    std::string ipam = "cluster-pool";     // cluster-pool, kubernetes, multi-pool
+    std::string default_pool = "default";  // multi-pool: ipam-default-ip-pool
+    std::map<std::string, std::uint64_t>
+        pre_allocate;              // ipam-multi-pool-pre-allocation; default: 8 of the default pool
+    bool annotate_node = false;    // annotate-k8s-node
+    bool endpoint_slices = false;  // enable-cilium-endpoint-slice
     std::string object_store = "kubernetes:";
     KubernetesFlags kubernetes{.user_agent = "axoneme-agent"};
     std::filesystem::path state_dir = "/var/run/cilium";

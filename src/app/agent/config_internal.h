@@ -24,6 +24,9 @@ const std::vector<ConfigOption>& config_options();
 // Those of services, masquerading and netfilter, and what has to hold among them once all keys are read.
 void add_service_options(std::vector<ConfigOption>& all);
 void check_services(Config& config, std::vector<std::string>& errors, std::vector<std::string>& warnings);
+// Those of address management and of what is published about this node.
+void add_ipam_options(std::vector<ConfigOption>& all);
+void check_ipam(Config& config, std::vector<std::string>& errors, std::vector<std::string>& warnings);
 
 // A key of Cilium whose feature does not exist here. Values in `off` mean "not used".
 struct MissingFeature {

@@ -172,10 +172,6 @@ std::vector<ConfigOption> make_options() {
             TRY_ASSIGN(c.identity_change_grace_period, parse_duration(v));
             return {};
         });
-    add("ipam", "cluster-pool", "cluster-pool or kubernetes",
-        one_of({{"cluster-pool", [](Config& c) { c.ipam = "cluster-pool"; }},
-                {"kubernetes", [](Config& c) { c.ipam = "kubernetes"; }}},
-               " (other modes are not available in this version)"));
     add("ipv4-native-routing-cidr", "", "destinations that native routing reaches without masquerading",
         cidr(FIELD(native_cidr4), Family::kIpv4));
     add("ipv4-node", "auto", "IPv4 address of this node", address(FIELD(datapath.node_ipv4), Family::kIpv4));
@@ -254,6 +250,7 @@ std::vector<ConfigOption> make_options() {
     add("write-cni-conf-when-ready", "", "CNI configuration to write when ready: a directory, or a file's path",
         absolute_path(FIELD(cni_conf_dir)));
     add_service_options(all);
+    add_ipam_options(all);
     return all;
 }
 
@@ -279,7 +276,6 @@ const std::vector<MissingFeature>& missing_features() {
         {"kvstore", "kvstore", {""}, true},
         {"enable-bandwidth-manager", "bandwidth manager", {"false"}, false},
         {"enable-bgp-control-plane", "BGP", {"false"}, false},
-        {"enable-cilium-endpoint-slice", "CiliumEndpointSlice", {"false"}, false},
         {"enable-egress-gateway", "egress gateway", {"false"}, false},
         {"enable-ipv4-egress-gateway", "egress gateway", {"false"}, false},
         {"enable-endpoint-routes", "a route per endpoint", {"false"}, false},

@@ -207,6 +207,25 @@ TEST_F(ConfigDir, ListsAndFlagsOfTcp) {
     EXPECT_EQ(parsed->config.log_level, LogLevel::kError);
 }
 
+TEST(Ipam, MultiPool) {
+    auto parsed = parse_config({"--ipam=multi-pool"}, {});
+    ASSERT_TRUE(parsed);
+    EXPECT_EQ(parsed->config.pre_allocate, (std::map<std::string, std::uint64_t>{{"default", 8}}));
+    parsed = parse_config(
+        {"--ipam=multi-pool", "--ipam-default-ip-pool=own", "--ipam-multi-pool-pre-allocation=blue=4"}, {});
+    ASSERT_TRUE(parsed);
+    EXPECT_EQ(parsed->config.pre_allocate, (std::map<std::string, std::uint64_t>{{"blue", 4}, {"own", 1}}))
+        << "the node's own addresses come from the default pool";
+    EXPECT_FALSE(parse_config({"--ipam=multi-pool", "--ipam-multi-pool-pre-allocation=blue"}, {}));
+    parsed = parse_config({"--ipam-default-ip-pool=own"}, {});
+    ASSERT_TRUE(parsed);
+    ASSERT_EQ(parsed->warnings.size(), 1U);
+    EXPECT_EQ(parsed->warnings[0], "ipam-default-ip-pool: has no effect with ipam=cluster-pool");
+    EXPECT_FALSE(parse_config({"--ipam=eni"}, {}));
+    EXPECT_FALSE(parse_config({"--ipam=kubernetes", "--k8s-require-ipv6-pod-cidr=true"}, {}));
+    EXPECT_TRUE(parse_config({"--ipam=kubernetes", "--k8s-require-ipv4-pod-cidr=true"}, {})->warnings.empty());
+}
+
 TEST(Duration, GoSyntax) {
     EXPECT_EQ(*parse_duration("1h2m3s"), std::chrono::seconds(3723));
     EXPECT_EQ(*parse_duration("1.5s"), std::chrono::milliseconds(1500));

@@ -31,7 +31,7 @@ void Rejections::reject(const std::string& where, const Error& error) {
 }
 
 ControlPlane::ControlPlane(EventLoop& loop, Config config, std::chrono::steady_clock::time_point started_at)
-    : loop_(loop), config_(std::move(config)), started_at_(started_at), pool_(loop, config_.ipv4, config_.ipv6) {}
+    : loop_(loop), config_(std::move(config)), started_at_(started_at), pool_(make_address_pool()) {}
 
 ControlPlane::~ControlPlane() = default;
 
@@ -111,30 +111,9 @@ void ControlPlane::start_with_store() {
         });
     waiting_for_ = "CiliumNode " + config_.node_name;
     nodes_->start();
+    watch_ip_pools();
     publish_node();
     watch_kubernetes_node();
-}
-
-// This node's labels; with ipam=kubernetes also its pod CIDRs, Node.spec.podCIDRs, which this agent copies into its
-// CiliumNode.
-void ControlPlane::watch_kubernetes_node() {
-    kubernetes_node_watch_ =
-        watch_objects<Node>(*store_, resources::kNode,
-                            {.upserted =
-                                 [this](const ObjectKey& key, const Node& node) {
-                                     if (key.name != config_.node_name) return;
-                                     if (config_.ipam == "kubernetes") local_node_.pod_cidrs = node.pod_cidrs;
-                                     set_node_labels(LabelSet::from_map(node.metadata.labels, label_source::kK8s));
-                                     publish_node();
-                                 },
-                             .deleted =
-                                 [this](const ObjectKey& key) {
-                                     if (key.name != config_.node_name) return;
-                                     set_node_labels(std::nullopt);
-                                     publish_node();
-                                 },
-                             .verdicts = rejections_.verdicts()},
-                            {.fields = {{"metadata.name", config_.node_name}}});
 }
 
 // The node's addresses are needed before the datapath can start: they are what the operator and others learn first.
@@ -166,93 +145,17 @@ void ControlPlane::publish_node() {
     add(node_address::kCiliumInternalIp, node_state_.router_ipv6);
     local.health_ipv4 = node_state_.health_ipv4;
     local.health_ipv6 = node_state_.health_ipv6;
+    local.pools = wanted_pools();
     nodes_->publish(std::move(local));
+    annotate_node();
 }
 
-void ControlPlane::run_datapath_when_possible() {
-    const auto complete = [this](const std::vector<Prefix>& cidrs) {
-        const auto has = [&](Family family) {
-            return std::ranges::any_of(cidrs, [family](const Prefix& p) { return p.family() == family; });
-        };
-        return (!config_.ipv4 || has(Family::kIpv4)) && (!config_.ipv6 || has(Family::kIpv6));
-    };
-    // Nothing is set up under a name that may be another agent's.
-    const std::vector<Prefix> told =
-        nodes_->established() && nodes_->own() ? nodes_->own()->pod_cidrs : std::vector<Prefix>{};
-    if (datapath_) {
-        if (complete(told) && told != node_state_.pod_cidrs) {
-            if (auto changed = pool_.set_cidrs(told); !changed) {
-                rejections_.reject("CiliumNode " + config_.node_name + " spec.ipam.podCIDRs", changed.error());
-                return;
-            }
-            log_.info("Pod CIDRs of this node changed",
-                      {{"podCIDRs", told.front().to_string()}, {"count", told.size()}});
-            node_state_.pod_cidrs = told;
-            write_node_state();
-            update_nat_rules();
-        }
-        return;
-    }
-    // After a restart what was true before does: nobody waits for a store that is slow or gone.
-    const std::vector<Prefix>& cidrs = complete(told) ? told : node_state_.pod_cidrs;
-    if (!complete(cidrs)) {
-        std::string waiting =
-            "pod CIDRs: the operator has not written spec.ipam.podCIDRs of CiliumNode " + config_.node_name + " yet";
-        if (nodes_->own() && !nodes_->own()->operator_error.empty())
-            waiting += "; it says: " + nodes_->own()->operator_error;
-        if (waiting != waiting_for_) log_.info("Waiting for " + waiting);
-        waiting_for_ = waiting;
-        return;
-    }
-    if (auto done = run_datapath(cidrs); !done) fatal_(done.error());
-}
-
-Status ControlPlane::reserve_own_addresses() {
-    // The device knows best what other nodes and pods use now.
-    const auto device = netlink_->link("cilium_host");
-    if (device) {
-        if (const auto addresses = netlink_->addresses()) {
-            for (const InterfaceAddress& address : *addresses) {
-                if (address.link != device->index || address.address.is_link_local()) continue;
-                (address.address.is_v4() ? node_state_.router_ipv4 : node_state_.router_ipv6) = address.address;
-            }
-        }
-    }
-    const CiliumNode* own = nodes_->own() ? &*nodes_->own() : nullptr;
-    const auto reserve = [&](Family family, IpAddress& ip, const IpAddress& configured, const IpAddress& published,
-                             const char* owner) -> Status {
-        if (configured) {
-            // local-router-ipv4/6 may lie outside the pod CIDRs.
-            (void)pool_.allocate_address(configured, owner);
-            ip = configured;
-            return {};
-        }
-        TRY_ASSIGN(ip, pool_.reserve(family, ip ? ip : published, owner));
-        return {};
-    };
-    const bool health = config_.health_checking && config_.endpoint_health_checking;
-    if (config_.ipv4) {
-        TRY(reserve(Family::kIpv4, node_state_.router_ipv4, config_.router_ipv4,
-                    own ? own->address(node_address::kCiliumInternalIp, Family::kIpv4) : IpAddress{}, "router"));
-        if (health)
-            TRY(reserve(Family::kIpv4, node_state_.health_ipv4, {}, own ? own->health_ipv4 : IpAddress{}, "health"));
-    }
-    if (config_.ipv6) {
-        TRY(reserve(Family::kIpv6, node_state_.router_ipv6, config_.router_ipv6,
-                    own ? own->address(node_address::kCiliumInternalIp, Family::kIpv6) : IpAddress{}, "router"));
-        if (health)
-            TRY(reserve(Family::kIpv6, node_state_.health_ipv6, {}, own ? own->health_ipv6 : IpAddress{}, "health"));
-    }
-    if (!health) node_state_.health_ipv4 = node_state_.health_ipv6 = {};
-    return {};
-}
-
-Status ControlPlane::run_datapath(const std::vector<Prefix>& pod_cidrs) {
+Status ControlPlane::run_datapath(const std::vector<PoolAllocation>& pools) {
     TRY_ASSIGN(Netlink netlink, Netlink::open());
     netlink_ = std::make_unique<Netlink>(std::move(netlink));
-    TRY(pool_.set_cidrs(pod_cidrs));
+    TRY(pool_.set_allocated(pools));
     node_state_.name = config_.node_name;
-    node_state_.pod_cidrs = pod_cidrs;
+    remember_pools(pools);
     TRY(reserve_own_addresses());
 
     DatapathSettings settings = config_.datapath;
@@ -294,6 +197,7 @@ Status ControlPlane::run_datapath(const std::vector<Prefix>& pod_cidrs) {
     start_host_endpoint();
     start_health_endpoint();
     endpoints_->set_complete();
+    pool_.start_giving_back();
 
     RoutingSettings routing{.ipv4 = config_.ipv4,
                             .ipv6 = config_.ipv6,
@@ -540,7 +444,7 @@ void ControlPlane::start_cluster_watches() {
     publisher_ = std::make_unique<EndpointPublisher>(loop_, controllers_, *store_, endpoints_->table(), node_ip,
                                                      [this](const ObjectKey& key) { return pods_->fetch(key); });
     remote_ = std::make_unique<RemoteEndpoints>(
-        *store_, *ipcache_,
+        *store_, *ipcache_, config_.endpoint_slices,
         RemoteEndpoints::Callbacks{
             .is_local =
                 [this](const IpAddress& ip) {

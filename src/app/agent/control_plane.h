@@ -30,12 +30,14 @@
 #include "features/nat/module.h"
 #include "features/nat/netfilter.h"
 #include "features/nat/stats.h"
+#include "features/node/annotator.h"
 #include "features/node/module.h"
 #include "features/policy/module.h"
 #include "features/routing/module.h"
 #include "io/http.h"
 #include "kernel/features.h"
 #include "kernel/netlink.h"
+#include "model/pod_ip_pool.h"
 
 namespace axo {
 
@@ -79,8 +81,20 @@ private:
     void wait_for_store(const Error& error);
     void start_with_store();
     void run_datapath_when_possible();
-    Status run_datapath(const std::vector<Prefix>& pod_cidrs);
+    Status run_datapath(const std::vector<PoolAllocation>& pools);
+    // control_plane_ipam.cpp
+    AddressPool make_address_pool();
     Status reserve_own_addresses();
+    [[nodiscard]] std::vector<PoolAllocation> told_pools() const;
+    [[nodiscard]] bool complete(const std::vector<PoolAllocation>& pools) const;
+    [[nodiscard]] std::string waiting_for_cidrs() const;
+    void remember_pools(const std::vector<PoolAllocation>& pools);
+    void pools_changed(const std::vector<PoolAllocation>& pools);
+    [[nodiscard]] std::optional<LocalNode::Pools> wanted_pools() const;
+    Task<Result<std::string>> choose_pool_of(Family family, std::string owner);
+    [[nodiscard]] std::string pool_refusal_of(const std::string& pool) const;
+    void watch_ip_pools();
+    void annotate_node();
     EndpointServices endpoint_services();
     // Of cluster identities, reserved ones and prefixes.
     [[nodiscard]] LabelSet labels_of(IdentityId id) const;
@@ -148,7 +162,9 @@ private:
     std::unique_ptr<CniConf> cni_conf_;
     std::unique_ptr<Netlink> netlink_;
     std::unique_ptr<NetlinkMonitor> address_monitor_;
-    std::unique_ptr<ObjectStore::Watch> kubernetes_node_watch_;
+    std::unique_ptr<ObjectStore::Watch> kubernetes_node_watch_, ip_pool_watch_;
+    std::unique_ptr<NodeAnnotator> annotator_;  // nothing: annotate-k8s-node is off
+    std::map<std::string, PodIpPool> ip_pools_;
     EventLoop::Handle address_readable_, deletion_retry_, address_settle_, store_patience_, store_retry_;
     Table<std::string, NodeRow>::Watch node_watch_;
     Table<EndpointId, EndpointRow>::Watch endpoint_watch_;

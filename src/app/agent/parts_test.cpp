@@ -111,26 +111,68 @@ TEST(EndpointRequest, FieldsAreCheckedAndNamed) {
 }
 
 TEST_F(Directory, AddressPool) {
-    AddressPool pool(loop_, true, false);
-    EXPECT_EQ(pool.allocate(Family::kNone, "a", false).error().code, Code::kUnavailable);
-    ASSERT_TRUE(pool.set_cidrs({Prefix::parse("10.0.0.0/29").value()}));
+    const auto choose = [](Family, const std::string&) -> Task<Result<std::string>> {
+        return Result<std::string>("default");
+    };
+    AddressPool pool(loop_, {}, {.choose = choose});
+    EXPECT_EQ(run_to_end(loop_, pool.allocate(Family::kNone, "", "a", false)).error().code, Code::kUnavailable);
+    ASSERT_TRUE(pool.set_allocated({{"default", {Prefix::parse("10.0.0.0/29").value()}}}));
     const auto router = pool.reserve(Family::kIpv4, IpAddress::parse("10.0.0.3").value(), "router");
     EXPECT_EQ(router->to_string(), "10.0.0.3");
-    const auto lease = pool.allocate(Family::kNone, "default/web", true);
+    const auto lease = run_to_end(loop_, pool.allocate(Family::kNone, "", "default/web", true));
     ASSERT_TRUE(lease);
     EXPECT_FALSE(lease->uuid4.empty());
-    EXPECT_EQ(pool.allocate(Family::kIpv6, "x", false).error().code, Code::kInvalidArgument);
+    EXPECT_EQ(run_to_end(loop_, pool.allocate(Family::kIpv6, "", "x", false)).error().code, Code::kInvalidArgument);
     EndpointRow endpoint;
     endpoint.ipv4 = lease->ipv4;
     EXPECT_TRUE(pool.claim(endpoint));
     // Confirmed by the claim: it does not expire any more.
-    EXPECT_FALSE(pool.allocator()->next_expiration());
+    EXPECT_FALSE(pool.pools().next_expiration());
     endpoint.ipv4 = *router;
     EXPECT_EQ(pool.claim(endpoint).error().code, Code::kAlreadyExists);
     endpoint.ipv4 = IpAddress::parse("10.9.9.9").value();
     EXPECT_EQ(pool.claim(endpoint).error().code, Code::kOutOfRange);
     endpoint.state = EndpointState::kRestoring;
     EXPECT_TRUE(pool.claim(endpoint));
+}
+
+TEST_F(Directory, AddressesOnDemandAreWaitedFor) {
+    std::string refusal;
+    int changes = 0;
+    AddressPool pool(loop_, {.pools = {.on_demand = true, .pre_allocate = {{"default", 1}}}},
+                     {.choose = [](Family, const std::string& owner) -> Task<Result<std::string>> {
+                          return Result<std::string>(owner == "default/web" ? "blue" : "default");
+                      },
+                      .changed = [&] { ++changes; },
+                      .refusal = [&](const std::string&) { return refusal; }});
+    const std::vector<PoolAllocation> own{{"default", {Prefix::parse("10.0.0.0/28").value()}}};
+    ASSERT_TRUE(pool.set_allocated(own));
+    TaskGroup tasks;
+    std::optional<Result<AddressPool::Lease>> got;
+    const auto ask = [&] {
+        got.reset();
+        tasks.spawn(pool.allocate(Family::kNone, "", "default/web", true),
+                    [&](Result<AddressPool::Lease> lease) { got = std::move(lease); });
+    };
+    changes = 0;
+    ask();
+    EXPECT_FALSE(got);
+    EXPECT_EQ(changes, 1) << "the node's object has to say so";
+    EXPECT_EQ(pool.pools().requested(), (std::vector<PoolRequest>{{"blue", 1, 0}, {"default", 1, 0}}));
+    ASSERT_TRUE(pool.set_allocated(own));
+    EXPECT_FALSE(got) << "nothing new, and nobody says why";
+    refusal = "pool \"blue\": there is no such CiliumPodIPPool";
+    ASSERT_TRUE(pool.set_allocated(own));
+    ASSERT_TRUE(got);
+    EXPECT_NE(got->error().message.find("the operator says: pool \"blue\": there is no such"), std::string::npos)
+        << got->error().message;
+    refusal.clear();
+    ask();
+    std::vector<PoolAllocation> both = own;
+    both.push_back({"blue", {Prefix::parse("10.1.0.0/28").value()}});
+    ASSERT_TRUE(pool.set_allocated(both));
+    ASSERT_TRUE(got && *got);
+    EXPECT_EQ(pool.pools().pool_of((*got)->ipv4), "blue");
 }
 
 }  // namespace

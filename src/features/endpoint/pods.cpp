@@ -18,11 +18,11 @@ void PodLabels::start(Changed changed, std::function<void()> synced) {
                                                 {.upserted =
                                                      [this](const ObjectKey& key, Namespace object) {
                                                          const auto known = namespaces_.find(key.name);
-                                                         if (known != namespaces_.end() && known->second &&
-                                                             known->second->metadata.labels == object.metadata.labels)
-                                                             return;
+                                                         const bool same =
+                                                             known != namespaces_.end() && known->second &&
+                                                             known->second->metadata.labels == object.metadata.labels;
                                                          namespaces_.insert_or_assign(key.name, std::move(object));
-                                                         namespace_changed(key.name);
+                                                         if (!same) namespace_changed(key.name);
                                                      },
                                                  .deleted =
                                                      [this](const ObjectKey& key) {
@@ -68,6 +68,14 @@ std::optional<PodLabels::Info> PodLabels::find(const ObjectKey& key) const {
     if (name_space == namespaces_.end() && !namespaces_synced_) return std::nullopt;
     return info_of(pod->second,
                    name_space == namespaces_.end() || !name_space->second ? nullptr : &*name_space->second);
+}
+
+std::optional<PodLabels::Objects> PodLabels::objects(const ObjectKey& key) const {
+    const auto pod = pods_.find(key);
+    if (pod == pods_.end()) return std::nullopt;
+    const auto name_space = namespaces_.find(key.name_space);
+    const bool known = name_space != namespaces_.end() && name_space->second;
+    return Objects{&pod->second.metadata, known ? &name_space->second->metadata : nullptr};
 }
 
 Task<std::optional<PodLabels::Info>> PodLabels::fetch(ObjectKey key) {

@@ -40,6 +40,12 @@ public:
     // Asks the store itself when the watch has not brought the pod yet: a pod's object is often milliseconds
     // old when its CNI ADD arrives. Nothing: there is no such object, or the store cannot be asked.
     Task<std::optional<Info>> fetch(ObjectKey pod);
+    // The objects themselves, of a pod that find() knows. name_space: nullptr when there is no such object.
+    struct Objects {
+        const ObjectMeta* pod = nullptr;
+        const ObjectMeta* name_space = nullptr;
+    };
+    [[nodiscard]] std::optional<Objects> objects(const ObjectKey& pod) const;
 
 private:
     void namespace_changed(const std::string& name);

@@ -1,13 +1,14 @@
-// Pods of other nodes: CiliumEndpoint objects -> claims in the ipcache. Thread: the loop's only.
+// Pods of other nodes: CiliumEndpoint or CiliumEndpointSlice objects -> claims in the ipcache. Thread: the loop's only.
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 
 #include "features/ipcache/module.h"
 #include "io/object_watch.h"
-#include "model/cilium_endpoint.h"
+#include "model/cilium_endpoint_slice.h"
 
 namespace axo {
 
@@ -21,15 +22,22 @@ public:
         std::function<void()> synced;
         ObjectVerdicts verdicts;
     };
-    RemoteEndpoints(ObjectStore& store, Ipcache& ipcache, Callbacks callbacks);
+    // slices: from CiliumEndpointSlices, which the operator writes, instead of CiliumEndpoints.
+    RemoteEndpoints(ObjectStore& store, Ipcache& ipcache, bool slices, Callbacks callbacks);
 
 private:
-    void upserted(const ObjectKey& key, const CiliumEndpoint& endpoint);
+    void watch_endpoints(ObjectStore& store);
+    void watch_slices(ObjectStore& store);
+    void slice_upserted(const std::string& name, const CiliumEndpointSlice& slice);
+    void slice_deleted(const std::string& name);
+    void upserted(const ObjectKey& key, const CiliumEndpointSlice::Endpoint& endpoint, const LabelSet& labels);
     void deleted(const ObjectKey& key);
 
     Ipcache& ipcache_;
     Callbacks callbacks_;
     std::set<ObjectKey> own_;
+    std::map<ObjectKey, std::set<std::string>> slices_of_;     // in which slices an endpoint stands
+    std::map<std::string, std::set<ObjectKey>> endpoints_of_;  // of a slice
     std::unique_ptr<ObjectStore::Watch> watch_;
 };
 

@@ -79,6 +79,7 @@ void NodeManager::apply(const NodeSet::Outcome& outcome) {
 }
 
 void NodeManager::publish(LocalNode local) {
+    if (local_ == local) return;
     local_ = std::move(local);
     sync_.trigger();
 }
@@ -130,9 +131,13 @@ Task<Status> NodeManager::sync() {
         CO_TRY_ASSIGN(own_, CiliumNode::parse(*current));
         const CiliumNode next = desired_node(own_, *local_);
         if (!(next == *own_)) {
+            const std::string before = own_->metadata.resource_version;
             CO_TRY_ASSIGN(const Json updated, store_.update(resources::kCiliumNode, updated_json(*current, next)));
             log_.info("Updated CiliumNode", {{"nodeName", name_}});
-            CO_TRY_ASSIGN(own_, CiliumNode::parse(updated));
+            CO_TRY_ASSIGN(CiliumNode stored, CiliumNode::parse(updated));
+            // The watch may have brought a later version meanwhile.
+            if (own_ && own_->metadata.resource_version == before) own_ = std::move(stored);
+            if (!own_) co_return Status{};
         }
     }
     established_ = true;
@@ -149,6 +154,8 @@ Result<NodeState> read_node_state(const std::filesystem::path& path) {
     NodeState state;
     state.name = reader.string("name");
     state.pod_cidrs = reader.cidrs("podCIDRs");
+    reader.each("pools",
+                [&](const JsonReader& item) { state.pools.push_back({item.string("pool"), item.cidrs("cidrs")}); });
     state.router_ipv4 = reader.address("router-ipv4");
     state.router_ipv6 = reader.address("router-ipv6");
     state.health_ipv4 = reader.address("health-ipv4");
@@ -161,6 +168,11 @@ std::string node_state_text(const NodeState& state) {
     Json json = Json::object();
     put_nonempty(json, "name", state.name);
     put_nonempty(json, "podCIDRs", state.pod_cidrs);
+    for (const PoolAllocation& allocation : state.pools) {
+        Json item{{"pool", allocation.pool}};
+        put_nonempty(item, "cidrs", allocation.cidrs);
+        json["pools"].push_back(std::move(item));
+    }
     put_nonempty(json, "router-ipv4", state.router_ipv4);
     put_nonempty(json, "router-ipv6", state.router_ipv6);
     put_nonempty(json, "health-ipv4", state.health_ipv4);

@@ -70,7 +70,8 @@ private:
 // What a restarting agent needs of its node before the store answers. <state-dir>/state/node.json.
 struct NodeState {
     std::string name;
-    std::vector<Prefix> pod_cidrs;
+    std::vector<Prefix> pod_cidrs;      // all of them
+    std::vector<PoolAllocation> pools;  // ipam=multi-pool: by pool
     IpAddress router_ipv4, router_ipv6, health_ipv4, health_ipv6;
     friend bool operator==(const NodeState&, const NodeState&) = default;
 };

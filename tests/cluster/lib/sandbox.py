@@ -134,7 +134,7 @@ class Cluster:
     def delete(self, text):
         return self.sandbox("delete", "-", stdin=text)
 
-    def add_pod(self, name, node, labels="", namespace="default", ports=""):
+    def add_pod(self, name, node, labels="", namespace="default", ports="", annotations=""):
         if namespace != "default":
             self.places[name] = f"{namespace}/{name}"
         # A pod of this name that is gone has taken its servers with it.
@@ -142,6 +142,7 @@ class Cluster:
             self.servers.pop((machine, port)).kill()
         answer = json.loads(self.sandbox("-o", "json", "pod", "add", name, "--node", node, "--namespace", namespace,
                                          *(["--labels", labels] if labels else []),
+                                         *(["--annotations", annotations] if annotations else []),
                                          *(["--ports", ports] if ports else [])).stdout)
         return answer["pods"][0]
 

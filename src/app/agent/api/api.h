@@ -64,6 +64,9 @@ private:
     [[nodiscard]] Json configuration() const;
     [[nodiscard]] Json node_addressing() const;
     [[nodiscard]] Json node_element(const NodeRow& row) const;
+    // ipam.cpp
+    Task<void> allocate(HttpRequest request, std::shared_ptr<HttpResponder> responder);
+    [[nodiscard]] Json lease_json(const AddressPool::Lease& lease) const;
     // endpoints.cpp
     [[nodiscard]] Json endpoint_json(const EndpointRow& endpoint) const;
     [[nodiscard]] Json identity_json(IdentityId id, const LabelSet& labels) const;

@@ -300,20 +300,19 @@ Json AgentApi::status() {
     json["clock-source"] = {{"mode", "ktime"}};
 
     Json ipam{{"allocations", Json::object()}, {"ipv4", Json::array()}, {"ipv6", Json::array()}, {"status", ""}};
-    if (const HostScopeAllocator* allocator = plane_.pool_.allocator()) {
-        for (const auto& [ip, allocation] : allocator->allocations()) {
-            ipam["allocations"][ip.to_string()] = allocation.owner;
-            ipam[ip.is_v4() ? "ipv4" : "ipv6"].push_back(ip.to_string());
-        }
-        std::string text;
-        for (const Family family : {Family::kIpv4, Family::kIpv6}) {
-            const std::string described = allocator->describe(family);
-            if (described.empty()) continue;
-            if (!text.empty()) text += ", ";
-            text.append(family == Family::kIpv4 ? "IPv4: " : "IPv6: ").append(described);
-        }
-        ipam["status"] = text;
+    const NodePools& pools = plane_.pool_.pools();
+    for (const auto& [ip, allocation] : pools.allocations()) {
+        ipam["allocations"][ip.to_string()] = allocation.owner;
+        ipam[ip.is_v4() ? "ipv4" : "ipv6"].push_back(ip.to_string());
     }
+    std::string text;
+    for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+        const std::string described = pools.describe(family);
+        if (described.empty()) continue;
+        if (!text.empty()) text += ", ";
+        text.append(family == Family::kIpv4 ? "IPv4: " : "IPv6: ").append(described);
+    }
+    ipam["status"] = text;
     json["ipam"] = std::move(ipam);
     const long page = ::sysconf(_SC_PAGESIZE);
     json["nodeMonitor"] = {{"cpus", ::sysconf(_SC_NPROCESSORS_CONF)},
