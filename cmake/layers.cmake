@@ -15,8 +15,8 @@ function(axo_pch name)
     <string_view> <unordered_map> <vector> <nlohmann/json.hpp>)
 endfunction()
 axo_pch(axo_pch)
-# Tests are compiled to be compiled, not to run: what they call is optimised, they are not.
-set(axo_test_options -O1)
+# What tests call is optimised, they themselves need not be. Benchmarks in them are run from the release build.
+set(axo_test_options $<$<NOT:$<CONFIG:Release>>:-O1>)
 axo_pch(axo_pch_tests ${axo_test_options})
 
 function(axo_test name)

@@ -42,7 +42,7 @@ state = {
     "qdiscs": lines("tc", "qdisc", "show"),
     "filters": [f"{link} {way} " + re.sub(r" (id|tag|jited).*", "", line) for link in links for way in ("ingress", "egress") for line in lines("tc", "filter", "show", "dev", link, way)],
     "pins": list(tree("/sys/fs/bpf")),
-    "nftables": lines("nft", "list", "ruleset"),
+    "nftables": lines("nft", "--stateless", "list", "ruleset"),
     "mounts": [" ".join(line.split()[4:5] + line.split(" - ")[1].split()[:2]) for line in open("/proc/self/mountinfo") if " /run/netns/" not in line],
     "files": list(tree("/etc/cni", "/opt/cni", "/run", "/var/lib/cilium", "/var/lib/other", skip=("/run/cilium/cgroupv2", "/run/axoneme", "/run/netns"))),
     "sysctls": list(sysctls()),
