@@ -4,28 +4,20 @@
 #   axo_layer_tests(NAME folder… LINK …)    executable NAME_test from src/folder/**_test.cpp, registered with ctest
 
 # One precompiled header for everything: the standard library and JSON. Only what nearly every file needs.
-# Compiled once for the code and once for the tests, reused by every target.
+# Compiled once, reused by every target.
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/pch.cpp CONTENT "" @ONLY)
-function(axo_pch name)
-  add_library(${name} STATIC ${CMAKE_BINARY_DIR}/pch.cpp)
-  target_link_libraries(${name} PRIVATE Threads::Threads)
-  target_compile_options(${name} PRIVATE ${ARGN})
-  target_precompile_headers(${name} PRIVATE
-    <algorithm> <array> <chrono> <cstdint> <filesystem> <functional> <map> <memory> <optional> <span> <string>
-    <string_view> <unordered_map> <vector> <nlohmann/json.hpp>)
-endfunction()
-axo_pch(axo_pch)
-# What tests call is optimised, they themselves need not be. Benchmarks in them are run from the release build.
-set(axo_test_options $<$<NOT:$<CONFIG:Release>>:-O1>)
-axo_pch(axo_pch_tests ${axo_test_options})
+add_library(axo_pch STATIC ${CMAKE_BINARY_DIR}/pch.cpp)
+target_link_libraries(axo_pch PRIVATE Threads::Threads)
+target_precompile_headers(axo_pch PRIVATE
+  <algorithm> <array> <chrono> <cstdint> <filesystem> <functional> <map> <memory> <optional> <span> <string>
+  <string_view> <unordered_map> <vector> <nlohmann/json.hpp>)
 
 function(axo_test name)
   cmake_parse_arguments(ARG "" "KIND" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR})
-  target_compile_options(${name} PRIVATE ${axo_test_options})
   target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gtest GTest::gtest_main)
-  target_precompile_headers(${name} REUSE_FROM axo_pch_tests)
+  target_precompile_headers(${name} REUSE_FROM axo_pch)
   add_test(NAME ${ARG_KIND}.${name} COMMAND ${name})
   set_tests_properties(${ARG_KIND}.${name} PROPERTIES LABELS ${ARG_KIND} TIMEOUT 300)
 endfunction()
