@@ -25,6 +25,10 @@ from image import KEYRING, MIRROR, PrivateApt, Unavailable  # noqa: E402
 
 SUITE = "bookworm"
 GO_PACKAGES = ["golang-1.19-go", "golang-1.19-src"]
+# Kubernetes 1.20 carries a reflect2 that calls Go's map iteration as it was before Go 1.18: built with a newer one, its programs corrupt
+# their memory when they write an object with a map as JSON, and die of it sooner or later (an API server at its first custom resources).
+REFLECT2 = ("golang-github-modern-go-reflect2-dev", "usr/share/gocode/src/github.com/modern-go/reflect2", "vendor/github.com/modern-go/reflect2")
+RECIPE = "2"  # changes with what is compiled: programs that an older one made are made anew
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "axoneme/kubernetes"
 COMPILED = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"]
 # Program -> package and place in it.
@@ -75,7 +79,7 @@ def fetch(apt, work):
     shutil.rmtree(work / "gopath", ignore_errors=True)
     go = work / "go-root"
     if not go.exists():
-        apt.call("apt-get", "download", *GO_PACKAGES, cwd=work)
+        apt.call("apt-get", "download", *GO_PACKAGES, REFLECT2[0], cwd=work)
         for package in sorted(work.glob("golang-*.deb")):
             subprocess.run(["dpkg-deb", "-x", str(package), str(go)], check=True)
             package.unlink()
@@ -84,6 +88,8 @@ def fetch(apt, work):
     sources = next((path for path in work.glob("kubernetes-*") if path.is_dir()), None)
     if sources is None:
         raise Unavailable("the source package has no folder kubernetes-*")
+    shutil.rmtree(sources / REFLECT2[2])
+    shutil.copytree(go / REFLECT2[1], sources / REFLECT2[2])
     return next(go.glob("usr/lib/go-*")), sources
 
 
@@ -131,7 +137,9 @@ def compile_into(folder, names, go, sources, work):
 
 
 def missing_of(names):
-    return [name for name in names if not (CACHE / name).exists()]
+    recipe = CACHE / "recipe"
+    current = recipe.exists() and recipe.read_text() == RECIPE
+    return [name for name in names if not (CACHE / name).exists() or (name in COMPILED and not current)]
 
 
 def binaries(names=tuple(PROGRAMS), build=True):
@@ -160,6 +168,8 @@ def make(names):
         if not version_of(unfinished / name):
             raise RuntimeError(f"the {name} that was built does not run")
         (unfinished / name).rename(CACHE / name)
+    if compiled:
+        (CACHE / "recipe").write_text(RECIPE)
     for folder in (work, unfinished):
         shutil.rmtree(folder, ignore_errors=True)
 
