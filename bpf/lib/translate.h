@@ -102,6 +102,9 @@ static __always_inline bool look_up_service(struct scratch *s, __u32 hook, const
 	struct packet *p = &s->packet;
 	const struct endpoint_info *ep;
 
+	// The node's own address, coming in, is a forgery: what becomes of it is the stack's matter.
+	if (outside && (ep = lookup_endpoint(&p->saddr, v6)) && (ep->flags & ENDPOINT_F_HOST))
+		return false;
 	if (has_ports(p->proto) && find_service(&p->daddr, p->dport, p->proto, scope, &s->service, v6)) {
 		if (outside && !(s->service.flags & LB_F_ROUTABLE) && !lb_cfg.external_cluster_ip)
 			s->nat.refuse = DROP_IS_CLUSTER_IP;

@@ -95,6 +95,20 @@ TEST_P(NodePort, ALocalBackendSeesTheClient) {
     EXPECT_EQ(datapath.run("cil_from_netdev", tcp_packet(sent, tcp::kAck), "eth0").return_value, kDrop);
 }
 
+// Two connections of one port to a backend in the node's namespace: the second one would get a port on the other side of its
+// own address, where nobody looks for it.
+TEST_P(NodePort, NotForWhoComesWithTheNodesOwnAddress) {
+    const auto& f = GetParam();
+    Datapath datapath("netdev", with_services());
+    Services services(datapath);
+    services.put(Services::Backend{1, f.node, 8080});
+    services.put(node_port());
+    const auto sent = tcp_packet({f.node, f.node, 80, kPort}, tcp::kSyn);
+    const auto out = datapath.run("cil_from_netdev", sent, "eth0");
+    EXPECT_EQ(out.return_value, kPass);
+    EXPECT_EQ(hex(out.packet_out), hex(sent));
+}
+
 TEST_P(NodePort, OnlyAddressesThatServeThem) {
     const auto& f = GetParam();
     for (const auto& [cidr, served] : {std::pair{f.v6 ? "fd00:18::/112" : "172.18.0.0/30", true},
