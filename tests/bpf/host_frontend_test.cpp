@@ -367,7 +367,7 @@ TEST_P(HostFrontend, ABackendsPortIsNoExemption) {
 }
 
 // Whoever has the node's own address on the wire is somebody else: neither its policy nor a pod's takes it for the
-// node.
+// node, and no service is there for it.
 TEST_P(HostFrontend, AForgedSourceIsTheWorld) {
     for (const bool firewall : {true, false}) {
         Options with = with_services();
@@ -378,12 +378,15 @@ TEST_P(HostFrontend, AForgedSourceIsTheWorld) {
         PolicyRule itself{.cookie = 1, .peers = {1}};
         datapath.set_host_policy(ingress({itself}), kIngress);
         const char* forged = f().router;
-        EXPECT_EQ(arrives(datapath, {forged, f().node, 40000, kToRemote}).return_value, firewall ? kDrop : kRedirect);
+        EXPECT_EQ(arrives(datapath, {forged, f().node, 40000, kToRemote}).return_value, firewall ? kDrop : kPass);
         datapath.set_host_policy(ingress({{.cookie = 2}}), kIngress);
         datapath.set_policy(1, ingress({itself}), kIngress);
-        EXPECT_EQ(arrives(datapath, {forged, f().node, 40001, kToPod}).return_value, kDrop);
+        const Ends to_service{forged, f().node, 40001, kToPod};
+        const auto out = arrives(datapath, to_service);
+        EXPECT_EQ(out.return_value, kPass);
+        EXPECT_EQ(out.packet_out, packet(to_service, tcp::kSyn, IPPROTO_TCP));
         EXPECT_EQ(arrives(datapath, {forged, f().pod, 40002, 8080}).return_value, kDrop);
-        EXPECT_EQ(datapath.counted(DROP_POLICY, METRIC_INGRESS), firewall ? 3U : 2U);
+        EXPECT_EQ(datapath.counted(DROP_POLICY, METRIC_INGRESS), firewall ? 2U : 1U);
     }
 }
 
