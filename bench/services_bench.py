@@ -189,6 +189,10 @@ def rates(bench, row, cpu, seconds):
 def prepare(cluster, cpu):
     for pod, node in PODS:
         cluster.add_pod(pod, node)
+    # The server closes first, so that the client's ports are free. What the closed connection leaves on the server (TIME-WAIT, a minute) would meet
+    # the next one that is translated to the same random source port, and have it wait for its second SYN.
+    for backend in ("b1", "b2"):
+        cluster.exec(backend, "sysctl", "-qw", "net.ipv4.tcp_max_tw_buckets=0")
     cluster.serve("b1", "b2", cpu=cpu)
 
 
