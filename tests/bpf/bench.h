@@ -26,7 +26,8 @@ struct Figure {
 template <class Run, class Empty>
 Figure measure(Run run, Empty empty, int calls = benching() ? 500 : 2) {
     constexpr std::uint32_t kRepeat = 200;
-    // The kernel cuts off what is less than a nanosecond: half of one on average, which an empty program's five would miss.
+    // The kernel cuts off what is less than a nanosecond: half of one on average, which an empty program's five would
+    // miss.
     const auto average = [calls](std::uint64_t sum) { return static_cast<double>(sum) / calls + 0.5; };
     std::vector<double> values, baselines;
     for (int i = 0; i < 7; ++i) {

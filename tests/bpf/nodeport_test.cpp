@@ -95,8 +95,8 @@ TEST_P(NodePort, ALocalBackendSeesTheClient) {
     EXPECT_EQ(datapath.run("cil_from_netdev", tcp_packet(sent, tcp::kAck), "eth0").return_value, kDrop);
 }
 
-// Two connections of one port to a backend in the node's namespace: the second one would get a port on the other side of its
-// own address, where nobody looks for it.
+// Two connections of one port to a backend in the node's namespace: the second one would get a port on the other side
+// of its own address, where nobody looks for it.
 TEST_P(NodePort, NotForWhoComesWithTheNodesOwnAddress) {
     const auto& f = GetParam();
     Datapath datapath("netdev", with_services());
