@@ -4,10 +4,17 @@
 #include "model/cilium_identity.h"
 
 namespace axo {
+namespace {
+
+// Longer than an API server needs, shorter than a kubelet's patience with a pod.
+constexpr Duration kFirstListing = std::chrono::seconds(15);
+
+}  // namespace
 
 IdentityManager::IdentityManager(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store, RandomSource random,
                                  std::function<bool(IdentityId)> in_use, ObjectVerdicts verdicts)
-    : store_(store),
+    : loop_(loop),
+      store_(store),
       random_(std::move(random)),
       in_use_(std::move(in_use)),
       verdicts_(std::move(verdicts)),
@@ -26,8 +33,9 @@ void IdentityManager::start(std::function<void()> synced) {
              },
          .synced =
              [this, synced = std::move(synced)] {
-                 loaded_ = true;
+                 listed_ = true;
                  table_.mark_initialized();
+                 listing_.settle(Status{});
                  restore_missing_.trigger();
                  synced();
              },
@@ -72,31 +80,26 @@ void IdentityManager::remember(IdentityId id, const LabelSet& labels) {
     if (is_cluster_identity(id)) learn(id, labels, false);
 }
 
-Task<Status> IdentityManager::load() {
-    if (loaded_) return Status{};
-    return load_once();
+// The watch lists them anyway: an agent that starts with many pods does not ask for all of them a second time.
+Task<Status> IdentityManager::listed() {
+    if (listed_) co_return Status{};
+    // Not before the store has been asked at all: that is soon.
+    if (const auto state = store_.reachability(); !state.reachable) co_return fail(Code::kUnavailable, state.error);
+    CO_AWAIT(auto outcome, within(loop_, kFirstListing, "the first listing of CiliumIdentities", listing_.wait()));
+    if (!outcome && outcome.error().code == Code::kDeadlineExceeded)
+        co_return fail(Code::kUnavailable, outcome.error().message + listing_problem());
+    co_return outcome;
 }
 
-// Many pods may come at once: one listing for all.
-Task<Status> IdentityManager::load_once() {
-    if (loading_) {
-        CO_AWAIT(Status theirs, loading_->wait());
-        co_return theirs;
+// "; cilium/v2::CiliumIdentity: …": what the store has to say about it.
+std::string IdentityManager::listing_problem() const {
+    if (const auto state = store_.reachability(); !state.reachable) return "; " + state.error;
+    const auto server = store_.server();
+    if (!server) return {};
+    for (const ObjectStore::ServerInfo::Api& api : server->apis) {
+        if (api.name.ends_with("::CiliumIdentity") && !api.problem.empty()) return "; " + api.problem;
     }
-    loading_.emplace();
-    CO_AWAIT(const auto objects, store_.list(resources::kCiliumIdentity));
-    Status outcome;
-    if (objects) {
-        for (const Json& json : *objects) {
-            if (auto parsed = CiliumIdentity::parse(json)) learn(parsed->id(), parsed->security_labels, true);
-        }
-        loaded_ = true;
-    } else {
-        outcome = forward_error(objects.error());
-    }
-    auto waiting = std::exchange(loading_, std::nullopt);
-    waiting->settle(outcome);
-    co_return outcome;
+    return {};
 }
 
 KnownIdentities IdentityManager::known() const {
@@ -130,9 +133,10 @@ Task<Result<IdentityId>> IdentityManager::join(LabelSet labels) {
 }
 
 Task<Result<IdentityId>> IdentityManager::find_or_create(LabelSet labels) {
-    CO_TRY(load());
     const KnownIdentities known_identities = known();
     IdentityAllocation allocation(labels);
+    if (const auto reserved = reserved_identity(labels)) co_return *reserved;
+    CO_TRY(listed());
     while (true) {
         CO_TRY_ASSIGN(const IdentityAllocation::Step step, allocation.next(known_identities, random_));
         if (step.kind == IdentityAllocation::Step::Kind::kUse) co_return step.id;
@@ -154,7 +158,7 @@ Task<Result<IdentityId>> IdentityManager::find_or_create(LabelSet labels) {
 }
 
 Task<Status> IdentityManager::restore_missing() {
-    if (!loaded_) co_return Status{};
+    if (!listed_) co_return Status{};
     std::vector<IdentityRow> missing, unused;
     for (const auto& [id, row] : table_.rows()) {
         if (!row.stored) (in_use_(id) ? missing : unused).push_back(row);

@@ -9,7 +9,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <set>
 #include <string>
 
@@ -33,7 +32,8 @@ public:
     void start(std::function<void()> synced);
 
     // The identity of these labels, created in the store if there is none. kUnavailable when the store cannot be asked.
-    // One that is known needs no store; whoever asks for the same labels meanwhile waits for the same answer.
+    // One that is known needs no store; others wait for the first listing, in which their labels may have a number.
+    // Whoever asks for the same labels meanwhile waits for the same answer.
     Task<Result<IdentityId>> allocate(const LabelSet& labels);
     void remember(IdentityId id, const LabelSet& labels);
 
@@ -47,11 +47,12 @@ private:
     void forget(IdentityId id);
     Task<Result<IdentityId>> join(LabelSet labels);
     Task<Result<IdentityId>> find_or_create(LabelSet labels);
-    Task<Status> load();
-    Task<Status> load_once();
+    Task<Status> listed();
+    [[nodiscard]] std::string listing_problem() const;
     Task<Status> restore_missing();
     KnownIdentities known() const;
 
+    EventLoop& loop_;
     ObjectStore& store_;
     RandomSource random_;
     std::function<bool(IdentityId)> in_use_;
@@ -59,10 +60,10 @@ private:
     Logger log_{"identity"};
     Table<IdentityId, IdentityRow> table_;
     std::map<std::string, std::set<IdentityId>> by_key_;
-    bool loaded_ = false;
+    bool listed_ = false;
     std::unique_ptr<ObjectStore::Watch> watch_;
     std::map<std::string, Waiters<Result<IdentityId>>> allocations_;  // under way, by key of their labels
-    std::optional<Waiters<Status>> loading_;
+    Waiters<Status> listing_;
     Controller restore_missing_;
     TaskGroup tasks_;
 };
