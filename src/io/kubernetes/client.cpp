@@ -19,6 +19,7 @@ constexpr Duration kShortestPause = std::chrono::milliseconds(100);
 constexpr std::size_t kBodyLimit = 64 * 1024 * 1024;
 constexpr auto kClockTolerance = std::chrono::minutes(2);
 constexpr auto kExpiryNotice = std::chrono::hours(24 * 3);
+constexpr auto kExpiryReminder = std::chrono::hours(6);
 
 std::string trimmed(std::string text) {
     while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
@@ -52,11 +53,17 @@ Client::~Client() = default;
 // ---- who we are ----
 
 Result<std::shared_ptr<TlsContext>> Client::tls() {
-    if (tls_ && !tls_->stale()) return tls_;
+    TRY(read_certificates());
+    look_at_expiry();
+    return tls_;
+}
+
+Status Client::read_certificates() {
+    if (tls_ && !tls_->stale()) return {};
     auto made = TlsContext::make(access_);
     if (!made) {
         // In the middle of a rotation certificate and key may not belong together.
-        if (tls_) return tls_;
+        if (tls_) return {};
         return forward_error(std::move(made).error());
     }
     if (tls_) {
@@ -64,7 +71,25 @@ Result<std::shared_ptr<TlsContext>> Client::tls() {
         idle_.clear();
     }
     tls_ = std::move(*made);
-    return tls_;
+    expiry_reported_ = {};
+    return {};
+}
+
+bool Client::expires_soon() const {
+    return tls_ && !tls_->client_name().empty() &&
+           tls_->client_expires() - std::chrono::system_clock::now() < kExpiryNotice;
+}
+
+// When a certificate ends that nobody renews, nothing is told and nothing can be written any more.
+void Client::look_at_expiry() {
+    if (!expires_soon()) return;
+    const auto now = Clock::now();
+    if (expiry_reported_ != Clock::time_point{} && now - expiry_reported_ < kExpiryReminder) return;
+    expiry_reported_ = now;
+    log_.warn("The client certificate expires soon; a new one in its place is read by itself",
+              {{"certificate", tls_->client_name()},
+               {"expires", format_time(tls_->client_expires())},
+               {"origin", access_.origin}});
 }
 
 Result<std::string> Client::bearer() {
@@ -83,8 +108,7 @@ Result<std::string> Client::bearer() {
 
 std::vector<std::string> Client::concerns() const {
     std::vector<std::string> all;
-    if (tls_ && !tls_->client_name().empty() &&
-        tls_->client_expires() - std::chrono::system_clock::now() < kExpiryNotice) {
+    if (expires_soon()) {
         all.push_back("the client certificate " + tls_->client_name() + " expires at " +
                       format_time(tls_->client_expires()));
     }

@@ -88,6 +88,9 @@ private:
     Task<Result<Exchange>> begin_patiently(const Request& request, bool keep);
     Task<Result<std::string>> body_of(Exchange& exchange);
     Result<std::shared_ptr<TlsContext>> tls();
+    Status read_certificates();
+    [[nodiscard]] bool expires_soon() const;
+    void look_at_expiry();
     Result<std::string> bearer();
     [[nodiscard]] std::string message(const Request& request, const std::string& token, bool keep) const;
     std::shared_ptr<Connection> reuse();
@@ -105,7 +108,7 @@ private:
     std::deque<Idle> idle_;
     std::shared_ptr<TlsContext> tls_;
     std::string token_;
-    std::chrono::steady_clock::time_point token_read_{};
+    std::chrono::steady_clock::time_point token_read_{}, expiry_reported_{};
     State state_;
     std::chrono::seconds clock_offset_{0};  // the server's minus ours
     bool clock_reported_ = false;

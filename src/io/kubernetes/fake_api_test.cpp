@@ -228,7 +228,7 @@ void FakeApi::write(Client& client, const std::string& collection, const std::st
     if (create && stored != all.end())
         return send(client, http(409, status_body(409, "AlreadyExists", "\"" + name + "\" already exists")));
     if (!create && stored == all.end())
-        return send(client, http(404, status_body(404, "NotFound", "\"" + name + "\" not found")));
+        return send(client, http(404, status_body(404, "NotFound", "\"" + name + "\" not found", {{"name", name}})));
     if (request.method == "GET") return send(client, http(200, stored->second.dump()));
     if (request.method == "DELETE") {
         erase(collection, id.substr(0, id.find('/')), name);

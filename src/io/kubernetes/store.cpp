@@ -31,6 +31,13 @@ ObjectKey key_of(const ResourceType& type, const Json& object) {
     return {type.namespaced ? text_of(*metadata, "namespace") : "", text_of(*metadata, "name")};
 }
 
+// A 404 whose Status names the object: the kind is served, only the object is not there.
+bool names_the_object(const Response& response, const ObjectKey& key) {
+    const Json status = Json::parse(response.body, nullptr, false);
+    const auto details = status.is_object() ? status.find("details") : status.end();
+    return status.is_object() && details != status.end() && text_of(*details, "name") == key.name;
+}
+
 const char* phase_name(Reflector::Phase phase) {
     switch (phase) {
         case Reflector::Phase::kListing: return "listing";
@@ -178,7 +185,7 @@ Task<Result<Json>> Store::send(Operation operation, std::string method, std::str
     const std::string target = path.empty() ? api_->path(*operation.type, operation.key) : std::move(path);
     Request request{.method = std::move(method), .target = target, .body = std::move(body), .lane = lane_of(operation)};
     CO_TRY_ASSIGN(const Response response, client_->request(std::move(request)));
-    if (response.status == 404) {
+    if (response.status == 404 && !names_the_object(response, operation.key)) {
         // Perhaps not the object but the version is missing.
         const std::string before = api_->version_of(*operation.type);
         CO_AWAIT(const auto served, api_->discover(*operation.type));

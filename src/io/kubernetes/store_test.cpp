@@ -246,6 +246,12 @@ TEST_F(KubernetesStore, CreateGetUpdateRemove) {
     EXPECT_EQ(error_of_get().code, Code::kNotFound);
 }
 
+TEST_F(KubernetesStore, AnObjectThatIsNotThereIsNoReasonToAskForTheKind) {
+    api_.resources["/apis/cilium.io/v2"] = {"ciliumnodes"};
+    EXPECT_EQ(store_->get(resources::kCiliumNode, {"", "n1"}).error().code, Code::kNotFound);
+    EXPECT_EQ(api_.count("GET", "/apis/cilium.io/v2"), 1U) << "the object, and not what the server has";
+}
+
 TEST_F(KubernetesStore, StatusGoesToItsSubresourceWhereThereIsOne) {
     const Json node = {{"metadata", {{"name", "n1"}}}, {"spec", {{"a", 1}}}, {"status", {{"s", 1}}}};
     auto created = store_->create(resources::kCiliumNode, node);
