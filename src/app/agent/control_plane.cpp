@@ -6,6 +6,7 @@
 #include "app/agent/delete_queue.h"
 #include "base/file.h"
 #include "io/resources.h"
+#include "kernel/locked_memory.h"
 #include "kernel/netns.h"
 #include "model/node.h"
 
@@ -43,6 +44,8 @@ Status ControlPlane::start(std::function<void(const Error&)> fatal) {
     fatal_ = std::move(fatal);
     TRY(make_directories(config_.endpoint_state_dir()));
     TRY_ASSIGN(features_, probe_kernel_features());
+    if (auto lifted = lift_locked_memory_limit(features_); !lifted)
+        log_.error("Maps may not fit into the memory that this agent may have", {lifted.error()});
     TRY_ASSIGN(plan_, plan_services(config_, features_));
     TRY_ASSIGN(instance_id_, load_instance_id(config_.endpoint_state_dir() / "instance-id"));
     if (auto state = read_node_state(config_.endpoint_state_dir() / "node.json")) {

@@ -1,10 +1,10 @@
 // The kernel, its file systems, rights and memory.
 #include <algorithm>
-#include <cstdio>
 
 #include "app/agent/preflight/findings.h"
 #include "app/agent/service_plan.h"
 #include "datapath/map_layout.h"
+#include "kernel/locked_memory.h"
 
 namespace axo::preflight {
 
@@ -14,13 +14,6 @@ constexpr std::uint64_t kMib = 1U << 20;
 
 std::string mib(std::uint64_t bytes) {
     return std::to_string((bytes + kMib - 1) / kMib) + " MiB";
-}
-
-// Before 5.11 maps count against RLIMIT_MEMLOCK, after it against the cgroup.
-bool locks_memory(const KernelFeatures& features) {
-    int major = 0, minor = 0;
-    return std::sscanf(features.release.c_str(), "%d.%d", &major, &minor) == 2 &&
-           (major < 5 || (major == 5 && minor < 11));
 }
 
 struct MapMemory {
@@ -81,7 +74,7 @@ void check_capabilities(const NodeView& view, Findings& findings) {
     need("NET_ADMIN", "devices, routes, BPF programs at devices");
     need("SYS_ADMIN", "mounts, network namespaces of pods and of the health endpoint, BPF on kernels before 5.8");
     need("NET_RAW", "ICMP probes of other nodes");
-    if (!has("SYS_RESOURCE") && view.features && locks_memory(*view.features) && view.lock_limit)
+    if (!has("SYS_RESOURCE") && view.features && maps_count_as_locked(*view.features) && view.lock_limit)
         findings.error("capabilities",
                        "kernel " + view.features->release + " counts BPF maps as locked memory, the limit is " +
                            mib(*view.lock_limit) + ", and the agent may not raise it (CAP_SYS_RESOURCE)",
