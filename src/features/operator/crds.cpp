@@ -1,6 +1,7 @@
 #include "features/operator/crds.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "base/log.h"
@@ -63,6 +64,15 @@ std::vector<EmbeddedCrd> embedded_crds() {
     std::vector<EmbeddedCrd> all;
     for (const EmbeddedText* text = axo_crds_begin; text != axo_crds_end; ++text)
         all.push_back({text->name, {text->begin, text->end}});
+    // Agents wait for these.
+    static constexpr std::array<std::string_view, 6> kFirst{"ciliumnodes",
+                                                            "ciliumidentities",
+                                                            "ciliumendpoints",
+                                                            "ciliumnetworkpolicies",
+                                                            "ciliumclusterwidenetworkpolicies",
+                                                            "ciliumcidrgroups"};
+    std::ranges::stable_sort(
+        all, {}, [](const EmbeddedCrd& crd) { return std::ranges::find(kFirst, crd.plural) - kFirst.begin(); });
     return all;
 }
 
@@ -103,24 +113,32 @@ CrdRegistration::CrdRegistration(EventLoop& loop, ControllerRegistry& registry, 
     controller_.trigger();
 }
 
-// One failure does not keep the others away: what can be served is.
+// One failure does not keep the others away: what can be served is. An API server works on each for a while, so all are
+// written before any is waited for.
 Task<Status> CrdRegistration::register_all() {
     Status outcome;
+    std::vector<ObjectKey> written;
     for (const EmbeddedCrd& crd : embedded_crds()) {
-        CO_AWAIT(Status done, register_one(crd));
-        if (!done && outcome) outcome = std::move(done);
+        CO_AWAIT(Result<bool> wrote, register_one(crd));
+        if (wrote && *wrote) written.push_back({"", crd.name()});
+        if (!wrote && outcome) outcome = std::unexpected(std::move(wrote).error());
+    }
+    for (const ObjectKey& key : written) {
+        CO_AWAIT(Status served, wait_until_served(key));
+        if (!served && outcome) outcome = std::move(served);
     }
     co_return outcome;
 }
 
-Task<Status> CrdRegistration::register_one(EmbeddedCrd crd) {
+// Whether it has been written.
+Task<Result<bool>> CrdRegistration::register_one(EmbeddedCrd crd) {
     const ObjectKey key{"", crd.name()};
     CO_AWAIT(Result<Json> present, store_.get(resources::kCustomResourceDefinition, key));
     if (!present && present.error().code != Code::kNotFound)
         co_return std::unexpected(std::move(present).error().with_context("CustomResourceDefinition " + key.name));
     CO_TRY_ASSIGN(const Json wanted, parse_yaml(crd.yaml));
     const CrdStep step = crd_step(wanted, present ? *present : Json());
-    if (step == CrdStep::kNothing) co_return Status{};
+    if (step == CrdStep::kNothing) co_return false;
     if (step == CrdStep::kCreate) {
         CO_AWAIT(Result<Json> created, store_.create(resources::kCustomResourceDefinition, wanted));
         if (!created && created.error().code != Code::kAlreadyExists)
@@ -133,8 +151,7 @@ Task<Status> CrdRegistration::register_one(EmbeddedCrd crd) {
     log().info(
         step == CrdStep::kCreate ? "CustomResourceDefinition created" : "CustomResourceDefinition brought up to date",
         {{"name", key.name}, {"from", present ? metadata(*present, "labels", kSchemaVersion) : ""}});
-    CO_TRY(wait_until_served(key));
-    co_return Status{};
+    co_return true;
 }
 
 Task<Status> CrdRegistration::wait_until_served(ObjectKey key) {

@@ -22,6 +22,7 @@ struct EmbeddedCrd {
 
     [[nodiscard]] std::string name() const { return std::string(plural) + ".cilium.io"; }
 };
+// Those that agents wait for come first.
 std::vector<EmbeddedCrd> embedded_crds();
 
 enum class CrdStep { kNothing, kCreate, kReplace };
@@ -36,11 +37,11 @@ class CrdRegistration {
 public:
     // patience: how long a new definition may take until it is served.
     CrdRegistration(EventLoop& loop, ControllerRegistry& registry, ObjectStore& store,
-                    Duration patience = std::chrono::seconds(5));
+                    Duration patience = std::chrono::seconds(15));
 
 private:
     Task<Status> register_all();
-    Task<Status> register_one(EmbeddedCrd crd);
+    Task<Result<bool>> register_one(EmbeddedCrd crd);
     Task<Status> wait_until_served(ObjectKey key);
 
     EventLoop& loop_;
