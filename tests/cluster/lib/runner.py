@@ -3,6 +3,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ SECOND_ATTEMPTS = 4  # more failures than that are no accident
 
 def add_arguments(parser, build):
     parser.add_argument("--build", type=pathlib.Path, default=build)
-    parser.add_argument("--filter", default="")
+    parser.add_argument("--filter", default="", help="of scenarios' names, a regular expression")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--report", type=pathlib.Path)
     parser.add_argument("--keep-logs", type=pathlib.Path, help="where the logs of failed scenarios go")
@@ -25,10 +26,10 @@ def add_arguments(parser, build):
 
 
 def chosen_scenarios(folder, wanted):
-    """The scenarios of a folder that fit the filter; without one, all but those that run by name only."""
+    """The scenarios of a folder whose names the filter (a regular expression) is found in; without one, all but those that run by name only."""
     for path in sorted((folder / "scenarios").glob("[a-z]*.py")):
         importlib.import_module(f"scenarios.{path.stem}")
-    return [item for item in scenarios.REGISTRY if wanted in item.name and (wanted or not item.only_by_name)]
+    return [item for item in scenarios.REGISTRY if re.search(wanted, item.name) and (wanted or not item.only_by_name)]
 
 
 def require_root(what):

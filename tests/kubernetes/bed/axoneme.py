@@ -7,11 +7,10 @@ import signal
 from lib.checks import wait_until
 from lib.sandbox import CommandFailed
 
-from .cluster import CONTROL, ROOT
+from .cluster import CONTROL, ROOT, TAINT
 
 NAMESPACE = "kube-system"
 AGENT_ACCOUNT, OPERATOR_ACCOUNT = "cilium", "cilium-operator"
-TAINT = "node.cilium.io/agent-not-ready"
 AGENT_FLAGS = ["--object-store=kubernetes:", "--enable-ipv4=true", "--enable-ipv6=true", "--routing-mode=tunnel", "--tunnel-protocol=vxlan",
                "--kube-proxy-replacement=true", "--write-cni-conf-when-ready=/etc/cni/net.d/05-cilium.conflist"]
 OPERATOR_FLAGS = ["--object-store=kubernetes:", "--enable-ipv4=true", "--enable-ipv6=true"]
@@ -25,8 +24,6 @@ class Axoneme:
     def install(self):
         """RBAC, accounts, the operator, the agents; until every node is ready."""
         self.apply_rbac()
-        # What the operator does not register yet; kubectl 1.20 does not know all fields of the definitions, the API server drops those.
-        self.cluster.kubectl("apply", "--validate=false", "-f", ROOT / "deploy/crds")
         for account in (AGENT_ACCOUNT, OPERATOR_ACCOUNT):
             self.cluster.pki.token_kubeconfig(account, self.token(account))
         for machine in self.operators:
@@ -34,6 +31,9 @@ class Axoneme:
         for node in self.cluster.node_names:
             self.start_agent(node)
         self.wait_ready()
+        # The operator does that for nodes whose agents are pods.
+        for node in self.cluster.node_names:
+            self.cluster.kubectl("taint", "node", node, f"{TAINT}-")
 
     def apply_rbac(self):
         """As the chart has it."""
@@ -71,7 +71,7 @@ class Axoneme:
             return False
         return json.loads(done.stdout).get("cilium", {}).get("state") == "Ok"
 
-    def wait_ready(self, seconds=60):
+    def wait_ready(self, seconds=180):
         for node in self.cluster.node_names:
             if not wait_until(lambda: self.healthy(node) or not self.agent(node).alive(), seconds, 0.1) or not self.agent(node).alive():
                 raise CommandFailed([f"agent-{node}"], self.agent(node).process.poll(), "", f"not healthy within {seconds} s; its log ends:\n{self.cluster.log(f'agent-{node}')[-3000:]}")

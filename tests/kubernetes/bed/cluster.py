@@ -22,6 +22,7 @@ from .api import Api  # noqa: E402
 from .pki import Authority  # noqa: E402
 
 CONTROL = "control"
+TAINT = "node.cilium.io/agent-not-ready"
 COMPONENTS = tuple(name for name in programs.PROGRAMS if name != "kube-proxy")
 
 
@@ -170,6 +171,9 @@ class KubernetesCluster(Cluster):
         """The node's conditions by type."""
         thing = self.api.find("v1", "Node", None, node) or {}
         return {item["type"]: item for item in thing.get("status", {}).get("conditions", [])}
+
+    def taints(self, node):
+        return [taint["key"] for taint in self.api.get("v1", "Node", None, node)["spec"].get("taints", [])]
 
     def node_ready(self, node):
         return self.conditions(node).get("Ready", {}).get("status") == "True"

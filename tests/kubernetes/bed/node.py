@@ -55,7 +55,10 @@ def kubelet_configuration(pki):
 def prepare_script(programs):
     """Run once on a node: file systems of its own for containers, settings that look as a kubelet wants them, the loopback plugin."""
     lines = ["mount --make-rshared /", "mkdir -p /var/lib/containerd /var/lib/kubelet /run/kernel-settings /etc/containerd /opt/cni/bin",
-             "mount -t tmpfs -o size=4g,mode=711 tmpfs /var/lib/containerd", "mount -t tmpfs -o size=1g,mode=755 tmpfs /var/lib/kubelet"]
+             "mount -t tmpfs -o size=4g,mode=711 tmpfs /var/lib/containerd", "mount -t tmpfs -o size=1g,mode=755 tmpfs /var/lib/kubelet",
+             # A kubelet removes the logs of pods that it does not know.
+             "mkdir -p /var/log/pods /var/log/containers", "mount -t tmpfs -o size=256m,mode=755 tmpfs /var/log/pods",
+             "mount -t tmpfs -o size=16m,mode=755 tmpfs /var/log/containers"]
     for name, value in KERNEL_SETTINGS.items():
         file = "/run/kernel-settings/" + name.replace("/", "-")
         lines += [f"echo {value} > {file}", f"mount --bind {file} /proc/sys/{name}"]

@@ -45,9 +45,9 @@ class Authority:
         openssl("x509", "-req", "-CA", self.path("ca.crt"), "-CAkey", self.path("ca.key"), "-CAcreateserial", "-days", days, "-extfile", extensions,
                 "-out", self.path(f"{name}.crt"), stdin=request)
 
-    def kubeconfig(self, name, user, groups=(), server=None):
+    def kubeconfig(self, name, user, groups=(), server=None, days=DAYS):
         """A client that shows a certificate; returns the file's path."""
-        self.certificate(name, user, groups)
+        self.certificate(name, user, groups, days=days)
         return self.write_kubeconfig(name, {"client-certificate": str(self.path(f"{name}.crt")), "client-key": str(self.path(f"{name}.key"))}, server)
 
     def token_kubeconfig(self, name, token, server=None):

@@ -1,12 +1,15 @@
-"""Installed as users install it: the image and the manifests, run by the kubelets."""
+"""Installed as users install it: the image and the chart, run by the kubelets."""
+import importlib.util
+import pathlib
+
 from bed import traffic, workloads
 from bed.axoneme import NAMESPACE
-from bed.cluster import CONTROL, ROOT
+from bed.cluster import CONTROL, ROOT, TAINT
 from lib import checks
 from lib.sandbox import run
 from lib.scenario import scenario
 
-MANIFEST = ROOT / "deploy/kubernetes/axoneme.yaml"
+SYS_RESOURCE = 24  # the capability's number
 
 
 @scenario(cost=120, only_by_name=True)
@@ -20,6 +23,9 @@ def installed_as_pods(context):
     install(cluster)
     for node in cluster.node_names:
         yield checks.check(f"{node}: gets ready", api.wait_for(lambda: cluster.node_ready(node), 120), state_of(cluster))
+        yield checks.check(f"{node}: the taint {TAINT} is gone", api.wait_for(lambda: TAINT not in cluster.taints(node), 30), cluster.taints(node))
+        network = api.wait_for(lambda: cluster.conditions(node).get("NetworkUnavailable"), 20)
+        yield checks.check(f"{node}: NetworkUnavailable is False, because CiliumIsUp", network and (network["status"], network["reason"]) == ("False", "CiliumIsUp"), network)
     for kind, name in (("DaemonSet", "cilium"), ("Deployment", "cilium-operator")):
         ready = api.wait_for(lambda: all_ready(api.get("apps/v1", kind, NAMESPACE, name)), 90)
         yield checks.check(f"{kind} {name}: all of its pods are ready", ready, state_of(cluster))
@@ -43,13 +49,33 @@ def installed_as_pods(context):
 
 
 def install(cluster):
-    """What the chart's k8sServiceHost and k8sServicePort do: there is no kube-proxy that would make 10.96.0.1 work for the agents."""
+    """`helm install` with the values that a cluster without kube-proxy wants."""
+    values = {"kubeProxyReplacement": True, "k8sServiceHost": cluster.machines[CONTROL]["ipv4"], "k8sServicePort": 6443, "ipv6": {"enabled": True}}
+    if not may_lock_memory():
+        values["securityContext"] = {"capabilities": {"ciliumAgent": ["NET_ADMIN", "NET_RAW", "SYS_ADMIN"]}}
     # kubectl 1.20 does not know all fields of a newer Kubernetes; the API server drops those.
-    cluster.kubectl("apply", "--validate=false", "-f", MANIFEST)
-    change = {"kube-proxy-replacement": "true", "enable-ipv6": "true", "enable-ipv6-masquerade": "true"}
-    cluster.api.patch("v1", "ConfigMap", NAMESPACE, "cilium-config", {"data": change})
-    for workload in ("daemonset/cilium", "deployment/cilium-operator"):
-        cluster.kubectl("-n", NAMESPACE, "set", "env", workload, f"KUBERNETES_SERVICE_HOST={cluster.machines[CONTROL]['ipv4']}", "KUBERNETES_SERVICE_PORT=6443")
+    cluster.kubectl("apply", "--validate=false", "-f", "-", stdin=rendered(values))
+
+
+def rendered(values):
+    """The chart's manifests, by the renderer of tests/helm."""
+    spec = importlib.util.spec_from_file_location("helm_tests", ROOT / "tests/helm/run.py")
+    helm = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(helm)
+    program, lacking = helm.renderer()
+    if program is None:
+        raise RuntimeError(f"the chart cannot be rendered: there is no {lacking}")
+    result = helm.render(program, [{"name": "tests", "kubeVersion": "v1.20.2", "values": values}])["tests"]
+    if "error" in result:
+        raise RuntimeError(result["error"])
+    return helm.manifest(result["files"])
+
+
+def may_lock_memory():
+    """Whether this machine can grant SYS_RESOURCE."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    bounds = next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:"))
+    return bool(int(bounds, 16) >> SYS_RESOURCE & 1)
 
 
 def all_ready(workload):

@@ -4,7 +4,7 @@ import sys
 import time
 
 from bed import traffic, workloads
-from bed.axoneme import AGENT_ACCOUNT
+from bed.axoneme import AGENT_ACCOUNT, NAMESPACE
 from bed.cluster import CONTROL, ROOT
 from lib import checks
 from lib.scenario import scenario
@@ -46,6 +46,26 @@ def role_without_a_verb(context):
 
     yield checks.check("the agent's log names verb, resource and account", checks.wait_until(named, 20), "\n".join(cluster.log_since(f"agent-{node}")[-15:]))
     yield checks.check("and it goes on living", axoneme.agent(node).alive())
+
+
+@scenario(cost=20, alone=True, only_by_name=True)
+def certificate_about_to_expire(context):
+    """A client certificate with a day left: said in the log and in status, and gone from there once a new one is in its place."""
+    axoneme = context.axoneme()
+    cluster, pki, node = axoneme.cluster, axoneme.cluster.pki, axoneme.cluster.node_names[0]
+    context.on_end(lambda: agent_back(axoneme, node))
+    account = f"system:serviceaccount:{NAMESPACE}:{AGENT_ACCOUNT}"
+    config = pki.kubeconfig("expiring", account, days=1)
+    axoneme.agent(node).end(signal.SIGTERM)
+    cluster.mark_log(f"agent-{node}")
+    axoneme.start_agent(node, f"--k8s-kubeconfig-path={config}")
+    axoneme.wait_ready()
+    log = [line for line in cluster.log_since(f"agent-{node}") if "expires soon" in line and account in line]
+    yield checks.check("the log warns of it, once", len(log) == 1, cluster.log_since(f"agent-{node}")[:20])
+    yield checks.check("status warns of it", f"{account} expires at" in cluster.cli(node, "status"), cluster.cli(node, "status"))
+    pki.certificate("expiring", account)
+    renewed = checks.wait_until(lambda: "expires at" not in cluster.cli(node, "status"), 30, 0.5)
+    yield checks.check("a new certificate is taken, without a restart", renewed, cluster.cli(node, "status"))
 
 
 @scenario(cost=40, alone=True, only_by_name=True)

@@ -1,6 +1,6 @@
 """Before we are there: a cluster whose kubelets have no network plugin."""
 from bed import workloads
-from bed.axoneme import TAINT
+from bed.cluster import TAINT
 from lib import checks
 from lib.scenario import scenario
 
@@ -12,8 +12,7 @@ def cluster_without_a_network(context):
     for node in cluster.node_names:
         ready = checks.wait_until(lambda: cluster.conditions(node).get("Ready"), 20)
         yield checks.check(f"{node}: not ready, for want of a network plugin", ready and ready["status"] == "False" and "cni" in ready["message"].lower(), ready)
-        taints = [taint["key"] for taint in cluster.api.get("v1", "Node", None, node)["spec"].get("taints", [])]
-        yield checks.check(f"{node}: has the taint {TAINT}", TAINT in taints, taints)
+        yield checks.check(f"{node}: has the taint {TAINT}", TAINT in cluster.taints(node), cluster.taints(node))
     namespace = context.namespace()
     for node in cluster.node_names:
         cluster.api.create(workloads.pod(f"host-{node}", namespace, node=node, host_network=True))

@@ -1,6 +1,5 @@
 """What one does with a cluster on the first day: it is installed, a Deployment, a Service, policies."""
 from bed import traffic, workloads
-from bed.axoneme import TAINT
 from lib import checks
 from lib.scenario import scenario
 
@@ -12,11 +11,6 @@ def installed(context):
     cluster, api = axoneme.cluster, axoneme.cluster.api
     for node in cluster.node_names:
         yield checks.check(f"{node}: ready", cluster.node_ready(node), cluster.conditions(node))
-        network = cluster.api.wait_for(lambda: cluster.conditions(node).get("NetworkUnavailable"), 20)
-        yield checks.check(f"{node}: NetworkUnavailable is False, because CiliumIsUp", network and (network["status"], network["reason"]) == ("False", "CiliumIsUp"), network)
-        taints = api.wait_for(lambda: [[taint["key"] for taint in api.get("v1", "Node", None, node)["spec"].get("taints", [])]], 1)[0]
-        gone = api.wait_for(lambda: TAINT not in [taint["key"] for taint in api.get("v1", "Node", None, node)["spec"].get("taints", [])], 20)
-        yield checks.check(f"{node}: the taint {TAINT} is gone", gone, taints)
         thing = api.find("cilium.io/v2", "CiliumNode", None, node) or {}
         addresses = [item["ip"] for item in thing.get("spec", {}).get("addresses", [])]
         yield checks.check(f"{node}: CiliumNode with its addresses", cluster.machines[node]["ipv4"] in addresses, thing)
