@@ -1,11 +1,18 @@
-# axo_text_library(<library> <symbol> <file>…): files as they are, in a table between the symbols <symbol>_begin and
-# <symbol>_end: {name without extension, first byte, end}, three pointers each.
+# axo_text_library(<library> <symbol> [BELOW <folder>] <file>…): files as they are, in a table between the symbols
+# <symbol>_begin and <symbol>_end (base/embedded_text.h). Their names: paths below the folder, else without folder and
+# extension.
 function(axo_text_library library symbol)
+  cmake_parse_arguments(ARG "" "BELOW" "" ${ARGN})
+  set(files ${ARG_UNPARSED_ARGUMENTS})
   set(bytes ".section .rodata\n")
   set(table ".section .data.rel.ro,\"aw\"\n.balign 8\n.global ${symbol}_begin\n${symbol}_begin:\n")
   set(number 0)
-  foreach(file IN LISTS ARGN)
-    get_filename_component(name ${file} NAME_WLE)
+  foreach(file IN LISTS files)
+    if(ARG_BELOW)
+      file(RELATIVE_PATH name ${ARG_BELOW} ${file})
+    else()
+      get_filename_component(name ${file} NAME_WLE)
+    endif()
     string(APPEND bytes ".Lname${number}: .asciz \"${name}\"\n.Lbegin${number}: .incbin \"${file}\"\n.Lend${number}:\n")
     string(APPEND table ".quad .Lname${number}, .Lbegin${number}, .Lend${number}\n")
     math(EXPR number "${number} + 1")
@@ -13,9 +20,12 @@ function(axo_text_library library symbol)
   string(APPEND table ".global ${symbol}_end\n${symbol}_end:\n.section .note.GNU-stack,\"\",@progbits\n")
   set(source ${CMAKE_BINARY_DIR}/${library}.S)
   file(CONFIGURE OUTPUT ${source} CONTENT "${bytes}${table}" @ONLY)
-  set_source_files_properties(${source} PROPERTIES OBJECT_DEPENDS "${ARGN}")
+  set_source_files_properties(${source} PROPERTIES OBJECT_DEPENDS "${files}")
   add_library(${library} STATIC ${source})
 endfunction()
 
 file(GLOB AXO_CRDS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/deploy/crds/*.yaml)
 axo_text_library(axo_crds axo_crds ${AXO_CRDS})
+set(AXO_CHART_DIR ${CMAKE_SOURCE_DIR}/deploy/helm/axoneme)
+file(GLOB_RECURSE AXO_CHART CONFIGURE_DEPENDS ${AXO_CHART_DIR}/*)
+axo_text_library(axo_chart axo_chart BELOW ${AXO_CHART_DIR} ${AXO_CHART})

@@ -117,6 +117,7 @@ def main():
     if "deploy" in only and not args.filter:
         run_step(tally, "CRDs", ["tests/deploy/crds_test.py"])
         run_reporter(tally, "helm", build)
+        run_step(tally, "install --dry-run", ["tests/deploy/install_test.py", "--build", str(build)])
         run_step(tally, "image", ["tests/deploy/image_test.py", "--build", str(build)])
     if "unit" in only:
         for binary in sorted((build / "src").glob("*_test")):

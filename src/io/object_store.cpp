@@ -8,6 +8,8 @@
 namespace axo {
 namespace {
 
+constexpr std::string_view kDir = "dir:", kKubernetes = "kubernetes:";
+
 std::map<std::string, std::string> environment() {
     std::map<std::string, std::string> all;
     for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry) {
@@ -20,16 +22,18 @@ std::map<std::string, std::string> environment() {
 
 }  // namespace
 
+Result<kubernetes::Access> kubernetes::find_access(std::string_view address, const KubernetesFlags& flags) {
+    AccessOptions options{.kubeconfig = flags.kubeconfig, .servers = flags.servers, .environment = environment()};
+    if (address.size() > kKubernetes.size()) options.kubeconfig = address.substr(kKubernetes.size());
+    return load_access(options);
+}
+
 Result<std::unique_ptr<ObjectStore>> open_object_store(const std::string& address, EventLoop& loop,
                                                        const KubernetesFlags& flags) {
-    constexpr std::string_view kDir = "dir:", kKubernetes = "kubernetes:";
     if (address.starts_with(kDir) && address.size() > kDir.size())
         return open_dir_store(address.substr(kDir.size()), loop);
     if (address.starts_with(kKubernetes)) {
-        kubernetes::AccessOptions options{
-            .kubeconfig = flags.kubeconfig, .servers = flags.servers, .environment = environment()};
-        if (address.size() > kKubernetes.size()) options.kubeconfig = address.substr(kKubernetes.size());
-        TRY_ASSIGN(kubernetes::Access access, kubernetes::load_access(options));
+        TRY_ASSIGN(kubernetes::Access access, kubernetes::find_access(address, flags));
         return kubernetes::make_store(loop, std::move(access),
                                       {.qps = flags.qps, .burst = flags.burst, .user_agent = flags.user_agent});
     }

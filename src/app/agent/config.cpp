@@ -285,7 +285,8 @@ std::string config_help() {
         "a flag wins over the environment, the environment over the directory.\n\n"
         "  --config-dir=<path>  directory with one file per key, as a mounted cilium-config ConfigMap\n"
         "  --check-config       say whether the configuration is valid, and leave\n"
-        "  prepare-node …       as the first argument: mounts and files that the node needs, for an init container\n";
+        "  prepare-node …       as the first argument: mounts and files that the node needs, for an init container\n"
+        "  pause                as the first argument: nothing, until SIGTERM\n";
     for (const ConfigOption& option : config_options()) {
         help += "  --" + option.key;
         if (!option.default_text.empty()) help += "=" + option.default_text;

@@ -1,5 +1,8 @@
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 
 #include "app/agent/cleanup/cleanup.h"
 #include "app/agent/control_plane.h"
@@ -26,6 +29,14 @@ int prepare(const std::vector<std::string>& arguments) {
     return 0;
 }
 
+// For a pod whose init containers do the work, and that is to stay ready afterwards. A first process has no default
+// handlers.
+int pause_until_told() {
+    std::signal(SIGTERM, [](int) { std::_Exit(0); });
+    std::signal(SIGINT, [](int) { std::_Exit(0); });
+    for (;;) ::pause();
+}
+
 int report_valid(const std::vector<std::string>& warnings) {
     for (const std::string& warning : warnings) std::printf("warning: %s\n", warning.c_str());
     std::puts("the configuration is valid");
@@ -41,6 +52,7 @@ int main(int argc, char** argv) {
     if (command == "prepare-node") return prepare({argv + 2, argv + argc});
     if (command == "preflight") return axo::preflight::preflight_command({argv + 2, argv + argc});
     if (command == "cleanup") return axo::cleanup_command({argv + 2, argv + argc});
+    if (command == "pause") return pause_until_told();
     std::vector<std::string> arguments(argv + 1, argv + argc);
     const bool check_only = std::erase(arguments, "--check-config") != 0;
     auto parsed = axo::parse_config(arguments, axo::process_environment());

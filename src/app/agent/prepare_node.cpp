@@ -2,7 +2,10 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+
+#include <sstream>
 
 #include "base/fd.h"
 #include "base/file.h"
@@ -60,19 +63,79 @@ Status write_if_different(const std::filesystem::path& path, std::string_view co
     return {};
 }
 
+constexpr const char* kSysctlFile = "99-zzz-override_cilium.conf";
+
+// Whether the file system there was mounted by ensure_cgroup2 or ensure_bpffs: nobody else names the source so.
+bool is_our_mount(const std::filesystem::path& point, const std::string& kind) {
+    std::istringstream lines(read_file("/proc/self/mountinfo").value_or(""));
+    const std::string source = kind == "bpf" ? "bpffs" : "none";
+    bool ours = false;
+    for (std::string line; std::getline(lines, line);) {
+        std::istringstream words(line);
+        std::string where, word;
+        for (int i = 0; i < 5; ++i) words >> where;
+        while (words >> word && word != "-") {
+        }
+        std::string type, from;
+        words >> type >> from;
+        if (where == point) ours = type == kind && from == source;
+    }
+    return ours;
+}
+
+// Kernels with CONFIG_BPF_PRELOAD put two files into every BPF file system.
+bool holds_pins(const std::filesystem::path& bpffs) {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(bpffs, error)) {
+        if (entry.path().filename() != "maps.debug" && entry.path().filename() != "progs.debug") return true;
+    }
+    return false;
+}
+
+Status unmount(const std::filesystem::path& point, const std::string& kind) {
+    if (!is_our_mount(point, kind)) return {};
+    if (kind == "bpf" && holds_pins(point)) return {};
+    if (::umount2(point.c_str(), MNT_DETACH) != 0) return fail_errno("unmount " + point.string());
+    log().info("Unmounted", {{"path", point.string()}});
+    // Directories that were made for it; those that hold something stay.
+    for (std::filesystem::path at = point; at.has_relative_path() && ::rmdir(at.c_str()) == 0; at = at.parent_path()) {
+    }
+    return {};
+}
+
+Status remove_if_same(const std::filesystem::path& path, std::string_view content) {
+    const auto present = read_file(path);
+    if (!present || *present != content) return {};
+    TRY(remove_file(path));
+    log().info("Removed", {{"path", path.string()}});
+    return {};
+}
+
+Status undo(const NodePreparation& wanted, const std::string& plugin) {
+    if (!wanted.sysctl_dir.empty()) TRY(remove_if_same(wanted.sysctl_dir / kSysctlFile, kSysctls));
+    if (!plugin.empty()) TRY(remove_if_same(wanted.cni_bin_dir / wanted.cni_plugin.filename(), plugin));
+    if (!wanted.cgroup_root.empty()) TRY(unmount(wanted.cgroup_root, "cgroup2"));
+    if (!wanted.bpf_root.empty()) TRY(unmount(wanted.bpf_root, "bpf"));
+    return {};
+}
+
 }  // namespace
 
 Result<NodePreparation> parse_node_preparation(const std::vector<std::string>& arguments) {
     NodePreparation wanted;
     for (const std::string& argument : arguments) {
+        if (argument == "--undo") {
+            wanted.undo = true;
+            continue;
+        }
         const Argument* found = nullptr;
         for (const Argument& known : kArguments) {
             if (argument.starts_with("--" + std::string(known.name) + "=")) found = &known;
         }
         if (found == nullptr) {
             std::string accepted;
-            for (const Argument& known : kArguments)
-                accepted += (accepted.empty() ? "--" : ", --") + std::string(known.name) + "=<path>";
+            for (const Argument& known : kArguments) accepted += "--" + std::string(known.name) + "=<path>, ";
+            accepted += "--undo";
             return fail(Code::kInvalidArgument, "argument '" + argument + "': accepted: " + accepted);
         }
         const std::filesystem::path path = argument.substr(argument.find('=') + 1);
@@ -95,12 +158,13 @@ Status prepare_node(const NodePreparation& wanted) {
         if (!wanted.cgroup_root.empty()) TRY(enter(wanted.host_proc, "cgroup", CLONE_NEWCGROUP));
         TRY(enter(wanted.host_proc, "mnt", CLONE_NEWNS));
     }
+    if (wanted.undo) return undo(wanted, plugin);
     if (!wanted.cgroup_root.empty()) TRY(ensure_cgroup2(wanted.cgroup_root));
     if (!wanted.bpf_root.empty()) TRY(ensure_bpffs(wanted.bpf_root));
     std::error_code error;
     // A node without the directory has nobody who would set them.
     if (!wanted.sysctl_dir.empty() && std::filesystem::is_directory(wanted.sysctl_dir, error))
-        TRY(write_if_different(wanted.sysctl_dir / "99-zzz-override_cilium.conf", kSysctls, 0644));
+        TRY(write_if_different(wanted.sysctl_dir / kSysctlFile, kSysctls, 0644));
     if (!plugin.empty()) {
         TRY(make_directories(wanted.cni_bin_dir));
         TRY(write_if_different(wanted.cni_bin_dir / wanted.cni_plugin.filename(), plugin, 0755));

@@ -21,12 +21,14 @@ struct NodePreparation {
     std::filesystem::path sysctl_dir;   // tell systemd, in this directory, to leave our devices alone
     std::filesystem::path cni_plugin;   // copy this file of the image …
     std::filesystem::path cni_bin_dir;  // … into this directory of the node, under its own name
+    bool undo = false;                  // take all of that away again: an uninstall
 };
 
 // arguments: "--cgroup-root=/run/cilium/cgroupv2" and so on, by the names above.
 Result<NodePreparation> parse_node_preparation(const std::vector<std::string>& arguments);
 
-// Moves the calling process into the node's namespaces, for good. What was done is logged.
+// Moves the calling process into the node's namespaces, for good. What was done is logged. undo: what others have put
+// in the place of ours stays, a file system that is in use, too.
 Status prepare_node(const NodePreparation& wanted);
 
 }  // namespace axo

@@ -100,6 +100,30 @@ TEST_F(PrepareNode, WorksInTheNodesNamespaces) {
     ASSERT_TRUE(write_atomic(root_ / "image/cilium-cni", "plugin 2", 0755));
     ASSERT_EQ(run(wanted), 0);
     EXPECT_EQ(read_file(node_ / "cni/bin/cilium-cni").value_or(""), "plugin 2");
+
+    wanted.undo = true;
+    for (int pass = 0; pass < 2; ++pass) {
+        ASSERT_EQ(run(wanted), 0);
+        for (const char* gone : {"cgroupv2", "bpf", "cni/bin/cilium-cni", "sysctl.d/99-zzz-override_cilium.conf"})
+            EXPECT_FALSE(fs::exists(node_ / gone)) << gone;
+    }
+}
+
+TEST_F(PrepareNode, UndoLeavesWhatIsNotOurs) {
+    NodePreparation wanted{.host_proc = make_node(),
+                           .bpf_root = root_ / "bpf",
+                           .sysctl_dir = root_ / "sysctl.d",
+                           .cni_plugin = root_ / "image/cilium-cni",
+                           .cni_bin_dir = root_ / "cni/bin"};
+    ASSERT_EQ(run(wanted), 0);
+    ASSERT_TRUE(write_atomic(node_ / "cni/bin/cilium-cni", "another's", 0755));
+    ASSERT_TRUE(write_atomic(node_ / "sysctl.d/99-zzz-override_cilium.conf", "changed", 0644));
+    fs::create_directory(node_ / "bpf/pinned");
+    wanted.undo = true;
+    ASSERT_EQ(run(wanted), 0);
+    EXPECT_EQ(read_file(node_ / "cni/bin/cilium-cni").value_or(""), "another's");
+    EXPECT_EQ(read_file(node_ / "sysctl.d/99-zzz-override_cilium.conf").value_or(""), "changed");
+    EXPECT_EQ(file_system(node_ / "bpf"), BPF_FS_MAGIC);
 }
 
 TEST_F(PrepareNode, NodeWithoutSystemd) {

@@ -1,8 +1,13 @@
 #include <ctime>
+#include <filesystem>
 #include <thread>
 
 #include "app/cli/commands.h"
 #include "app/cli/context.h"
+#include "app/cli/install/cluster_status.h"
+#include "app/cli/install/duration.h"
+#include "app/cli/install/installer.h"
+#include "app/cli/install/kube_api.h"
 #include "app/cli/status_text.h"
 
 namespace axo::cli {
@@ -16,23 +21,8 @@ struct Options {
     bool require_kubernetes = false;
     std::string wait_duration = "300s";
     std::string output;
+    install::KubeOptions kube;
 };
-
-Result<int> seconds_of(const std::string& duration) {
-    std::size_t used = 0;
-    int value = 0;
-    try {
-        value = std::stoi(duration, &used);
-    } catch (const std::exception&) {
-        used = 0;
-    }
-    const std::string unit = duration.substr(used);
-    if (used == 0 || value < 0 || value > 100'000 || (unit != "s" && unit != "m" && !unit.empty())) {
-        return fail(Code::kInvalidArgument,
-                    "--wait-duration \"" + duration + "\": a number of seconds or minutes is expected, e.g. 90s or 5m");
-    }
-    return unit == "m" ? value * 60 : value;
-}
 
 std::map<std::string, std::string> headers_of(const Options& options) {
     return {{"brief", options.brief ? "true" : "false"},
@@ -41,8 +31,8 @@ std::map<std::string, std::string> headers_of(const Options& options) {
 
 // Until the agent answers and is healthy.
 Result<Json> wait_for_status(const Context& context, const Options& options) {
-    TRY_ASSIGN(const int seconds, seconds_of(options.wait_duration));
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+    TRY_ASSIGN(const auto patience, install::parse_wait_duration("--wait-duration", options.wait_duration));
+    const auto deadline = std::chrono::steady_clock::now() + patience;
     while (true) {
         auto status = context.get("/healthz", headers_of(options));
         if (status && status_is_healthy(*status)) return status;
@@ -73,14 +63,55 @@ Status run_status(Context& context, const Options& options) {
     return {};
 }
 
+// Of a cluster, through its API server.
+Status run_cluster_status(Context& context, install::Api& api, const Options& options) {
+    const std::string space = options.kube.space();
+    Status waited;
+    if (options.wait) {
+        TRY_ASSIGN(const auto patience, install::parse_wait_duration("--wait-duration", options.wait_duration));
+        const auto silent = [](const std::string&) {};
+        waited = install::wait_for(patience, silent, [&]() -> Result<std::string> {
+            TRY_ASSIGN(const install::ClusterStatus status, install::read_cluster_status(api, space));
+            for (const auto& program : status.programs) {
+                if (!program.errors.empty()) return program.name + ": " + program.errors.front().text;
+            }
+            return std::string();
+        });
+    }
+    TRY_ASSIGN(const install::ClusterStatus status, install::read_cluster_status(api, space));
+    if (!status.ok()) context.exit_status = 1;
+    TRY(print_as(options.output, install::cluster_status_json(status), [&] { return cluster_status_text(status); }));
+    return waited;
+}
+
+// "unix:///var/run/cilium/cilium.sock"
+bool agent_is_here(const Context& context) {
+    constexpr std::string_view kUnix = "unix://";
+    const std::string address = context.address();
+    std::error_code error;
+    return !context.host.empty() || !address.starts_with(kUnix) ||
+           std::filesystem::exists(address.substr(kUnix.size()), error);
+}
+
+// Of the agent on this node; elsewhere, and where the user says so, of the cluster.
+Status run_any_status(Context& context, const Options& options) {
+    if (!options.kube.given() && agent_is_here(context)) return run_status(context, options);
+    const auto api = install::open_api(options.kube);
+    if (!api && !options.kube.given() && api.error().code == Code::kNotFound) return run_status(context, options);
+    if (!api) return forward_error(api.error());
+    return run_cluster_status(context, **api, options);
+}
+
 }  // namespace
 
 void add_status_commands(const Command& root) {
     auto options = std::make_shared<Options>();
     Context& context = root.context();
-    root.command("status", "Health and state of the agent",
-                 [options, &context] { return run_status(context, *options); })
-        .flag("--verbose", options->verbose, "everything, and how the datapath was set up")
+    const Command command =
+        root.command("status", "Health and state of the agent on this node; elsewhere, or with -n, of a whole cluster",
+                     [options, &context] { return run_any_status(context, *options); });
+    install::add_kube_options(command, options->kube);
+    command.flag("--verbose", options->verbose, "everything, and how the datapath was set up")
         .flag("--brief", options->brief, "one line: OK or what is wrong")
         .flag("--all-addresses", options->details.addresses, "every allocated address")
         .flag("--all-controllers", options->details.controllers, "controllers that do well too")
@@ -88,7 +119,7 @@ void add_status_commands(const Command& root) {
         .flag("--all-health", options->details.nodes, "the same as --all-nodes")
         .flag("--all-redirects", options->details.redirects, "every proxy redirect")
         .flag("--all-clusters", options->details.clusters, "every remote cluster")
-        .flag("--wait", options->wait, "until the agent is healthy")
+        .flag("--wait", options->wait, "until the agent, or the cluster, is healthy")
         .option("--wait-duration", options->wait_duration, "how long --wait waits")
         .flag("--require-k8s-connectivity", options->require_kubernetes,
               "not healthy while the object store is out of reach")

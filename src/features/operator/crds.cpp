@@ -4,15 +4,13 @@
 #include <array>
 #include <charconv>
 
+#include "base/embedded_text.h"
 #include "base/log.h"
 #include "io/resources.h"
 #include "model/yaml.h"
 
 namespace axo {
 
-struct EmbeddedText {
-    const char *name, *begin, *end;
-};
 extern "C" const EmbeddedText axo_crds_begin[], axo_crds_end[];  // cmake/text.cmake
 
 namespace {

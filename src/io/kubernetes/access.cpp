@@ -46,9 +46,9 @@ public:
     KubeconfigReader(const std::string& path, Json config)
         : where_("kubeconfig " + path), directory_(fs::absolute(path).parent_path()), config_(std::move(config)) {}
 
-    Result<Access> read() {
+    Result<Access> read(std::string context_name) {
         const JsonReader top(config_, where_);
-        const std::string context_name = top.string("current-context");
+        if (context_name.empty()) context_name = top.string("current-context");
         TRY(top.status());
         if (context_name.empty()) return fail(Code::kInvalidArgument, where_ + ": current-context is not set");
         TRY_ASSIGN(const Json context, entry_of(config_, "contexts", "context", context_name, where_));
@@ -124,13 +124,13 @@ private:
     Json config_;
 };
 
-Result<Access> read_kubeconfig(const std::string& path) {
+Result<Access> read_kubeconfig(const std::string& path, const std::string& context) {
     auto text = read_file(path);
     if (!text) return forward_error(std::move(text).error().with_context("kubeconfig"));
     auto config = parse_yaml(*text);
     if (!config) return forward_error(std::move(config).error().with_context("kubeconfig " + path));
     if (!config->is_object()) return fail(Code::kInvalidArgument, "kubeconfig " + path + ": a mapping is expected");
-    return KubeconfigReader(path, std::move(*config)).read();
+    return KubeconfigReader(path, std::move(*config)).read(context);
 }
 
 Result<Access> in_cluster(const AccessOptions& options) {
@@ -212,7 +212,8 @@ Result<std::string> Material::read() const {
 }
 
 Result<Access> load_access(const AccessOptions& options) {
-    TRY_ASSIGN(Access access, options.kubeconfig.empty() ? in_cluster(options) : read_kubeconfig(options.kubeconfig));
+    TRY_ASSIGN(Access access,
+               options.kubeconfig.empty() ? in_cluster(options) : read_kubeconfig(options.kubeconfig, options.context));
     if (!options.servers.empty()) access.servers.clear();
     for (const std::string& text : options.servers) {
         TRY_ASSIGN(Server server, parse_server(text));

@@ -51,6 +51,7 @@ struct Access {
 
 struct AccessOptions {
     std::string kubeconfig;            // path; "": none
+    std::string context;               // of the kubeconfig; "": its current one
     std::vector<std::string> servers;  // instead of the configuration's
     std::string service_account = "/var/run/secrets/kubernetes.io/serviceaccount";
     std::map<std::string, std::string> environment;

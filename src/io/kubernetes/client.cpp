@@ -110,11 +110,12 @@ std::vector<std::string> Client::concerns() const {
     std::vector<std::string> all;
     if (expires_soon()) {
         all.push_back("the client certificate " + tls_->client_name() + " expires at " +
-                      format_time(tls_->client_expires()));
+                      format_time(tls_->client_expires()) + ": have it renewed");
     }
     if (std::chrono::abs(clock_offset_) > kClockTolerance) {
         all.push_back("the API server's clock is " + std::to_string(std::chrono::abs(clock_offset_).count()) + " s " +
-                      (clock_offset_.count() > 0 ? "ahead of" : "behind") + " this machine's");
+                      (clock_offset_.count() > 0 ? "ahead of" : "behind") +
+                      " this machine's: set both by NTP, or certificates and tokens may be refused");
     }
     return all;
 }
@@ -129,6 +130,7 @@ std::string Client::message(const Request& request, const std::string& token, bo
     text += "User-Agent: " + settings_.user_agent + "\r\nAccept: application/json\r\n";
     if (!token.empty()) text += "Authorization: Bearer " + token + "\r\n";
     if (!keep) text += "Connection: close\r\n";
+    text += request.headers;
     if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
         text += "Content-Type: " + request.content_type + "\r\nContent-Length: " + std::to_string(request.body.size()) +
                 "\r\n";
@@ -263,6 +265,18 @@ Task<Result<Response>> Client::stream(Request request, std::function<bool(std::s
     }
     give_back(std::move(exchange));
     co_return response;
+}
+
+Task<Result<Client::Upgraded>> Client::upgrade(Request request) {
+    CO_TRY_ASSIGN(Exchange exchange, begin_patiently(request, true));
+    Upgraded answer{.status = exchange.head.status};
+    if (answer.status == 101) {
+        answer.connection = std::move(exchange.connection);
+        co_return answer;
+    }
+    CO_TRY_ASSIGN(answer.body, body_of(exchange));
+    give_back(std::move(exchange));
+    co_return answer;
 }
 
 // ---- how it is going ----

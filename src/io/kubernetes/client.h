@@ -26,6 +26,7 @@ struct Request {
     std::string target;  // "/api/v1/pods?limit=500"
     std::string body{};
     std::string content_type = "application/json";
+    std::string headers{};  // more of them: "Name: value\r\n"
     Lane lane = Lane::kBulk;
 };
 
@@ -58,6 +59,14 @@ public:
     // body is empty then. Of other answers it is the body. silence: how long the stream may say nothing.
     Task<Result<Response>> stream(Request request, std::function<bool(std::string_view)> sink, Duration silence);
 
+    // Switches to another protocol, as the request's headers ask for.
+    struct Upgraded {
+        std::shared_ptr<Connection> connection;  // unset: the server has answered otherwise
+        int status = 0;
+        std::string body;
+    };
+    Task<Result<Upgraded>> upgrade(Request request);
+
     struct State {
         bool reachable = true;
         std::chrono::system_clock::time_point since{};  // of reachable; epoch: nothing has been asked yet
@@ -67,6 +76,8 @@ public:
     // The server in use.
     [[nodiscard]] std::string server() const { return access_.servers[server_].to_string(); }
     [[nodiscard]] const Access& access() const { return access_; }
+    // The API server's clock minus this machine's, as of its latest answer; whole seconds.
+    [[nodiscard]] std::chrono::seconds clock_offset() const { return clock_offset_; }
     // What will be a problem: a client certificate near its end, a clock that is off. For status.
     [[nodiscard]] std::vector<std::string> concerns() const;
 

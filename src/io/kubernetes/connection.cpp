@@ -120,6 +120,22 @@ public:
         co_return std::string();
     }
 
+    Task<Status> send(std::string bytes, Duration limit) override {
+        out_ = std::move(bytes);
+        complete_ = false;
+        CO_AWAIT(const Outcome written, write(limit));
+        if (written.error) co_return failed("sending", written.error);
+        co_return Status{};
+    }
+
+    Task<Result<std::string>> receive(Duration limit) override {
+        complete_ = false;
+        if (buffer_.size() == 0) CO_TRY(more("receiving", limit));
+        std::string bytes(static_cast<const char*>(buffer_.data().data()), buffer_.size());
+        buffer_.consume(buffer_.size());
+        co_return bytes;
+    }
+
     bool reusable() override {
         if (!complete_ || !parser_ || !parser_->keep_alive() || !socket_.is_open() || buffer_.size() != 0) return false;
         // Anything to read on an idle connection is its end.

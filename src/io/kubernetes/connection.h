@@ -33,6 +33,9 @@ public:
     virtual Task<Result<Head>> exchange(std::string message, Duration limit) = 0;
     // The next piece of the body; empty: it is complete. limit: for silence.
     virtual Task<Result<std::string>> read_body(Duration limit) = 0;
+    // After an answer of 101, the bytes of the protocol that was switched to. receive: at least one.
+    virtual Task<Status> send(std::string bytes, Duration limit) = 0;
+    virtual Task<Result<std::string>> receive(Duration limit) = 0;
     // Whether another exchange is possible: the body has been read to its end and the other side has not closed.
     [[nodiscard]] virtual bool reusable() = 0;
     // No byte of an answer has come since the latest exchange began.

@@ -15,6 +15,9 @@
 
 namespace axo::kubernetes {
 
+// What "kubernetes:" or "kubernetes:/path/of/kubeconfig" stands for, with this process's environment.
+Result<Access> find_access(std::string_view address, const KubernetesFlags& flags);
+
 std::unique_ptr<ObjectStore> make_store(EventLoop& loop, Access access, ClientSettings client,
                                         ReflectorSettings reflector = {});
 

@@ -117,23 +117,33 @@ std::string text_at(const Json& object, const Json::json_pointer& path) {
     return object.contains(path) && object[path].is_string() ? object[path].get<std::string>() : std::string();
 }
 
-std::vector<Prefix> cluster_pod_cidrs(const Config& config, const NodeView& view) {
+namespace {
+
+void add_cidr(const Config& config, const Json& text, std::set<Prefix>& all) {
+    if (!text.is_string()) return;
+    const auto prefix = Prefix::parse(text.get<std::string>());
+    if (prefix && (prefix->family() == Family::kIpv4 ? config.ipv4 : config.ipv6)) all.insert(*prefix);
+}
+
+// What nodes have been given.
+std::set<Prefix> node_pod_cidrs(const Config& config, const NodeView& view) {
     std::set<Prefix> all;
-    const auto add = [&](const Json& text) {
-        if (!text.is_string()) return;
-        const auto prefix = Prefix::parse(text.get<std::string>());
-        if (prefix && (prefix->family() == Family::kIpv4 ? config.ipv4 : config.ipv6)) all.insert(*prefix);
+    const auto add_list = [&](const Json& object, const Json::json_pointer& path) {
+        if (!object.contains(path) || !object[path].is_array()) return;
+        for (const Json& text : object[path]) add_cidr(config, text, all);
     };
-    if (view.store) {
-        const auto add_list = [&](const Json& object, const Json::json_pointer& path) {
-            if (!object.contains(path) || !object[path].is_array()) return;
-            for (const Json& text : object[path]) add(text);
-        };
-        for (const Json& node : view.store->cilium_nodes) add_list(node, "/spec/ipam/podCIDRs"_json_pointer);
-        if (config.ipam == "kubernetes") {
-            for (const Json& node : view.store->nodes) add_list(node, "/spec/podCIDRs"_json_pointer);
-        }
+    if (!view.store) return all;
+    for (const Json& node : view.store->cilium_nodes) add_list(node, "/spec/ipam/podCIDRs"_json_pointer);
+    if (config.ipam == "kubernetes") {
+        for (const Json& node : view.store->nodes) add_list(node, "/spec/podCIDRs"_json_pointer);
     }
+    return all;
+}
+
+}  // namespace
+
+std::vector<Prefix> cluster_pod_cidrs(const Config& config, const NodeView& view) {
+    std::set<Prefix> all = node_pod_cidrs(config, view);
     if (config.ipam == "cluster-pool") {
         const auto pool = [&](const char* key, const char* fallback) {
             const auto given = config.given.find(key);
@@ -142,7 +152,7 @@ std::vector<Prefix> cluster_pod_cidrs(const Config& config, const NodeView& view
             std::string text = given == config.given.end() ? fallback : given->second;
             std::ranges::replace(text, ',', ' ');
             std::istringstream words(text);
-            for (std::string word; words >> word;) add(Json(word));
+            for (std::string word; words >> word;) add_cidr(config, Json(word), all);
         };
         const std::set<Prefix> of_nodes = all;
         pool("cluster-pool-ipv4-cidr", "10.0.0.0/8");
@@ -154,7 +164,15 @@ std::vector<Prefix> cluster_pod_cidrs(const Config& config, const NodeView& view
 
 namespace {
 
-void check_pod_cidr(const Prefix& pods, const NodeView& view, Findings& findings) {
+// is_pool: nodes get parts of it, these or others.
+void check_pod_cidr(const Prefix& pods, bool is_pool, const NodeView& view, Findings& findings) {
+    const auto found = [&](const std::string& what, const std::string& way_out) {
+        if (is_pool) {
+            findings.warning("cidr-overlap", what + "; it matters once a node is given that part", way_out);
+        } else {
+            findings.error("cidr-overlap", what, way_out);
+        }
+    };
     const std::string pool = "pod CIDR " + pods.to_string();
     const std::string other =
         "another pod CIDR (cluster-pool-ipv4-cidr, cluster-pool-ipv6-cidr, or the "
@@ -162,9 +180,7 @@ void check_pod_cidr(const Prefix& pods, const NodeView& view, Findings& findings
     for (const InterfaceAddress& address : view.network.addresses) {
         const std::string device = device_of(view, address.link);
         if (own_device(device) || address.address.is_loopback() || !pods.contains(address.address)) continue;
-        findings.error("cidr-overlap",
-                       pool + " contains this node's address " + address.address.to_string() + " (" + device + ")",
-                       other);
+        found(pool + " contains this node's address " + address.address.to_string() + " (" + device + ")", other);
     }
     for (const Route& route : view.network.routes) {
         if (route.destination.length() == 0 || route.type != RTN_UNICAST || route.table != RT_TABLE_MAIN) continue;
@@ -186,21 +202,19 @@ void check_pod_cidr(const Prefix& pods, const NodeView& view, Findings& findings
     }
     for (const IpAddress& server : view.nameservers) {
         if (pods.contains(server))
-            findings.error("cidr-overlap",
-                           pool + " contains the nameserver " + server.to_string() +
-                               " of /etc/resolv.conf: the node could not resolve names",
-                           other);
+            found(pool + " contains the nameserver " + server.to_string() +
+                      " of /etc/resolv.conf: the node could not resolve names",
+                  other);
     }
     if (!view.store) return;
     for (const Json& service : view.store->services) {
         const std::string ip = text_at(service, "/spec/clusterIP"_json_pointer);
         const auto address = IpAddress::parse(ip);
         if (!address || !pods.contains(*address)) continue;
-        findings.error("cidr-overlap",
-                       pool + " contains the ClusterIP " + ip + " of Service " +
-                           text_at(service, "/metadata/namespace"_json_pointer) + "/" +
-                           text_at(service, "/metadata/name"_json_pointer),
-                       other + ", outside of the API server's --service-cluster-ip-range");
+        found(pool + " contains the ClusterIP " + ip + " of Service " +
+                  text_at(service, "/metadata/namespace"_json_pointer) + "/" +
+                  text_at(service, "/metadata/name"_json_pointer),
+              other + ", outside of the API server's --service-cluster-ip-range");
         break;  // the others of the range say the same
     }
 }
@@ -209,7 +223,9 @@ void check_pod_cidr(const Prefix& pods, const NodeView& view, Findings& findings
 
 void check_addresses(const Config& config, const NodeView& view, Findings& findings) {
     findings.checked("cidr-overlap");
-    for (const Prefix& pods : cluster_pod_cidrs(config, view)) check_pod_cidr(pods, view, findings);
+    const std::set<Prefix> of_nodes = node_pod_cidrs(config, view);
+    for (const Prefix& pods : cluster_pod_cidrs(config, view))
+        check_pod_cidr(pods, !of_nodes.contains(pods), view, findings);
 }
 
 }  // namespace axo::preflight

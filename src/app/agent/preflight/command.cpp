@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "app/agent/config_internal.h"
+#include "app/agent/node_record.h"
 #include "app/agent/preflight/findings.h"
 #include "kernel/procfs.h"
 
@@ -14,6 +15,9 @@ namespace {
 constexpr const char* kUsage =
     "axoneme preflight: what will not work on this node, and the way out; nothing is changed\n\n"
     "  -o json            for programs\n"
+    "  -o lines           errors and warnings only, one line each: for a container's last words\n"
+    "  --first-time-only  look at nothing where an agent has been already: for an init container, so that an agent\n"
+    "                     that starts again does not depend on it\n"
     "  --no-store         without asking the object store\n"
     "  --timeout=5s       how long to wait for the object store\n"
     "  --config-dir and the agent's other flags: as the agent will be started\n\n"
@@ -68,6 +72,14 @@ void print_text(const Config& config, const NodeView& view, const Findings& find
               << plural(findings.count(Severity::kWarning), "warning") << "\n";
 }
 
+void print_lines(const Findings& findings) {
+    for (const Finding& finding : findings.all()) {
+        if (finding.severity == Severity::kInfo) continue;
+        std::cout << (finding.severity == Severity::kError ? "error" : "warning") << ": [" << finding.check << "] "
+                  << finding.what << " → " << finding.way_out << "\n";
+    }
+}
+
 void print_json(const Config& config, const NodeView& view, const Findings& findings) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     for (const Finding& finding : findings.all()) {
@@ -94,7 +106,9 @@ int refuse(const std::string& message) {
 }  // namespace
 
 int preflight_command(const std::vector<std::string>& arguments) {
-    bool json = false, ask_store = true;
+    enum class Form { kText, kLines, kJson };
+    Form form = Form::kText;
+    bool ask_store = true, first_time_only = false;
     std::chrono::milliseconds patience = std::chrono::seconds(5);
     std::vector<std::string> rest;
     for (std::size_t i = 0; i < arguments.size(); ++i) {
@@ -105,11 +119,13 @@ int preflight_command(const std::vector<std::string>& arguments) {
         }
         if (argument == "-o" || argument.starts_with("-o=") || argument.starts_with("--output")) {
             const auto equals = argument.find('=');
-            const std::string form = equals != std::string::npos ? argument.substr(equals + 1)
+            const std::string name = equals != std::string::npos ? argument.substr(equals + 1)
                                      : i + 1 < arguments.size()  ? arguments[++i]
                                                                  : "";
-            if (form != "json") return refuse("output \"" + form + "\": accepted: json");
-            json = true;
+            if (name != "json" && name != "lines") return refuse("output \"" + name + "\": accepted: json, lines");
+            form = name == "json" ? Form::kJson : Form::kLines;
+        } else if (argument == "--first-time-only") {
+            first_time_only = true;
         } else if (argument == "--no-store") {
             ask_store = false;
         } else if (argument.starts_with("--timeout=")) {
@@ -124,11 +140,17 @@ int preflight_command(const std::vector<std::string>& arguments) {
     if (!parsed) return refuse(parsed.error().message);
     const Config& config = parsed->config;
     if (const auto procfs = config.given.find("procfs"); procfs != config.given.end()) set_procfs(procfs->second);
+    std::error_code error;
+    if (first_time_only && std::filesystem::exists(node_record_path(config.state_dir), error)) return 0;
     set_log_level(LogLevel::kError);
     const NodeView view = read_node_view(config, ask_store ? std::optional(patience) : std::nullopt);
     Findings findings = check_node(config, view);
     for (const std::string& warning : parsed->warnings) findings.info("configuration", warning);
-    json ? print_json(config, view, findings) : print_text(config, view, findings);
+    switch (form) {
+        case Form::kText: print_text(config, view, findings); break;
+        case Form::kLines: print_lines(findings); break;
+        case Form::kJson: print_json(config, view, findings);
+    }
     return findings.count(Severity::kError) == 0 ? 0 : 1;
 }
 

@@ -253,7 +253,7 @@ TEST(Preflight, OverlappingAddresses) {
     NodeView view = good();
     view.network.addresses.push_back({IfIndex(2), ip("10.9.0.4"), 16, RT_SCOPE_UNIVERSE});
     view.network.routes.push_back(route("10.9.0.0/16", 2));
-    expect_only(config(), view, "error cidr-overlap: pod CIDR 10.0.0.0/8 contains", "10.9.0.4 (eth0)");
+    expect_only(config(), view, "warning cidr-overlap: pod CIDR 10.0.0.0/8 contains", "10.9.0.4 (eth0)");
     // The configuration names another pool.
     EXPECT_TRUE(troubles(config({"--cluster-pool-ipv4-cidr=10.42.0.0/16"}), view).empty());
 
@@ -268,13 +268,13 @@ TEST(Preflight, OverlappingAddresses) {
 
     view = good();
     view.nameservers = {ip("10.0.0.2")};
-    expect_only(config(), view, "error cidr-overlap: ", "nameserver 10.0.0.2");
+    expect_only(config(), view, "warning cidr-overlap: ", "nameserver 10.0.0.2");
 
     view = good();
     view.store->services = {
         Json::parse(R"({"metadata":{"namespace":"default","name":"kubernetes"},"spec":{"clusterIP":"10.96.0.1"}})"),
         Json::parse(R"({"metadata":{"namespace":"default","name":"none"},"spec":{"clusterIP":"None"}})")};
-    expect_only(config(), view, "error cidr-overlap: ", "Service default/kubernetes");
+    expect_only(config(), view, "warning cidr-overlap: ", "Service default/kubernetes");
     // What nodes have already is what counts, not the default.
     view.store->cilium_nodes = {Json::parse(R"({"spec":{"ipam":{"podCIDRs":["172.20.1.0/24"]}}})")};
     EXPECT_TRUE(troubles(config(), view).empty());

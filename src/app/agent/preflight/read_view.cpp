@@ -13,6 +13,7 @@
 #include "datapath/map_layout.h"
 #include "datapath/owner.h"
 #include "features/nat/iptables.h"
+#include "io/kubernetes/store.h"
 #include "io/resources.h"
 #include "kernel/command.h"
 #include "kernel/device_facts.h"
@@ -264,11 +265,45 @@ void read_pins(const Config& config, NodeView& view) {
     std::ranges::sort(view.foreign_maps);
 }
 
+// Whether the API server answers, lets us in, and what its clock says.
+void ask_api_server(const Config& config, std::chrono::milliseconds patience, StoreView& view) {
+    auto access = kubernetes::find_access(config.object_store, config.kubernetes);
+    if (!access) {
+        view.problem = access.error().message;
+        return;
+    }
+    EventLoop loop;
+    kubernetes::Client client(loop, std::move(*access), {.qps = 0, .request_timeout = patience});
+    std::optional<Result<kubernetes::Response>> answer;
+    TaskGroup tasks;
+    const auto timeout = loop.after(patience, [&] {
+        if (!answer)
+            answer = fail(Code::kDeadlineExceeded, "no answer within " + std::to_string(patience.count()) + " ms");
+        loop.stop();
+    });
+    tasks.spawn(client.request({.target = "/version"}), [&](Result<kubernetes::Response> response) {
+        answer = std::move(response);
+        loop.stop();
+    });
+    while (!answer) loop.run();
+    view.address = "kubernetes: " + client.server();
+    if (!*answer) {
+        view.problem = answer->error().message;
+    } else if ((*answer)->status != 200) {
+        view.problem = "it answers with status " + std::to_string((*answer)->status);
+    }
+    if (*answer) view.clock_ahead_s = -client.clock_offset().count();
+}
+
 // The first listing of each kind, or as much of it as comes in time.
 StoreView read_store(const Config& config, std::chrono::milliseconds patience) {
     StoreView view{.address = config.object_store};
+    if (config.object_store.starts_with("kubernetes:")) {
+        ask_api_server(config, patience, view);
+        if (!view.problem.empty()) return view;
+    }
     EventLoop loop;
-    auto store = open_object_store(config.object_store, loop);
+    auto store = open_object_store(config.object_store, loop, config.kubernetes);
     if (!store) {
         view.problem = store.error().message;
         return view;

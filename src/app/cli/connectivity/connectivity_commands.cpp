@@ -2,10 +2,12 @@
 #include <CLI/CLI.hpp>
 
 #include "app/cli/connectivity/connectivity_commands.h"
+#include "app/cli/connectivity/kubernetes_cluster.h"
 #include "app/cli/connectivity/perf.h"
 #include "app/cli/connectivity/runner.h"
 #include "app/cli/connectivity/sandbox_cluster.h"
 #include "app/cli/context.h"
+#include "app/cli/install/kube_api.h"
 
 namespace axo::cli {
 namespace {
@@ -13,11 +15,21 @@ namespace {
 using namespace connectivity;
 
 struct Options {
-    std::string sandbox = "demo";
+    std::string sandbox;
+    install::KubeOptions kube;
     TestOptions test;
     PerfOptions perf;
     bool list = false;
 };
+
+// The sandbox that is named; else the Kubernetes cluster that is known; else the sandbox that `make demo` makes.
+Result<std::unique_ptr<TestCluster>> open(const Options& options, const std::string& name_space) {
+    if (!options.sandbox.empty()) return open_sandbox(options.sandbox, name_space);
+    auto api = install::open_api(options.kube);
+    if (!api && api.error().code == Code::kNotFound && !options.kube.given()) return open_sandbox("demo", name_space);
+    if (!api) return forward_error(std::move(api).error());
+    return open_kubernetes(std::move(*api), options.kube.space(), name_space);
+}
 
 Status test(const Options& options) {
     if (options.list) {
@@ -25,14 +37,14 @@ Status test(const Options& options) {
         for (const Case* one : chosen) print(one->name + "\n");
         return {};
     }
-    TRY_ASSIGN(const auto cluster, open_sandbox(options.sandbox, options.test.name_space));
+    TRY_ASSIGN(const auto cluster, open(options, options.test.name_space));
     return run_tests(*cluster, options.test);
 }
 
 Status perf(const Options& options) {
     if (options.perf.seconds < 0.1 || options.perf.samples < 1)
         return fail(Code::kInvalidArgument, "--duration: at least 0.1 s; --samples: at least 1");
-    TRY_ASSIGN(const auto cluster, open_sandbox(options.sandbox, options.perf.name_space));
+    TRY_ASSIGN(const auto cluster, open(options, options.perf.name_space));
     return run_perf(*cluster, options.perf);
 }
 
@@ -43,9 +55,9 @@ void add_connectivity_commands(const Command& root) {
     const Command group = root.group("connectivity", "Test and measure a cluster's network");
     const auto place = [&](const Command& command, std::string& name_space) {
         command.app()
-            ->add_option("--sandbox", options->sandbox, "name of the sandbox cluster")
-            ->envname("AXONEME_SANDBOX")
-            ->capture_default_str();
+            ->add_option("--sandbox", options->sandbox, "name of a sandbox cluster, instead of a Kubernetes cluster")
+            ->envname("AXONEME_SANDBOX");
+        install::add_kube_options(command, options->kube);
         command.app()
             ->add_option("--test-namespace", name_space, "where the pods of the test are")
             ->capture_default_str();

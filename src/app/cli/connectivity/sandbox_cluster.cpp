@@ -1,7 +1,6 @@
 #include "app/cli/connectivity/sandbox_cluster.h"
 
-#include <thread>
-
+#include "app/cli/connectivity/policy_change.h"
 #include "base/file.h"
 #include "sandbox/cluster.h"
 #include "sandbox/pods.h"
@@ -11,7 +10,6 @@ namespace axo::cli::connectivity {
 namespace {
 
 using namespace sandbox;
-using Clock = std::chrono::steady_clock;
 
 // No cluster gives out ClusterIPs here; these are of a range that sandboxes use for nothing else.
 IpAddress cluster_ip(Family family, int number) {
@@ -187,36 +185,14 @@ private:
 
     Status stop_servers() { return stop_processes(std::exchange(servers_, {}), std::chrono::seconds(2)); }
 
-    // Every agent gets to a later revision than before, and its endpoints to that.
     Status change(const std::string& yaml, const std::function<Status()>& make) {
         if (yaml.empty()) return {};
-        TRY_ASSIGN(const std::vector<Peer> all, nodes());
-        std::map<std::string, std::int64_t> before;
-        for (const Peer& node : all) {
-            TRY_ASSIGN(const Json policy, ask_agent(node, {"policy", "get"}));
-            before[node.name] = number(policy, "revision");
-        }
-        TRY(make());
-        for (const Peer& node : all) {
-            std::int64_t revision = 0;
-            const auto end = Clock::now() + std::chrono::seconds(10);
-            for (;;) {
-                TRY_ASSIGN(const Json policy, ask_agent(node, {"policy", "get"}));
-                revision = number(policy, "revision");
-                if (revision > before[node.name]) break;
-                if (Clock::now() > end)
-                    return fail(Code::kDeadlineExceeded, "node " + node.name + " does not take note of the policy");
-                std::this_thread::sleep_for(std::chrono::milliseconds(50));
-            }
-            const std::vector<std::string> wait{(binaries_.folder / "axoneme").string(),
-                                                "policy",
-                                                "wait",
-                                                std::to_string(revision),
-                                                "--max-wait-time",
-                                                "20"};
+        return change_policies(*this, make, [this](const Peer& node, const std::string& revision) -> Status {
+            const std::vector<std::string> wait{
+                (binaries_.folder / "axoneme").string(), "policy", "wait", revision, "--max-wait-time", "20"};
             TRY(run_in(machine_of(node), wait, "", std::chrono::seconds(30)));
-        }
-        return {};
+            return {};
+        });
     }
 
     [[nodiscard]] std::string service_manifest(const ServiceRequest& request, const Service& service) const {
