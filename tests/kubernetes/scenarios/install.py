@@ -8,12 +8,17 @@ from lib import checks
 from lib.node_state import OWN_PLUGIN, difference, snapshot
 from lib.sandbox import run
 from lib.scenario import scenario
+from scenarios.as_pods import may_lock_memory
 
 # Everything that an installation may touch in the API server, beside the definitions that the operator registers.
 KINDS = [("v1", "Namespace"), ("v1", "ServiceAccount"), ("v1", "ConfigMap"), ("v1", "Secret"), ("v1", "Service"), ("v1", "Pod"), ("apps/v1", "DaemonSet"),
          ("apps/v1", "Deployment"), ("apps/v1", "ControllerRevision"), ("rbac.authorization.k8s.io/v1", "ClusterRole"),
          ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"), ("rbac.authorization.k8s.io/v1", "Role"), ("rbac.authorization.k8s.io/v1", "RoleBinding"),
          ("coordination.k8s.io/v1", "Lease")]
+
+
+# What this machine's nodes want, beside the defaults.
+VALUES = ["--set", "ipv6.enabled=true"] + ([] if may_lock_memory() else ["--set", "securityContext.capabilities.ciliumAgent={NET_ADMIN,NET_RAW,SYS_ADMIN}"])
 
 
 class Cli:
@@ -72,7 +77,7 @@ def installed_by_the_command_line(context):
     yield checks.check("status: nothing is installed, exit status 1", done.returncode == 1 and "DaemonSet kube-system/cilium does not exist" in done.stdout, said(done))
     yield checks.check("and nothing has been made", objects(cluster) == objects_before, objects(cluster) ^ objects_before)
 
-    done = axoneme("install", "--wait", "--wait-duration", "120s", "--set", "ipv6.enabled=true", timeout=150)
+    done = axoneme("install", "--wait", "--wait-duration", "120s", *VALUES, timeout=150)
     yield checks.check("install --wait", done.returncode == 0, said(done) + (state_of(cluster) if done.returncode else ""))
     yield checks.check("it has found that there is no kube-proxy", "k8sServiceHost=" + cluster.machines[CONTROL]["ipv4"] in done.stdout, said(done))
     done = axoneme("status", "--wait", "--wait-duration", "60s", timeout=90)
@@ -126,7 +131,7 @@ def installed_by_the_command_line(context):
 def connectivity_test_by_the_command_line(context):
     cluster = cluster_with_image(context)
     axoneme = Cli(cluster)
-    done = axoneme("install", "--wait", "--wait-duration", "120s", "--set", "ipv6.enabled=true", timeout=150)
+    done = axoneme("install", "--wait", "--wait-duration", "120s", *VALUES, timeout=150)
     yield checks.check("install --wait", done.returncode == 0, said(done) + (state_of(cluster) if done.returncode else ""))
     done = cluster.exec(CONTROL, cluster.bin / "axoneme", "connectivity", "test", f"--kubeconfig={cluster.pki.path('admin.kubeconfig')}", check=False, timeout=900)
     last = (done.stdout.strip().splitlines() or [""])[-1]

@@ -73,3 +73,65 @@ app.kubernetes.io/name: {{ .part }}
   value: {{ index . 1 | quote }}
 {{- end }}
 {{- end -}}
+
+{{- /* What an agent's container may do; of .Values. */ -}}
+{{- define "axoneme.agentRights" -}}
+{{- $v := . -}}
+privileged: {{ $v.securityContext.privileged }}
+{{- if not $v.securityContext.privileged }}
+seLinuxOptions:
+  {{- toYaml $v.securityContext.seLinuxOptions | nindent 2 }}
+capabilities:
+  add:
+    {{- toYaml $v.securityContext.capabilities.ciliumAgent | nindent 4 }}
+  drop: [ALL]
+{{- end }}
+{{- end -}}
+
+{{- /* What it sees of the node; of .Values. */ -}}
+{{- define "axoneme.agentMounts" -}}
+{{- $v := . -}}
+- name: bpf-maps
+  mountPath: {{ $v.bpf.root }}
+  mountPropagation: HostToContainer
+{{- if not $v.securityContext.privileged }}
+# A container's own /proc/sys cannot be written.
+- name: host-proc-sys-net
+  mountPath: /host/proc/sys/net
+- name: host-proc-sys-kernel
+  mountPath: /host/proc/sys/kernel
+{{- end }}
+- name: cilium-cgroup
+  mountPath: {{ $v.cgroup.hostRoot }}
+- name: cilium-run
+  mountPath: /var/run/cilium
+# Pods' network namespaces, as the runtime binds them.
+- name: cilium-netns
+  mountPath: /var/run/cilium/netns
+  mountPropagation: HostToContainer
+- name: etc-cni-netd
+  mountPath: /host/etc/cni/net.d
+- name: xtables-lock
+  mountPath: /run/xtables.lock
+- name: cilium-config-path
+  mountPath: /tmp/cilium/config-map
+  readOnly: true
+{{- if $v.cni.configMap }}
+- name: cni-configuration
+  mountPath: /tmp/cni-configuration
+  readOnly: true
+{{- end }}
+{{- if $v.ipMasqAgent.enabled }}
+- name: ip-masq-agent
+  mountPath: /etc/config
+  readOnly: true
+{{- end }}
+{{- if $v.kubeConfigPath }}
+- name: kube-config
+  mountPath: {{ $v.kubeConfigPath }}
+  readOnly: true
+{{- end }}
+{{- with $v.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
