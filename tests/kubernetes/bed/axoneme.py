@@ -13,7 +13,9 @@ NAMESPACE = "kube-system"
 AGENT_ACCOUNT, OPERATOR_ACCOUNT = "cilium", "cilium-operator"
 AGENT_FLAGS = ["--object-store=kubernetes:", "--enable-ipv4=true", "--enable-ipv6=true", "--routing-mode=tunnel", "--tunnel-protocol=vxlan",
                "--kube-proxy-replacement=true", "--write-cni-conf-when-ready=/etc/cni/net.d/05-cilium.conflist"]
-OPERATOR_FLAGS = ["--object-store=kubernetes:", "--enable-ipv4=true", "--enable-ipv6=true"]
+# Garbage is collected as soon as a test can wait for it.
+OPERATOR_FLAGS = ["--object-store=kubernetes:", "--enable-ipv4=true", "--enable-ipv6=true", "--cilium-endpoint-gc-interval=5s", "--identity-gc-interval=5s",
+                  "--identity-heartbeat-timeout=10s"]
 
 
 class Axoneme:

@@ -4,7 +4,7 @@ from lib import checks
 from lib.scenario import scenario
 
 
-@scenario(cost=30, only_by_name=True)
+@scenario(cost=30)
 def installed(context):
     """Agents and operator start, and the nodes become nodes that pods may run on."""
     axoneme = context.axoneme()
@@ -20,7 +20,7 @@ def installed(context):
         yield checks.check(f"{kind}.cilium.io is registered", f"{kind}.cilium.io" in names, names)
 
 
-@scenario(cost=40, only_by_name=True)
+@scenario(cost=60)
 def deployment_service_and_policies(context):
     axoneme = context.axoneme()
     cluster, api = axoneme.cluster, axoneme.cluster.api

@@ -94,14 +94,14 @@ def scaled_to_100_pods(context):
     slices = cluster.api.list("discovery.k8s.io/v1beta1", "EndpointSlice", namespace)
     yield checks.check("the Service has all of them", sum(len(item["endpoints"]) for item in slices) >= 100, len(slices))
     cluster.api.delete("apps/v1", "Deployment", namespace, "many")
-    gone = cluster.api.wait_for(lambda: not cluster.api.list("v1", "Pod", namespace), 90, 0.5)
+    gone = cluster.api.wait_for(lambda: not cluster.api.list("v1", "Pod", namespace), 240, 0.5)
     yield checks.check("all are gone", gone, len(cluster.api.list("v1", "Pod", namespace)))
     for node in cluster.node_names:
         left = cluster.api.wait_for(lambda: not [name for name in local_endpoints(cluster, node) if name.startswith(namespace)], 20)
         yield checks.check(f"{node}: no endpoint is left of them", left, local_endpoints(cluster, node))
         links = cluster.exec(node, "sh", "-c", "ip -o link | grep -c ' lxc' || true").stdout.strip()
         yield checks.check(f"{node}: no more links than endpoints", int(links) <= len(local_endpoints(cluster, node)) + 1, links)
-    yield checks.check("their CiliumEndpoints are gone", cluster.api.wait_for(lambda: not cluster.api.list("cilium.io/v2", "CiliumEndpoint", namespace), 30),
+    yield checks.check("their CiliumEndpoints are gone", cluster.api.wait_for(lambda: not cluster.api.list("cilium.io/v2", "CiliumEndpoint", namespace), 60),
                        len(cluster.api.list("cilium.io/v2", "CiliumEndpoint", namespace)))
 
 
