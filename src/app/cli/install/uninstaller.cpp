@@ -28,13 +28,25 @@ Status wait_until_gone(Api& api, const std::vector<Json>& objects, std::chrono::
     });
 }
 
-// Runs on every node where agents ran, and goes again.
-Status clean_nodes(Api& api, const Json& agents, const UninstallOptions& options, const Say& say) {
-    const Json cleaner = cleanup_daemon_set(agents);
+Json cleaner_reference(const std::string& space) {
+    return reference("apps/v1", "DaemonSet", space, "axoneme-cleanup");
+}
+
+// Runs on every node where agents ran, and goes again. Without agents one of an uninstall that was interrupted is
+// waited for.
+Status clean_nodes(Api& api, const Result<Json>& agents, const UninstallOptions& options, const Say& say) {
+    const Json cleaner = cleaner_reference(options.name_space);
+    std::int64_t wanted = 1;
+    if (agents) {
+        wanted = agents->value("/status/desiredNumberScheduled"_json_pointer, std::int64_t{0});
+        const auto made = apply_object(api, cleanup_daemon_set(*agents));
+        if (!made) return forward_error(made.error());
+    } else if (const auto present = get_object(api, cleaner); !present) {
+        if (present.error().code != Code::kNotFound) return forward_error(present.error());
+        say("⚠️  The agents' DaemonSet was gone already: nodes are cleaned by `axoneme cleanup` on each of them");
+        return {};
+    }
     say("🧹 Taking away what agents put on the nodes");
-    const auto made = apply_object(api, cleaner);
-    if (!made) return forward_error(made.error());
-    const std::int64_t wanted = agents.value("/status/desiredNumberScheduled"_json_pointer, std::int64_t{0});
     const Status cleaned = wait_for(options.timeout, say, [&]() -> Result<std::string> {
         TRY_ASSIGN(const Json now, get_object(api, cleaner));
         // A cluster whose nodes have all gone has none to clean.
@@ -92,13 +104,15 @@ Status remove_namespace(Api& api, const UninstallOptions& options, const Say& sa
 }  // namespace
 
 Json cleanup_daemon_set(const Json& agents) {
-    Json set = reference("apps/v1", "DaemonSet", agents.value("/metadata/namespace"_json_pointer, std::string()),
-                         "axoneme-cleanup");
+    Json set = cleaner_reference(agents.value("/metadata/namespace"_json_pointer, std::string()));
     const Json labels{{"k8s-app", "axoneme-cleanup"}};
     Json pod = agents.at("/spec/template/spec"_json_pointer);
     Json container = pod.at("containers").at(0);
     for (const char* part : {"startupProbe", "livenessProbe", "readinessProbe", "ports", "lifecycle"})
         container.erase(part);
+    // The node's own directory of network namespaces is none of ours; a mount of it could not be removed.
+    std::erase_if(container["volumeMounts"].get_ref<Json::array_t&>(),
+                  [](const Json& mount) { return mount.value("mountPath", std::string()) == "/var/run/cilium/netns"; });
     Json steps = Json::array();
     // What the init containers put on the node is known by their own arguments.
     for (Json undo : pod.value("initContainers", Json::array())) {
@@ -149,9 +163,8 @@ Status run_uninstall(Api& api, const UninstallOptions& options, const Say& say) 
     const std::vector<Json> programs(objects.begin(), rest);
     for (const Json& object : programs) TRY(remove(api, object, say));
     TRY(wait_until_gone(api, programs, options.timeout, say));
-    if (options.clean_nodes && agents) TRY(clean_nodes(api, *agents, options, say));
-    if (options.clean_nodes && !agents)
-        say("⚠️  The agents' DaemonSet was gone already: nodes are cleaned by `axoneme cleanup` on each of them");
+    if (options.clean_nodes) TRY(clean_nodes(api, agents, options, say));
+    TRY(delete_object(api, cleaner_reference(options.name_space)));
     for (auto object = rest; object != objects.end(); ++object) TRY(remove(api, *object, say));
     // What the operators elect their leader with.
     objects.push_back(
