@@ -117,6 +117,9 @@ void ControlPlane::start_with_store() {
     watch_ip_pools();
     publish_node();
     watch_kubernetes_node();
+    // After a restart what was true before does: a store that does not answer keeps nobody waiting.
+    if (restored_node_)
+        restore_patience_ = loop_.after(std::chrono::milliseconds(500), [this] { run_datapath_when_possible(); });
 }
 
 // The node's addresses are needed before the datapath can start: they are what the operator and others learn first.

@@ -149,6 +149,7 @@ private:
     std::unique_ptr<PodLabels> pods_;
     std::unique_ptr<policy::PolicyModule> policy_;
     std::unique_ptr<HostTrial> host_trial_;
+    TaskGroup store_questions_;
     std::unique_ptr<nat::NatModule> nat_;
     std::unique_ptr<nat::Netfilter> netfilter_;
     std::unique_ptr<nat::NatStats> nat_stats_;  // nothing: source ports are not counted
@@ -165,7 +166,8 @@ private:
     std::unique_ptr<ObjectStore::Watch> kubernetes_node_watch_, ip_pool_watch_;
     std::unique_ptr<NodeAnnotator> annotator_;  // nothing: annotate-k8s-node is off
     std::map<std::string, PodIpPool> ip_pools_;
-    EventLoop::Handle address_readable_, deletion_retry_, address_settle_, store_patience_, store_retry_;
+    EventLoop::Handle address_readable_, deletion_retry_, address_settle_, store_patience_, store_retry_,
+        restore_patience_;
     Table<std::string, NodeRow>::Watch node_watch_;
     Table<EndpointId, EndpointRow>::Watch endpoint_watch_;
     Table<IdentityId, IdentityRow>::Watch identity_watch_;

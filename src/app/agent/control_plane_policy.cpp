@@ -1,5 +1,6 @@
 // The control plane's part in policy: who is subject to it, which identities nodes and prefixes have.
 #include "app/agent/control_plane.h"
+#include "io/resources.h"
 
 namespace axo {
 
@@ -62,6 +63,11 @@ Status ControlPlane::start_policy() {
                    .confirm = [this] { policy_->confirm_host(); },
                    .roll_back = [this](const std::string& why) { policy_->roll_back_host(why); },
                    .store_answers = [this] { return store_->reachable(); },
+                   .ask_store =
+                       [this](std::function<void()> done) {
+                           store_questions_.spawn(store_->get(resources::kCiliumNode, ObjectKey{"", config_.node_name}),
+                                                  [done = std::move(done)](const Result<Json>&) { done(); });
+                       },
                });
     for (const IdentityId id : {identity::kHost, identity::kWorld, identity::kUnmanaged, identity::kHealth,
                                 identity::kInit, identity::kRemoteNode, identity::kKubeApiServer, identity::kIngress,

@@ -51,7 +51,16 @@ void HostTrial::changed() {
     next_ = loop_.after(timing_.first_look, [this] { look(); });
 }
 
+void HostTrial::ask_store() {
+    if (!callbacks_.ask_store || asking_) return;
+    asking_ = true;
+    callbacks_.ask_store([this, alive = std::weak_ptr<bool>(alive_)] {
+        if (!alive.expired()) asking_ = false;
+    });
+}
+
 void HostTrial::look() {
+    ask_store();
     if (!peers_) return judge();
     peers_->probe([this, round = ++round_, alive = std::weak_ptr<bool>(alive_)] {
         if (!alive.expired() && round == round_) judge();

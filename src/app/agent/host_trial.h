@@ -23,6 +23,9 @@ public:
         std::function<void(const std::string& why)> roll_back;
         // ObjectStore::reachable of the store that tells the node its policy.
         std::function<bool()> store_answers;
+        // Asks the store for something, so that store_answers knows: one that only watches may hear nothing for
+        // minutes, cut off or not. done runs when it has answered or failed. Not set: it is known anyway.
+        std::function<void(std::function<void()> done)> ask_store{};
     };
     // The other nodes, as health checking sees them.
     struct Peers {
@@ -55,6 +58,7 @@ public:
 
 private:
     void look();
+    void ask_store();
     void judge();
 
     EventLoop& loop_;
@@ -70,6 +74,7 @@ private:
     std::uint64_t round_ = 0;  // of probes; answers of an earlier one do not count
     int failures_ = 0;
     bool running_ = false;
+    bool asking_ = false;
     EventLoop::Handle next_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

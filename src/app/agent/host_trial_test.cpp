@@ -125,6 +125,36 @@ TEST_F(Trial, AStoreThatIsAwayTakesThePolicyBackEvenWithoutHealthChecking) {
     EXPECT_EQ(probes_, 0);
 }
 
+// Who only watches would not notice.
+TEST(HostTrial, TheStoreIsAskedOneQuestionAtATime) {
+    EventLoop loop;
+    bool known = true;
+    int questions = 0;
+    std::string outcome;
+    std::vector<EventLoop::Handle> answers;
+    HostTrial trial(loop,
+                    {.confirm = [&] { outcome = "confirmed"; },
+                     .roll_back = [&](const std::string& why) { outcome = why; },
+                     .store_answers = [&] { return known; },
+                     .ask_store =
+                         [&](std::function<void()> done) {
+                             ++questions;
+                             answers.push_back(loop.after(50ms, [&known, done = std::move(done)] {
+                                 known = false;
+                                 done();
+                             }));
+                         }},
+                    {.first_look = 5ms, .interval = 10ms, .silence = 250ms, .recent = 1min, .trial = 400ms});
+    trial.changing();
+    trial.changed();
+    const auto poll = loop.every(1ms, [&] {
+        if (!trial.running()) loop.stop();
+    });
+    loop.run();
+    EXPECT_EQ(outcome, "the object store answered before the change and does not since");
+    EXPECT_LE(questions, 2);
+}
+
 // An agent that starts gets its first policy before it probes anybody.
 TEST_F(Trial, NodesThatAreKnownByTheNextChangeCountFromThenOn) {
     trial_.set_health(nullptr);

@@ -128,6 +128,22 @@ bool PolicyModule::give_identities(const std::vector<Prefix>& prefixes) {
     return given;
 }
 
+// The API server's addresses are told from the world also where no rule has their prefix: toEntities: kube-apiserver
+// means them wherever it runs. A node's address stays the node's. Whether any of them had no identity.
+bool PolicyModule::hold_api_server(CidrChanges& changes) {
+    std::set<Prefix> held;
+    for (const IpAddress& address : api_server_) held.emplace(address, address.bits());
+    std::erase_if(changes.removed, [&](const Prefix& prefix) { return held.contains(prefix); });
+    if (held != api_server_held_) {
+        const std::vector<Prefix> of_rules = engine_.cidrs();  // sorted
+        for (const Prefix& prefix : std::exchange(api_server_held_, held)) {
+            if (!held.contains(prefix) && !std::ranges::binary_search(of_rules, prefix))
+                changes.removed.push_back(prefix);
+        }
+    }
+    return give_identities({held.begin(), held.end()});
+}
+
 // Images first, then prefixes: an address changes its identity when every image knows the new one.
 void PolicyModule::apply() {
     if (!synced_) return;
@@ -138,7 +154,7 @@ void PolicyModule::apply() {
         const std::vector<Prefix> wanted = engine_.cidrs();
         std::ranges::set_difference(prepared, wanted, std::back_inserter(cidrs.removed));
     }
-    const bool given = give_identities(cidrs.added);
+    const bool given = static_cast<int>(hold_api_server(cidrs)) + static_cast<int>(give_identities(cidrs.added)) > 0;
     std::set<EndpointId> changed = std::exchange(outstanding_, {});
     for (const EndpointId id : engine_.changes()) changed.insert(id);
     for (const EndpointId id : changed) switch_endpoint(id);

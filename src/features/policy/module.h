@@ -126,6 +126,7 @@ private:
     void free_retired();
     void wait_and_free(std::shared_ptr<PolicySlabs::Retired> batch);
     void set_api_server(const std::set<IpAddress>& addresses);
+    [[nodiscard]] bool hold_api_server(CidrChanges& changes);
     IdentityId allocate(const Prefix& prefix);
 
     EventLoop& loop_;
@@ -157,6 +158,7 @@ private:
     std::map<std::string, NamedPortsOwner> named_ports_of_;
     std::set<IpAddress> api_server_;
     std::set<Prefix> prepared_;         // for policies that are not in force yet
+    std::set<Prefix> api_server_held_;  // have an identity because they are the API server's
     std::set<EndpointId> outstanding_;  // audit changed, or there was no room for the image
     ReconcileCounters counters_;
     std::uint64_t revision_ = 1, applied_revision_ = 0;

@@ -164,5 +164,33 @@ TEST_F(PrefixTest, TheApiServerIsNamedByItsAddresses) {
     EXPECT_EQ(id_of("192.0.2.7/32"), server) << "its number stays";
 }
 
+// Also where no rule has its address, as where a cloud runs it: it is not the world.
+TEST_F(PrefixTest, TheApiServerOutsideOfTheClusterHasAnIdentity) {
+    start();
+    ASSERT_TRUE(set(1, "web"));
+    apply("a.yaml",
+          cnp_manifest("a", "{endpointSelector: {matchLabels: {app: web}}, egress: [{toEntities: [kube-apiserver]}]}"));
+    const auto write_slice = [this](const std::string& address) {
+        write("slice.yaml",
+              "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {name: kubernetes, "
+              "namespace: default, labels: {kubernetes.io/service-name: kubernetes}}, endpoints: [{addresses: [" +
+                  address + "]}], ports: [{port: 6443}]}");
+        const std::set<IpAddress> wanted{IpAddress::parse(address).value()};
+        ASSERT_TRUE(wait_until([&] { return api_server_ == wanted; }));
+        module_->flush();
+    };
+    write_slice("192.0.2.7");
+    EXPECT_TRUE(allows(1, Direction::kEgress, id_of("192.0.2.7/32")));
+    // A rule that comes and goes takes nothing with it.
+    apply("b.yaml", cnp_manifest("b", egress_to("web", "{cidr: 192.0.2.7/32}")));
+    erase("b.yaml");
+    ASSERT_TRUE(wait_until([&] { return module_->engine().policies().size() == 1; }));
+    module_->flush();
+    EXPECT_TRUE(allows(1, Direction::kEgress, id_of("192.0.2.7/32")));
+    write_slice("192.0.2.9");
+    EXPECT_TRUE(allows(1, Direction::kEgress, id_of("192.0.2.9/32")));
+    EXPECT_FALSE(module_->prefixes().contains(prefix("192.0.2.7/32"))) << "what it no longer has is the world's again";
+}
+
 }  // namespace
 }  // namespace axo::policy

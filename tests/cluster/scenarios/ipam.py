@@ -4,6 +4,8 @@ import json
 import pathlib
 import time
 
+import yaml
+
 from lib import checks
 from lib.scenario import scenario
 
@@ -103,10 +105,14 @@ def multi_pool(context):
 @scenario(cost=15)
 def kubernetes_pod_cidrs(context):
     """ipam=kubernetes: Node.spec.podCIDRs, which somebody else writes."""
-    cluster = context.cluster(nodes=1, families="ipv4", agent_flags=["--ipam=kubernetes", "--annotate-k8s-node=true"],
-                              operator_flags=["--ipam=kubernetes"], node_lines={"spec:": ["  podCIDR: 10.61.1.0/24", "  podCIDRs: [10.61.1.0/24]"]})
+    cluster = context.cluster(nodes=1, families="ipv4", processes=False, agent_flags=["--ipam=kubernetes", "--annotate-k8s-node=true"],
+                              operator_flags=["--ipam=kubernetes"])
+    path = pathlib.Path(cluster.status()["store"]) / "nodes" / "node1.yaml"
+    node = yaml.safe_load(path.read_text())
+    node["spec"] = {**(node.get("spec") or {}), "podCIDR": "10.61.1.0/24", "podCIDRs": ["10.61.1.0/24"]}
+    path.write_text(yaml.safe_dump(node))
+    cluster.sandbox("agent", "start", "node1")
     pod = cluster.add_pod("a", "node1")
     yield checks.check("the pod's address is of the Node's CIDR", within(pod["addresses"][0], "10.61.1.0/24"), pod["addresses"])
     yield from checks.connectivity(cluster, [("a", "node1"), ("a", "outside")], kinds=checks.KINDS[:2])
-    path = pathlib.Path(cluster.status()["store"]) / "nodes" / "node1.yaml"
     yield checks.check("the Node says so too", checks.wait_until(lambda: "network.cilium.io/ipv4-cilium-host" in path.read_text(), 10), path.read_text())
