@@ -1,5 +1,6 @@
 #include <ctime>
 #include <filesystem>
+#include <optional>
 #include <thread>
 
 #include "app/cli/commands.h"
@@ -67,20 +68,23 @@ Status run_status(Context& context, const Options& options) {
 Status run_cluster_status(Context& context, install::Api& api, const Options& options) {
     const std::string space = options.kube.space();
     Status waited;
+    std::optional<install::ClusterStatus> status;
     if (options.wait) {
         TRY_ASSIGN(const auto patience, install::parse_wait_duration("--wait-duration", options.wait_duration));
-        const auto silent = [](const std::string&) {};
-        waited = install::wait_for(patience, silent, [&]() -> Result<std::string> {
-            TRY_ASSIGN(const install::ClusterStatus status, install::read_cluster_status(api, space));
-            for (const auto& program : status.programs) {
+        waited = install::wait_for(patience, install::say_nothing, [&]() -> Result<std::string> {
+            status.reset();
+            TRY_ASSIGN(status, install::read_cluster_status(api, space));
+            for (const auto& program : status->programs) {
                 if (!program.errors.empty()) return program.name + ": " + program.errors.front().text;
             }
             return std::string();
         });
     }
-    TRY_ASSIGN(const install::ClusterStatus status, install::read_cluster_status(api, space));
-    if (!status.ok()) context.exit_status = 1;
-    TRY(print_as(options.output, install::cluster_status_json(status), [&] { return cluster_status_text(status); }));
+    if (!status) {
+        TRY_ASSIGN(status, install::read_cluster_status(api, space));
+    }
+    if (!status->ok()) context.exit_status = 1;
+    TRY(print_as(options.output, install::cluster_status_json(*status), [&] { return cluster_status_text(*status); }));
     return waited;
 }
 

@@ -134,14 +134,13 @@ bool PolicyModule::hold_api_server(CidrChanges& changes) {
     std::set<Prefix> held;
     for (const IpAddress& address : api_server_) held.emplace(address, address.bits());
     std::erase_if(changes.removed, [&](const Prefix& prefix) { return held.contains(prefix); });
-    if (held != api_server_held_) {
-        const std::vector<Prefix> of_rules = engine_.cidrs();  // sorted
-        for (const Prefix& prefix : std::exchange(api_server_held_, held)) {
-            if (!held.contains(prefix) && !std::ranges::binary_search(of_rules, prefix))
-                changes.removed.push_back(prefix);
-        }
+    if (held == api_server_held_) return false;
+    const std::vector<Prefix> of_rules = engine_.cidrs();  // sorted
+    for (const Prefix& prefix : api_server_held_) {
+        if (!held.contains(prefix) && !std::ranges::binary_search(of_rules, prefix)) changes.removed.push_back(prefix);
     }
-    return give_identities({held.begin(), held.end()});
+    api_server_held_ = std::move(held);
+    return give_identities({api_server_held_.begin(), api_server_held_.end()});
 }
 
 // Images first, then prefixes: an address changes its identity when every image knows the new one.
@@ -154,7 +153,8 @@ void PolicyModule::apply() {
         const std::vector<Prefix> wanted = engine_.cidrs();
         std::ranges::set_difference(prepared, wanted, std::back_inserter(cidrs.removed));
     }
-    const bool given = static_cast<int>(hold_api_server(cidrs)) + static_cast<int>(give_identities(cidrs.added)) > 0;
+    bool given = hold_api_server(cidrs);
+    given |= give_identities(cidrs.added);
     std::set<EndpointId> changed = std::exchange(outstanding_, {});
     for (const EndpointId id : engine_.changes()) changed.insert(id);
     for (const EndpointId id : changed) switch_endpoint(id);

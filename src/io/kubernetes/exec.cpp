@@ -2,6 +2,7 @@
 
 #include <random>
 
+#include "io/kubernetes/api.h"
 #include "model/json.h"
 
 namespace axo::kubernetes {
@@ -13,20 +14,6 @@ using exec_detail::Opcode;
 constexpr const char* kProtocol = "v4.channel.k8s.io";
 constexpr char kInput = 0, kOut = 1, kErr = 2, kStatus = 3;
 constexpr std::size_t kMessageLimit = 64 * 1024 * 1024;
-
-std::string escaped(std::string_view text) {
-    constexpr const char* kDigits = "0123456789ABCDEF";
-    std::string out;
-    for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (std::isalnum(byte) != 0 || std::string_view("-_.~").find(c) != std::string_view::npos) {
-            out += c;
-        } else {
-            out += {'%', kDigits[byte >> 4], kDigits[byte & 15]};
-        }
-    }
-    return out;
-}
 
 std::string target_of(const ExecRequest& request) {
     std::string target = "/api/v1/namespaces/" + escaped(request.name_space) + "/pods/" + escaped(request.pod) +

@@ -18,14 +18,11 @@ using install::get_object;
 using install::list_objects;
 using install::object_title;
 using install::reference;
+using install::text_at;
 using Object = axo::Json;  // Kubernetes' objects; Json is the CLI's
 
 constexpr auto kPatience = std::chrono::seconds(120);
 constexpr const char* kContainer = "traffic";
-
-std::string text_of(const Object& object, const char* pointer) {
-    return object.value(Object::json_pointer(pointer), std::string());
-}
 
 bool is_ready(const Object& pod) {
     if (pod.contains("/metadata/deletionTimestamp"_json_pointer)) return false;
@@ -51,15 +48,15 @@ public:
                    list_objects(*api_, "/api/v1/namespaces/" + agents_ + "/pods", "k8s-app=cilium"));
         for (const Object& pod : pods) {
             if (!is_ready(pod)) continue;
-            Peer node{.kind = Peer::Kind::kNode, .name = text_of(pod, "/spec/nodeName")};
+            Peer node{.kind = Peer::Kind::kNode, .name = text_at(pod, "/spec/nodeName")};
             node.node = node.name;
             TRY_ASSIGN(const Object object, get_object(*api_, reference("v1", "Node", "", node.name)));
             for (const Object& address : object.value("/status/addresses"_json_pointer, Object::array())) {
                 if (address.value("type", std::string()) == "InternalIP")
                     add_address(node, address.value("address", std::string()));
             }
-            agent_pods_[node.name] = text_of(pod, "/metadata/name");
-            image_ = text_of(pod, "/spec/containers/0/image");
+            agent_pods_[node.name] = text_at(pod, "/metadata/name");
+            image_ = text_at(pod, "/spec/containers/0/image");
             nodes_.push_back(std::move(node));
         }
         if (nodes_.empty())
@@ -112,7 +109,7 @@ public:
             }
             TRY_ASSIGN(const Object created, apply_object(*api_, object));
             Peer addresses;
-            add_address(addresses, text_of(created, "/spec/clusterIP"));
+            add_address(addresses, text_at(created, "/spec/clusterIP"));
             for (const Object& address : created.value("/spec/clusterIPs"_json_pointer, Object::array()))
                 add_address(addresses, address.get<std::string>());
             service.addresses = addresses.addresses;
@@ -148,22 +145,13 @@ public:
     Status clean() override {
         const Object space = reference("v1", "Namespace", "", name_space_);
         TRY(delete_object(*api_, space));
-        return wait([&]() -> Result<std::string> {
-            const auto now = get_object(*api_, space);
-            if (!now && now.error().code == Code::kNotFound) return std::string();
-            if (!now) return forward_error(now.error());
-            return object_title(space) + " is not gone yet";
-        });
+        return install::wait_until_gone(*api_, {space}, kPatience, install::say_nothing);
     }
 
 private:
     Status apply(const Object& object) {
         const auto made = apply_object(*api_, object);
         return made ? Status{} : forward_error(made.error());
-    }
-
-    static Status wait(const std::function<Result<std::string>()>& problem) {
-        return install::wait_for(kPatience, [](const std::string&) {}, problem);
     }
 
     [[nodiscard]] Object manifest_of(const PodRequest& request) const {
@@ -189,14 +177,14 @@ private:
     Result<Peer> wait_for_pod(const std::string& name) {
         const Object pod = reference("v1", "Pod", name_space_, name);
         Object now;
-        TRY(wait([&]() -> Result<std::string> {
+        TRY(install::wait_for(kPatience, install::say_nothing, [&]() -> Result<std::string> {
             TRY_ASSIGN(now, get_object(*api_, pod));
             if (is_ready(now)) return std::string();
-            const std::string reason = text_of(now, "/status/containerStatuses/0/state/waiting/reason");
+            const std::string reason = text_at(now, "/status/containerStatuses/0/state/waiting/reason");
             return object_title(pod) + " is not ready" + (reason.empty() ? "" : ": " + reason);
         }));
-        Peer peer{.name = name, .node = text_of(now, "/spec/nodeName")};
-        add_address(peer, text_of(now, "/status/podIP"));
+        Peer peer{.name = name, .node = text_at(now, "/spec/nodeName")};
+        add_address(peer, text_at(now, "/status/podIP"));
         for (const Object& address : now.value("/status/podIPs"_json_pointer, Object::array()))
             add_address(peer, address.value("ip", std::string()));
         return peer;

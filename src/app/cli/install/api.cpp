@@ -36,10 +36,6 @@ constexpr Kind kKinds[] = {
     {"CustomResourceDefinition", "customresourcedefinitions", false},
 };
 
-std::string text_at(const Json& object, const char* pointer) {
-    return object.value(Json::json_pointer(pointer), std::string());
-}
-
 Error refused(const std::string& what, const ApiResponse& response) {
     const Json body = Json::parse(response.body, nullptr, false);
     std::string message = body.is_object() ? body.value("message", std::string()) : "";
@@ -64,6 +60,10 @@ Result<Json> ask(Api& api, const std::string& what, const std::string& method, c
 }
 
 }  // namespace
+
+std::string text_at(const Json& object, const char* pointer) {
+    return object.value(Json::json_pointer(pointer), std::string());
+}
 
 Json reference(const std::string& version, const std::string& kind, const std::string& space, const std::string& name) {
     Json object{{"apiVersion", version}, {"kind", kind}, {"metadata", {{"name", name}}}};

@@ -51,6 +51,8 @@ Json reference(const std::string& version, const std::string& kind, const std::s
 Json reference_to(const Json& object);
 // "/apis/apps/v1/namespaces/kube-system/daemonsets/cilium". kInvalidArgument: not a kind of the chart.
 Result<std::string> object_path(const Json& object);
+// What stands there; "": nothing.
+std::string text_at(const Json& object, const char* pointer);
 // "DaemonSet kube-system/cilium"
 std::string object_title(const Json& object);
 

@@ -23,9 +23,6 @@ constexpr Program kPrograms[] = {
     {"Deployment", "clustermesh-apiserver", "k8s-app=clustermesh-apiserver", "ClusterMesh", false},
 };
 
-std::string text_at(const Json& object, const char* pointer) {
-    return object.value(Json::json_pointer(pointer), std::string());
-}
 std::int64_t number_at(const Json& object, const char* pointer) {
     return object.value(Json::json_pointer(pointer), std::int64_t{0});
 }

@@ -28,8 +28,7 @@ Status refuse_what_is_there(Api& api, const std::vector<Json>& objects) {
         const auto found = get_object(api, object);
         if (!found && found.error().code != Code::kNotFound) return forward_error(found.error());
         if (!found) continue;
-        const std::string by =
-            found->value("/metadata/labels/app.kubernetes.io~1managed-by"_json_pointer, std::string());
+        const std::string by = text_at(*found, "/metadata/labels/app.kubernetes.io~1managed-by");
         present += "\n  " + object_title(object) + (by.empty() ? "" : " (managed by " + by + ")");
     }
     if (present.empty()) return {};
@@ -129,6 +128,17 @@ Status wait_for(std::chrono::seconds limit, const Say& say, const std::function<
             return fail(Code::kDeadlineExceeded, "not after " + std::to_string(limit.count()) + " s: " + text);
         std::this_thread::sleep_for(kPause);
     }
+}
+
+Status wait_until_gone(Api& api, const std::vector<Json>& objects, std::chrono::seconds limit, const Say& say) {
+    return wait_for(limit, say, [&]() -> Result<std::string> {
+        for (const Json& object : objects) {
+            const auto now = get_object(api, object);
+            if (now) return object_title(object) + " is not gone yet";
+            if (now.error().code != Code::kNotFound) return forward_error(now.error());
+        }
+        return std::string();
+    });
 }
 
 std::string rollout_problem(const Json& object) {

@@ -30,6 +30,7 @@ struct UninstallOptions {
 
 // One line of progress.
 using Say = std::function<void(const std::string&)>;
+inline void say_nothing(const std::string& /*line*/) {}
 
 // What would be applied. kAlreadyExists: there is an installation, or something of its names that is not ours, and this
 // is no upgrade; kNotFound: the other way round. kFailedPrecondition: the chart refuses the values.
@@ -48,6 +49,8 @@ Result<std::string> installed_version(Api& api, const std::string& name_space);
 // Until the condition has nothing to say: kDeadlineExceeded with what it said last. An API server that is away for a
 // moment is not the end.
 Status wait_for(std::chrono::seconds limit, const Say& say, const std::function<Result<std::string>()>& problem);
+// Until none of the objects is there.
+Status wait_until_gone(Api& api, const std::vector<Json>& objects, std::chrono::seconds limit, const Say& say);
 // What keeps a DaemonSet or Deployment from being as it should be; "": nothing.
 std::string rollout_problem(const Json& object);
 // The DaemonSet that runs `cleanup` on every node, made from the agents' own.

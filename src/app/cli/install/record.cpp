@@ -20,13 +20,10 @@ Result<std::optional<Record>> read_record(Api& api, const std::string& space) {
     const auto object = get_object(api, reference("v1", "ConfigMap", space, kName));
     if (!object && object.error().code == Code::kNotFound) return std::nullopt;
     if (!object) return forward_error(object.error());
-    const auto text = [&object](const char* pointer) {
-        return object->value(Json::json_pointer(pointer), std::string());
-    };
-    Record record{.values = Json::parse(text("/data/values"), nullptr, false),
-                  .version = text("/data/version"),
-                  .made_namespace = text("/data/made-namespace") == "true"};
-    const Json objects = Json::parse(text("/data/objects"), nullptr, false);
+    Record record{.values = Json::parse(text_at(*object, "/data/values"), nullptr, false),
+                  .version = text_at(*object, "/data/version"),
+                  .made_namespace = text_at(*object, "/data/made-namespace") == "true"};
+    const Json objects = Json::parse(text_at(*object, "/data/objects"), nullptr, false);
     bool good = objects.is_array() && record.values.is_object();
     for (const Json& one : good ? objects : Json::array()) {
         good = good && object_path(one).has_value();

@@ -7,25 +7,10 @@ namespace axo::cli::install {
 
 namespace {
 
-std::string name_of(const Json& object) {
-    return object.value("/metadata/name"_json_pointer, std::string());
-}
-
 Status remove(Api& api, const Json& object, const Say& say) {
     TRY(delete_object(api, object));
     say("🔥 " + object_title(object) + " deleted");
     return {};
-}
-
-Status wait_until_gone(Api& api, const std::vector<Json>& objects, std::chrono::seconds limit, const Say& say) {
-    return wait_for(limit, say, [&]() -> Result<std::string> {
-        for (const Json& object : objects) {
-            const auto now = get_object(api, object);
-            if (now) return object_title(object) + " is not gone yet";
-            if (now.error().code != Code::kNotFound) return forward_error(now.error());
-        }
-        return std::string();
-    });
 }
 
 Json cleaner_reference(const std::string& space) {
@@ -65,8 +50,9 @@ Status delete_crds(Api& api, const UninstallOptions& options, const Say& say) {
                list_objects(api, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"));
     std::vector<Json> ours;
     for (const Json& crd : all) {
-        if (crd.value("/spec/group"_json_pointer, std::string()) != "cilium.io") continue;
-        ours.push_back(reference("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name_of(crd)));
+        if (text_at(crd, "/spec/group") != "cilium.io") continue;
+        ours.push_back(
+            reference("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", text_at(crd, "/metadata/name")));
         TRY(remove(api, ours.back(), say));
     }
     return wait_until_gone(api, ours, options.timeout, say);
@@ -80,7 +66,7 @@ Result<std::string> others_in(Api& api, const std::string& space) {
         TRY_ASSIGN(const std::vector<Json> items, list_objects(api, path.substr(0, path.rfind('/'))));
         for (const Json& item : items) {
             // Kubernetes' own, in every namespace.
-            const std::string name = name_of(item);
+            const std::string name = text_at(item, "/metadata/name");
             if (name == "kube-root-ca.crt" || (name == "default" && any["kind"] == "ServiceAccount")) continue;
             if (item.value("type", std::string()) == "kubernetes.io/service-account-token") continue;
             any["metadata"]["name"] = name;
@@ -104,7 +90,7 @@ Status remove_namespace(Api& api, const UninstallOptions& options, const Say& sa
 }  // namespace
 
 Json cleanup_daemon_set(const Json& agents) {
-    Json set = cleaner_reference(agents.value("/metadata/namespace"_json_pointer, std::string()));
+    Json set = cleaner_reference(text_at(agents, "/metadata/namespace"));
     const Json labels{{"k8s-app", "axoneme-cleanup"}};
     Json pod = agents.at("/spec/template/spec"_json_pointer);
     Json container = pod.at("containers").at(0);
@@ -116,7 +102,7 @@ Json cleanup_daemon_set(const Json& agents) {
     Json steps = Json::array();
     // What the init containers put on the node is known by their own arguments.
     for (Json undo : pod.value("initContainers", Json::array())) {
-        if (undo.value("/command/1"_json_pointer, std::string()) != "prepare-node") continue;
+        if (text_at(undo, "/command/1") != "prepare-node") continue;
         undo["name"] = "undo-prepare-node";
         undo["args"].push_back("--undo");
         steps.push_back(std::move(undo));
