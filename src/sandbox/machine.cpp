@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/file.h"
+#include "kernel/mounts.h"
 #include "kernel/netns.h"
 
 namespace axo::sandbox {
@@ -26,39 +27,6 @@ Status mount_at(const char* source, const std::string& target, const char* type,
         return fail_errno(std::string("mounting ") + (type != nullptr ? type : source) + " at " + target);
     }
     return {};
-}
-
-struct MountEntry {
-    std::string point, type;
-};
-
-std::string unescape(const std::string& text) {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '\\' && i + 3 < text.size()) {
-            out += static_cast<char>(std::stoi(text.substr(i + 1, 3), nullptr, 8));
-            i += 3;
-        } else {
-            out += text[i];
-        }
-    }
-    return out;
-}
-
-std::vector<MountEntry> mount_table() {
-    std::vector<MountEntry> entries;
-    std::istringstream lines(read_file("/proc/self/mountinfo").value_or(""));
-    for (std::string line; std::getline(lines, line);) {
-        // "id parent major:minor root POINT options [fields…] - TYPE source superoptions"
-        std::istringstream words(line);
-        std::string skip, point, type;
-        words >> skip >> skip >> skip >> skip >> point;
-        while (words >> skip && skip != "-") {
-        }
-        words >> type;
-        entries.push_back({unescape(point), type});
-    }
-    return entries;
 }
 
 bool is_below(const std::string& path, const std::string& folder) {

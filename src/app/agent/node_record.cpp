@@ -1,10 +1,12 @@
 #include "app/agent/node_record.h"
 
+#include <algorithm>
 #include <bitset>
 #include <charconv>
 #include <sstream>
 
 #include "base/file.h"
+#include "kernel/mounts.h"
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
 #include "kernel/nft_table.h"
@@ -121,14 +123,7 @@ std::vector<SysctlChange> changed_sysctls(const NodeRecord& record, const Servic
 bool is_mounted(const std::filesystem::path& point) {
     std::error_code error;
     const std::filesystem::path real = std::filesystem::weakly_canonical(point, error);
-    std::istringstream lines(read_file("/proc/self/mountinfo").value_or(""));
-    for (std::string line; std::getline(lines, line);) {
-        std::istringstream words(line);
-        std::string word;
-        for (int i = 0; i < 5; ++i) words >> word;
-        if (word == real) return true;
-    }
-    return false;
+    return std::ranges::any_of(mount_table(), [&real](const Mount& mount) { return mount.point == real; });
 }
 
 }  // namespace axo

@@ -5,13 +5,12 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-#include <sstream>
-
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "kernel/bpf_object.h"
 #include "kernel/cgroup_link.h"
+#include "kernel/mounts.h"
 
 namespace axo {
 
@@ -67,18 +66,10 @@ constexpr const char* kSysctlFile = "99-zzz-override_cilium.conf";
 
 // Whether the file system there was mounted by ensure_cgroup2 or ensure_bpffs: nobody else names the source so.
 bool is_our_mount(const std::filesystem::path& point, const std::string& kind) {
-    std::istringstream lines(read_file("/proc/self/mountinfo").value_or(""));
     const std::string source = kind == "bpf" ? "bpffs" : "none";
     bool ours = false;
-    for (std::string line; std::getline(lines, line);) {
-        std::istringstream words(line);
-        std::string where, word;
-        for (int i = 0; i < 5; ++i) words >> where;
-        while (words >> word && word != "-") {
-        }
-        std::string type, from;
-        words >> type >> from;
-        if (where == point) ours = type == kind && from == source;
+    for (const Mount& mount : mount_table()) {
+        if (mount.point == point) ours = mount.type == kind && mount.source == source;
     }
     return ours;
 }
