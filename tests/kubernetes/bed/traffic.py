@@ -2,6 +2,7 @@
 from lib import checks
 from lib.sandbox import Background
 
+from . import workloads
 from .cluster import ROOT
 from .workloads import PORT, RATES_PORT
 
@@ -20,6 +21,16 @@ def reaches(cluster, where, address, port=PORT):
 def becomes(cluster, where, address, wanted, seconds=15, port=PORT):
     """Waits until connections are answered, or are not."""
     return checks.wait_until(lambda: reaches(cluster, where, address, port) == wanted, seconds, 0.2)
+
+
+def web_and_client(cluster, namespace):
+    """Deployment and Service "web" and, on the first node, a pod "client" that is entered; the Service's address."""
+    cluster.api.create(workloads.deployment("web", namespace, 2))
+    cluster.api.create(workloads.service("web", namespace))
+    cluster.api.create(workloads.pod("client", namespace, node=cluster.node_names[0]))
+    cluster.wait_pods(namespace, 2, 90, "app=web")
+    cluster.enter_pod(cluster.wait_pods(namespace, 1, 60, "app=client")[0])
+    return cluster.api.get("v1", "Service", namespace, "web")["spec"]["clusterIP"]
 
 
 class Load:

@@ -30,12 +30,7 @@ def installed_as_pods(context):
         ready = api.wait_for(lambda: all_ready(api.get("apps/v1", kind, NAMESPACE, name)), 90)
         yield checks.check(f"{kind} {name}: all of its pods are ready", ready, state_of(cluster))
     namespace = context.namespace_in(cluster)
-    api.create(workloads.deployment("web", namespace, 2))
-    api.create(workloads.service("web", namespace))
-    api.create(workloads.pod("client", namespace, node=cluster.node_names[0]))
-    cluster.wait_pods(namespace, 2, 90, "app=web")
-    cluster.enter_pod(cluster.wait_pods(namespace, 1, 60, "app=client")[0])
-    address = api.get("v1", "Service", namespace, "web")["spec"]["clusterIP"]
+    address = traffic.web_and_client(cluster, namespace)
     yield checks.check("client → ClusterIP", traffic.becomes(cluster, "client", address, True))
     api.create(workloads.cilium_policy("nobody", namespace, "web", {"app": "nobody"}))
     yield checks.check("CiliumNetworkPolicy: the client is shut out", traffic.becomes(cluster, "client", address, False))

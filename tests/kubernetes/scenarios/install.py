@@ -1,7 +1,7 @@
 """The command line of a cluster: `axoneme install`, `status`, `upgrade`, `uninstall` against a real API server, agents run by the kubelets."""
 import json
 
-from bed import traffic, workloads
+from bed import traffic
 from bed.axoneme import NAMESPACE
 from bed.cluster import CONTROL, ROOT
 from lib import checks
@@ -90,12 +90,7 @@ def installed_by_the_command_line(context):
     yield checks.check("a second install is refused", done.returncode == 1 and "is installed in namespace kube-system already" in done.stderr, said(done))
 
     namespace = context.namespace_in(cluster)
-    api.create(workloads.deployment("web", namespace, 2))
-    api.create(workloads.service("web", namespace))
-    api.create(workloads.pod("client", namespace, node=cluster.node_names[0]))
-    cluster.wait_pods(namespace, 2, 90, "app=web")
-    cluster.enter_pod(cluster.wait_pods(namespace, 1, 60, "app=client")[0])
-    address = api.get("v1", "Service", namespace, "web")["spec"]["clusterIP"]
+    address = traffic.web_and_client(cluster, namespace)
     yield checks.check("client → ClusterIP", traffic.becomes(cluster, "client", address, True))
     state = axoneme("status").stdout
     yield checks.check("status counts the pods", "3/3 managed by Cilium" in state, state)
