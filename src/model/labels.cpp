@@ -1,6 +1,7 @@
 #include "model/labels.h"
 
 #include <algorithm>
+#include <atomic>
 
 namespace axo {
 namespace {
@@ -100,6 +101,8 @@ void LabelSet::insert(Label label) {
 
 LabelSet::Labels& LabelSet::own() {
     if (!labels_ || labels_.use_count() > 1) labels_ = std::make_shared<Labels>(all());
+    // The count is read without order: another thread's copy that has just gone may have been read until then.
+    std::atomic_thread_fence(std::memory_order_acquire);
     return *labels_;
 }
 
