@@ -137,13 +137,33 @@ def measured_service(cluster, backend, node):
     cluster.apply(text_of([service, slice_]))
 
 
+class Neighbour:
+    """A machine beside the nodes. The one outside is behind a router, whose work is none of what is compared."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self.running = cluster.background_in("underlay", "unshare", "-n", "sh", "-c", "echo ready; exec sleep 1800")
+        inside = ["nsenter", "-t", self.running.process.pid, "-n"]
+        self.inside = inside
+        cluster.exec("underlay", "ip", "link", "add", "lan0", "type", "veth", "peer", "name", "eth0", "netns", self.running.process.pid)
+        cluster.exec("underlay", "ip", "link", "set", "lan0", "master", "seg1", "up")
+        cluster.exec("underlay", *inside, "ip", "address", "add", "172.18.1.99/24", "dev", "eth0")
+        cluster.exec("underlay", *inside, "ip", "link", "set", "eth0", "up")
+
+    def measure(self, mode, *words):
+        return json.loads(self.cluster.exec("underlay", *self.inside, self.cluster.traffic, mode, *words).stdout)
+
+    def end(self):
+        self.running.kill()
+
+
 # name, backend and its node, client, whether through a node's port, flags of ours
 WAYS = [
     ("clusterip_same", "b1", "node1", "c1", False, []),
     ("clusterip_cross", "b2", "node2", "c1", False, []),
-    ("nodeport_same", "b1", "node1", "outside", True, []),
-    ("nodeport_snat_cross", "b2", "node2", "outside", True, []),
-    ("nodeport_dsr_cross", "b2", "node2", "outside", True, ["--bpf-lb-mode=dsr"]),
+    ("nodeport_same", "b1", "node1", "neighbour", True, []),
+    ("nodeport_snat_cross", "b2", "node2", "neighbour", True, []),
+    ("nodeport_dsr_cross", "b2", "node2", "neighbour", True, ["--bpf-lb-mode=dsr"]),
 ]
 PODS = (("c1", "node1"), ("b1", "node1"), ("b2", "node2"))
 
@@ -160,6 +180,7 @@ def rates(bench, row, cpu, seconds):
         return
     with bench.cluster("kube-proxy", kind=kubeproxy.PlainCluster, nodes=2, families="ipv4") as theirs:
         prepare(theirs, cpu)
+        neighbours = {theirs: Neighbour(theirs)}
         for node in theirs.nodes():
             kubeproxy.start_proxy(theirs, node)
             forget_closed_connections(theirs, node)
@@ -169,11 +190,12 @@ def rates(bench, row, cpu, seconds):
                 continue
             with bench.cluster("services" + "-dsr" * len(flags), nodes=2, families="ipv4", routing="native", agent_flags=services.replacement(*flags)) as ours:
                 prepare(ours, cpu)
+                neighbours[ours] = Neighbour(ours)
                 for name, backend, node, client, node_port, _ in some:
                     for cluster in (ours, theirs):
                         measured_service(cluster, backend, node)
                         to, port = address_of(cluster, node_port)
-                        if not checks.wait_until(lambda: served_by(cluster, client, to, port) == f"{cluster.addresses()[backend]['ipv4']}:{PORT}", 10, 0.1):
+                        if not checks.wait_until(lambda: served_by(cluster, "outside" if node_port else client, to, port) == f"{cluster.addresses()[backend]['ipv4']}:{PORT}", 10, 0.1):
                             raise ValueError(f"{name}: no answer at {to}:{port}")
                     for mode in ("rr", "crr"):
                         if not bench.wants(f"{mode}_{name}"):
@@ -182,8 +204,12 @@ def rates(bench, row, cpu, seconds):
                         for _ in range(bench.runs):
                             for cluster in (theirs, ours):
                                 to, port = address_of(cluster, node_port)
-                                values[cluster].append(cluster.measure(client, mode, "--to", to, "--port", port, "--seconds", seconds, "--cpu", cpu)["per-second"])
+                                words = ("--to", to, "--port", port, "--seconds", seconds, "--cpu", cpu)
+                                done = neighbours[cluster].measure(mode, *words) if node_port else cluster.measure(client, mode, *words)
+                                values[cluster].append(done["per-second"])
                         bench.add(row(f"{mode}_{name}", values[ours], "1/s", "kube-proxy 1.20, iptables", values[theirs]))
+                neighbours.pop(ours).end()
+        neighbours[theirs].end()
 
 
 def prepare(cluster, cpu):
@@ -210,26 +236,6 @@ def address_of(cluster, node_port):
 
 def served_by(cluster, client, to, port):
     return cluster.probe(client, [{"to": to, "port": port, "kind": "tcp", "timeout-ms": 1000}])[0]["server"]
-
-
-class Neighbour:
-    """A machine beside the nodes. The one outside is behind a router, whose work is none of what is compared."""
-
-    def __init__(self, cluster):
-        self.cluster = cluster
-        self.running = cluster.background_in("underlay", "unshare", "-n", "sh", "-c", "echo ready; exec sleep 900")
-        inside = ["nsenter", "-t", self.running.process.pid, "-n"]
-        self.inside = inside
-        cluster.exec("underlay", "ip", "link", "add", "lan0", "type", "veth", "peer", "name", "eth0", "netns", self.running.process.pid)
-        cluster.exec("underlay", "ip", "link", "set", "lan0", "master", "seg1", "up")
-        cluster.exec("underlay", *inside, "ip", "address", "add", "172.18.1.99/24", "dev", "eth0")
-        cluster.exec("underlay", *inside, "ip", "link", "set", "eth0", "up")
-
-    def measure(self, mode, *words):
-        return json.loads(self.cluster.exec("underlay", *self.inside, self.cluster.traffic, mode, *words).stdout)
-
-    def end(self):
-        self.running.kill()
 
 
 def vxlan(bench, row, cpu, seconds):
