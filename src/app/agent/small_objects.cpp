@@ -1,6 +1,7 @@
-// A cache of small objects in front of malloc. Reading one manifest makes and frees hundreds of nodes of a size; glibc's own
-// cache keeps seven of them a thread, the rest pay for the arena's lock and its lists (a fifth of the agent's time when
-// 1,000 services change), and more can only be asked for from the environment. Thread: each has its own.
+// A cache of small objects in front of malloc. Reading one manifest makes and frees hundreds of nodes of a size;
+// glibc's own cache keeps seven of them a thread, the rest pay for the arena's lock and its lists (a fifth of the
+// agent's time when 1,000 services change), and more can only be asked for from the environment. Thread: each has its
+// own.
 #include <malloc.h>
 
 #include <algorithm>
