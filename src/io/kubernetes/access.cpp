@@ -1,5 +1,7 @@
 #include "io/kubernetes/access.h"
 
+#include <sys/stat.h>
+
 #include <charconv>
 #include <filesystem>
 
@@ -214,6 +216,7 @@ Result<std::string> Material::read() const {
 Result<Access> load_access(const AccessOptions& options) {
     TRY_ASSIGN(Access access,
                options.kubeconfig.empty() ? in_cluster(options) : read_kubeconfig(options.kubeconfig, options.context));
+    if (!options.kubeconfig.empty()) access.source = std::make_shared<const AccessOptions>(options);
     if (!options.servers.empty()) access.servers.clear();
     for (const std::string& text : options.servers) {
         TRY_ASSIGN(Server server, parse_server(text));
@@ -225,6 +228,13 @@ Result<Access> load_access(const AccessOptions& options) {
                     "set); give --k8s-kubeconfig-path or --k8s-api-server-urls, or --object-store=dir:/path");
     }
     return access;
+}
+
+std::string file_version(const std::string& path) {
+    struct stat info{};
+    if (::stat(path.c_str(), &info) != 0) return "";
+    return std::to_string(info.st_ino) + "." + std::to_string(info.st_size) + "." +
+           std::to_string(info.st_mtim.tv_sec) + "." + std::to_string(info.st_mtim.tv_nsec);
 }
 
 }  // namespace axo::kubernetes

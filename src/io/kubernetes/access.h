@@ -8,6 +8,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,16 +40,6 @@ struct Material {
     friend bool operator==(const Material&, const Material&) = default;
 };
 
-struct Access {
-    std::vector<Server> servers;  // tried in this order, the one that answers is kept
-    std::string server_name;      // expected in the certificate; "": the host
-    bool insecure = false;        // any certificate will do
-    Material ca;                  // PEM; none: those that the system trusts
-    Material client_certificate, client_key;
-    Material token;
-    std::string origin;  // "kubeconfig /etc/x", "in-cluster": for status and errors
-};
-
 struct AccessOptions {
     std::string kubeconfig;            // path; "": none
     std::string context;               // of the kubeconfig; "": its current one
@@ -57,7 +48,21 @@ struct AccessOptions {
     std::map<std::string, std::string> environment;
 };
 
+struct Access {
+    std::vector<Server> servers;  // tried in this order, the one that answers is kept
+    std::string server_name;      // expected in the certificate; "": the host
+    bool insecure = false;        // any certificate will do
+    Material ca;                  // PEM; none: those that the system trusts
+    Material client_certificate, client_key;
+    Material token;
+    std::string origin;                           // "kubeconfig /etc/x", "in-cluster": for status and errors
+    std::shared_ptr<const AccessOptions> source;  // set: a kubeconfig, which may be replaced, is where it is from
+};
+
 // kNotFound when there is neither a kubeconfig nor a service account nor a server.
 Result<Access> load_access(const AccessOptions& options);
+
+// Another one when the file is another or has been written to; "": there is none.
+std::string file_version(const std::string& path);
 
 }  // namespace axo::kubernetes

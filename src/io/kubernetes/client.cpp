@@ -13,18 +13,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kIdleLimit = 4;
 constexpr Duration kIdleTime = std::chrono::seconds(60);
-// kubelet writes a new token long before the old one ends.
-constexpr Duration kTokenAge = std::chrono::seconds(10);
 constexpr Duration kShortestPause = std::chrono::milliseconds(100);
 constexpr std::size_t kBodyLimit = 64 * 1024 * 1024;
 constexpr auto kClockTolerance = std::chrono::minutes(2);
-constexpr auto kExpiryNotice = std::chrono::hours(24 * 3);
-constexpr auto kExpiryReminder = std::chrono::hours(6);
-
-std::string trimmed(std::string text) {
-    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
-    return text;
-}
 
 std::string header(const std::map<std::string, std::string>& headers, const char* name) {
     const auto found = headers.find(name);
@@ -44,74 +35,25 @@ Duration retry_after(const std::map<std::string, std::string>& headers) {
 
 Client::Client(EventLoop& loop, Access access, ClientSettings settings)
     : loop_(loop),
-      access_(std::move(access)),
+      credentials_(std::move(access)),
       settings_(std::move(settings)),
-      throttle_(loop, settings_.qps, settings_.burst) {}
+      throttle_(loop, settings_.qps, settings_.burst),
+      // What is wrong with them is the next request's answer.
+      refresh_(loop.every(settings_.refresh_interval, [this] { (void)refresh(); })) {}
 
 Client::~Client() = default;
 
 // ---- who we are ----
 
-Result<std::shared_ptr<TlsContext>> Client::tls() {
-    TRY(read_certificates());
-    look_at_expiry();
-    return tls_;
-}
-
-Status Client::read_certificates() {
-    if (tls_ && !tls_->stale()) return {};
-    auto made = TlsContext::make(access_);
-    if (!made) {
-        // In the middle of a rotation certificate and key may not belong together.
-        if (tls_) return {};
-        return forward_error(std::move(made).error());
-    }
-    if (tls_) {
-        log_.info("Certificates have been read again", {{"origin", access_.origin}});
-        idle_.clear();
-    }
-    tls_ = std::move(*made);
-    expiry_reported_ = {};
+Status Client::refresh() {
+    const unsigned before = credentials_.generation();
+    TRY(credentials_.refresh());
+    if (credentials_.generation() != before) idle_.clear();
     return {};
 }
 
-bool Client::expires_soon() const {
-    return tls_ && !tls_->client_name().empty() &&
-           tls_->client_expires() - std::chrono::system_clock::now() < kExpiryNotice;
-}
-
-// When a certificate ends that nobody renews, nothing is told and nothing can be written any more.
-void Client::look_at_expiry() {
-    if (!expires_soon()) return;
-    const auto now = Clock::now();
-    if (expiry_reported_ != Clock::time_point{} && now - expiry_reported_ < kExpiryReminder) return;
-    expiry_reported_ = now;
-    log_.warn("The client certificate expires soon; a new one in its place is read by itself",
-              {{"certificate", tls_->client_name()},
-               {"expires", format_time(tls_->client_expires())},
-               {"origin", access_.origin}});
-}
-
-Result<std::string> Client::bearer() {
-    if (access_.token.empty()) return std::string();
-    const auto now = Clock::now();
-    if (token_read_ != Clock::time_point{} && now - token_read_ < kTokenAge) return token_;
-    auto text = access_.token.read();
-    if (!text) {
-        if (!token_.empty()) return token_;
-        return forward_error(std::move(text).error().with_context(access_.origin + ": token"));
-    }
-    token_ = trimmed(std::move(*text));
-    token_read_ = now;
-    return token_;
-}
-
 std::vector<std::string> Client::concerns() const {
-    std::vector<std::string> all;
-    if (expires_soon()) {
-        all.push_back("the client certificate " + tls_->client_name() + " expires at " +
-                      format_time(tls_->client_expires()) + ": have it renewed");
-    }
+    std::vector<std::string> all = credentials_.concerns();
     if (std::chrono::abs(clock_offset_) > kClockTolerance) {
         all.push_back("the API server's clock is " + std::to_string(std::chrono::abs(clock_offset_).count()) + " s " +
                       (clock_offset_.count() > 0 ? "ahead of" : "behind") +
@@ -123,11 +65,11 @@ std::vector<std::string> Client::concerns() const {
 // ---- one exchange ----
 
 std::string Client::message(const Request& request, const std::string& token, bool keep) const {
-    const Server& server = access_.servers[server_];
+    const Server& server = server_now();
     std::string text = request.method + " " + server.path + request.target + " HTTP/1.1\r\n";
     const bool v6 = server.host.find(':') != std::string::npos;
     text += "Host: " + (v6 ? "[" + server.host + "]" : server.host) + ":" + std::to_string(server.port) + "\r\n";
-    text += "User-Agent: " + settings_.user_agent + "\r\nAccept: application/json\r\n";
+    text += "User-Agent: " + settings_.user_agent + "\r\nAccept: " + request.accept + "\r\n";
     if (!token.empty()) text += "Authorization: Bearer " + token + "\r\n";
     if (!keep) text += "Connection: close\r\n";
     text += request.headers;
@@ -151,24 +93,24 @@ std::shared_ptr<Connection> Client::reuse() {
 
 void Client::give_back(Exchange exchange) {
     if (header(exchange.head.headers, "connection") == "close" || !exchange.connection->reusable()) return;
+    // The server would go on judging it by the certificate that it was made with.
+    if (exchange.generation != credentials_.generation()) return;
     if (idle_.size() >= kIdleLimit) idle_.pop_front();
     idle_.push_back({std::move(exchange.connection), exchange.server, Clock::now()});
 }
 
 Task<Result<Client::Exchange>> Client::attempt(const Request& request, bool fresh, bool keep) {
     Exchange exchange;
+    CO_TRY(refresh());
     exchange.server = server_;
-    const Server server = access_.servers[server_];
-    std::shared_ptr<TlsContext> context;
-    if (server.tls) {
-        CO_TRY_ASSIGN(context, tls());
-    }
-    CO_TRY_ASSIGN(const std::string token, bearer());
+    exchange.generation = credentials_.generation();
+    const Server server = server_now();
+    CO_TRY_ASSIGN(const std::string token, credentials_.bearer());
     if (!fresh) exchange.connection = reuse();
     const bool reused = exchange.connection != nullptr;
     if (!reused) {
-        CO_TRY_ASSIGN(exchange.connection,
-                      Connection::open(loop_, server, context, access_.server_name, settings_.connect_timeout));
+        CO_TRY_ASSIGN(exchange.connection, Connection::open(loop_, server, credentials_.tls(), access().server_name,
+                                                            settings_.connect_timeout));
     }
     CO_AWAIT(auto head, exchange.connection->exchange(message(request, token, keep), settings_.request_timeout));
     if (!head) {
@@ -188,20 +130,16 @@ Task<Result<Client::Exchange>> Client::begin(const Request& request, bool keep) 
     for (std::size_t tries = 1;; ++tries) {
         const std::size_t asked = server_;
         CO_AWAIT(auto exchange, attempt(request, false, keep));
-        if (exchange && exchange->head.status == 401 && !access_.token.file.empty()) {
-            // The token may have been replaced just now.
-            token_read_ = {};
-            if (tries == 1) {
-                CO_TRY(body_of(*exchange));
-                continue;
-            }
+        if (exchange && exchange->head.status == 401 && credentials_.token_refused() && tries == 1) {
+            CO_TRY(body_of(*exchange));
+            continue;
         }
         if (exchange) {
             answered(exchange->head.headers);
             co_return exchange;
         }
-        if (server_ == asked) server_ = (server_ + 1) % access_.servers.size();
-        if (tries < access_.servers.size()) continue;
+        if (server_ == asked) server_ = (server_ + 1) % access().servers.size();
+        if (tries < access().servers.size()) continue;
         failed(exchange.error());
         co_return forward_error(std::move(exchange).error());
     }

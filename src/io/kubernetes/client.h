@@ -1,8 +1,8 @@
 // Requests to the API servers of one cluster: credentials, connections, throttling, failover.
 //
 // Connections are kept and reused; streams have one of their own each. A server that answers is stuck to, the next one
-// is tried when it does not. 429 is waited for as Retry-After says. Tokens and certificates are read again as they
-// rotate, and at once when the server refuses them. Thread: the loop's only.
+// is tried when it does not. 429 is waited for as Retry-After says. Kubeconfig, tokens and certificates are read again
+// as they rotate, tokens at once when the server refuses them. Thread: the loop's only.
 #pragma once
 
 #include <chrono>
@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "base/log.h"
-#include "io/kubernetes/access.h"
 #include "io/kubernetes/connection.h"
+#include "io/kubernetes/credentials.h"
 #include "io/kubernetes/throttle.h"
 #include "runtime/event_loop.h"
 #include "runtime/task.h"
@@ -26,6 +26,7 @@ struct Request {
     std::string target;  // "/api/v1/pods?limit=500"
     std::string body{};
     std::string content_type = "application/json";
+    std::string accept = "application/json";
     std::string headers{};  // more of them: "Name: value\r\n"
     Lane lane = Lane::kBulk;
 };
@@ -41,6 +42,8 @@ struct ClientSettings {
     Duration connect_timeout = std::chrono::seconds(5);
     Duration request_timeout = std::chrono::seconds(15);  // of silence
     Duration patience = std::chrono::seconds(30);         // with 429
+    // Watches may keep us from asking for ten minutes; status is to say meanwhile what is in force.
+    Duration refresh_interval = std::chrono::seconds(10);  // of credentials
     std::string user_agent = "axoneme";
 };
 
@@ -74,8 +77,8 @@ public:
     };
     [[nodiscard]] const State& state() const { return state_; }
     // The server in use.
-    [[nodiscard]] std::string server() const { return access_.servers[server_].to_string(); }
-    [[nodiscard]] const Access& access() const { return access_; }
+    [[nodiscard]] std::string server() const { return server_now().to_string(); }
+    [[nodiscard]] const Access& access() const { return credentials_.access(); }
     // The API server's clock minus this machine's, as of its latest answer; whole seconds.
     [[nodiscard]] std::chrono::seconds clock_offset() const { return clock_offset_; }
     // What will be a problem: a client certificate near its end, a clock that is off. For status.
@@ -91,6 +94,7 @@ private:
         std::shared_ptr<Connection> connection;
         Connection::Head head;
         std::size_t server = 0;
+        unsigned generation = 0;  // of the credentials
     };
     using Headers = std::map<std::string, std::string>;
 
@@ -98,11 +102,9 @@ private:
     Task<Result<Exchange>> attempt(const Request& request, bool fresh, bool keep);
     Task<Result<Exchange>> begin_patiently(const Request& request, bool keep);
     Task<Result<std::string>> body_of(Exchange& exchange);
-    Result<std::shared_ptr<TlsContext>> tls();
-    Status read_certificates();
-    [[nodiscard]] bool expires_soon() const;
-    void look_at_expiry();
-    Result<std::string> bearer();
+    Status refresh();
+    // The list may have become another one meanwhile.
+    [[nodiscard]] const Server& server_now() const { return access().servers[server_ % access().servers.size()]; }
     [[nodiscard]] std::string message(const Request& request, const std::string& token, bool keep) const;
     std::shared_ptr<Connection> reuse();
     void give_back(Exchange exchange);
@@ -111,18 +113,16 @@ private:
     void look_at_clock(const Headers& headers);
 
     EventLoop& loop_;
-    Access access_;
+    Credentials credentials_;
     ClientSettings settings_;
     Logger log_{"k8s-client"};
     Throttle throttle_;
     std::size_t server_ = 0;
     std::deque<Idle> idle_;
-    std::shared_ptr<TlsContext> tls_;
-    std::string token_;
-    std::chrono::steady_clock::time_point token_read_{}, expiry_reported_{};
     State state_;
     std::chrono::seconds clock_offset_{0};  // the server's minus ours
     bool clock_reported_ = false;
+    EventLoop::Handle refresh_;
 };
 
 }  // namespace axo::kubernetes

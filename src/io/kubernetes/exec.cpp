@@ -109,7 +109,9 @@ Task<Result<ExecOutcome>> execute(Client& client, ExecRequest request) {
     const std::string headers =
         std::string("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n") +
         "Sec-WebSocket-Key: " + key + "\r\nSec-WebSocket-Protocol: " + kProtocol + "\r\n";
-    CO_TRY_ASSIGN(Client::Upgraded answer, client.upgrade({.target = target_of(request), .headers = headers}));
+    // The container runtime's server answers this, and it refuses who wants a certain type.
+    CO_TRY_ASSIGN(Client::Upgraded answer,
+                  client.upgrade({.target = target_of(request), .accept = "*/*", .headers = headers}));
     if (!answer.connection) co_return forward_error(refusal(what, answer));
     const std::shared_ptr<Connection> connection = std::move(answer.connection);
     // Large inputs go in pieces, as the other side's buffers have limits.

@@ -102,6 +102,8 @@ TEST_F(Execute, OutputAndStatus) {
     EXPECT_EQ(done->err, "bad");
     EXPECT_EQ(done->exit_status, 7);
     ASSERT_EQ(api.asked.size(), 1U);
+    // Kubelet's and the container runtime's servers answer a wish for a certain type with 406.
+    EXPECT_EQ(api.asked[0].accept, "*/*");
     EXPECT_EQ(api.asked[0].target,
               "/api/v1/namespaces/ns/pods/p/exec?container=c&stdout=true&stderr=true&stdin=true"
               "&command=%2Fbin%2Fa%20b&command=x%26y");

@@ -44,7 +44,7 @@ public:
     // Kinds that are not served: "/apis/cilium.io/v2".
     std::map<std::string, std::vector<std::string>> resources;  // of a group's version, for discovery
     struct Asked {
-        std::string method, target, authorization, body;
+        std::string method, target, authorization, accept, body;
     };
     std::vector<Asked> asked;
     // Looked at before anything else: the raw answer to a request, or "" for the normal one. "-": the connection is

@@ -110,6 +110,7 @@ void FakeApi::read(Client& client) {
         const std::size_t target = request.method.size() + 1;
         request.target = client.in.substr(target, client.in.find(' ', target) - target);
         request.authorization = field("Authorization");
+        request.accept = field("Accept");
         request.body = client.in.substr(end + 4, body);
         client.in.erase(0, end + 4 + body);
         asked.push_back(request);

@@ -3,7 +3,6 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
-#include <sys/stat.h>
 
 #include <boost/asio/ssl/context.hpp>
 
@@ -14,13 +13,6 @@ namespace {
 
 namespace ssl = boost::asio::ssl;
 using boost::system::error_code;
-
-std::string version_of(const std::string& path) {
-    struct stat info{};
-    if (::stat(path.c_str(), &info) != 0) return "";
-    return std::to_string(info.st_ino) + "." + std::to_string(info.st_size) + "." +
-           std::to_string(info.st_mtim.tv_sec) + "." + std::to_string(info.st_mtim.tv_nsec);
-}
 
 std::chrono::system_clock::time_point time_of(const ASN1_TIME* time) {
     std::tm parts{};
@@ -51,7 +43,7 @@ Result<std::shared_ptr<TlsContext>> TlsContext::make(const Access& access) {
     SSL_CTX_set_mode(context.native_handle(), SSL_MODE_RELEASE_BUFFERS);
     error_code error;
     const auto read = [&](const Material& material, std::string_view role) -> Result<std::string> {
-        if (!material.file.empty()) made->files_.push_back({material.file, version_of(material.file)});
+        if (!material.file.empty()) made->files_.push_back({material.file, file_version(material.file)});
         auto pem = material.read();
         if (!pem) return forward_error(std::move(pem).error().with_context(what(access, material, role)));
         return pem;
@@ -87,7 +79,7 @@ void TlsContext::read_client_certificate() {
 
 bool TlsContext::stale() const {
     for (const Watched& file : files_) {
-        const std::string now = version_of(file.path);
+        const std::string now = file_version(file.path);
         // A file that is just being replaced may be missing for a moment.
         if (!now.empty() && now != file.version) return true;
     }

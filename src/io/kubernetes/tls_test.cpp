@@ -219,6 +219,15 @@ TEST_F(Tls, ClientCertificatesAreReadAgain) {
     ASSERT_TRUE(
         write_atomic(path + "/crt", make_certificate({.name = "third", .issuer = &authority_}).certificate_pem()));
     EXPECT_EQ(ask(client).value().body, "/CN=second");
+    // Without a request, too: what status says is what is there.
+    store({.name = "fourth", .to = 24h, .issuer = &authority_});
+    Client waiting(loop_, how, {.refresh_interval = std::chrono::milliseconds(10)});
+    EXPECT_EQ(ask(waiting).value().body, "/CN=fourth");
+    EXPECT_EQ(waiting.concerns().size(), 1U);
+    store({.name = "fifth", .to = 2400h, .issuer = &authority_});
+    const auto timer = loop_.after(std::chrono::milliseconds(50), [this] { loop_.stop(); });
+    loop_.run();
+    EXPECT_TRUE(waiting.concerns().empty());
     std::filesystem::remove_all(path);
 }
 
