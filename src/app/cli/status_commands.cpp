@@ -1,3 +1,4 @@
+#include <CLI/CLI.hpp>
 #include <ctime>
 #include <filesystem>
 #include <optional>
@@ -19,7 +20,7 @@ struct Options {
     bool verbose = false;
     bool brief = false;
     bool wait = false;
-    bool require_kubernetes = false;
+    bool require_kubernetes = true;
     std::string wait_duration = "300s";
     std::string output;
     install::KubeOptions kube;
@@ -125,9 +126,10 @@ void add_status_commands(const Command& root) {
         .flag("--all-clusters", options->details.clusters, "every remote cluster")
         .flag("--wait", options->wait, "until the agent, or the cluster, is healthy")
         .option("--wait-duration", options->wait_duration, "how long --wait waits")
-        .flag("--require-k8s-connectivity", options->require_kubernetes,
-              "not healthy while the object store is out of reach")
         .output(options->output);
+    // As cilium-dbg's: a Boolean that is on unless it is said otherwise.
+    command.app()->add_flag("--require-k8s-connectivity,!--no-require-k8s-connectivity", options->require_kubernetes,
+                            "not healthy while the API server is out of reach (on; =false: healthy even so)");
 }
 
 }  // namespace axo::cli

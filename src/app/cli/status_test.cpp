@@ -144,8 +144,14 @@ TEST(StatusText, PlainShowsOnlyWhatFails) {
 TEST(StatusText, BriefNamesTheFirstTrouble) {
     Json status = Json::parse(kStatus);
     EXPECT_EQ(status_brief(status), "error in controller a-failing: no route");
+    EXPECT_TRUE(status_is_healthy(status));
     status["controllers"][1]["status"]["consecutive-failure-count"] = 0;
     EXPECT_EQ(status_brief(status), "OK");
+    // Something to warn of is not ill health, as with cilium-dbg.
+    status["kubernetes"] = {{"state", "Warning"}, {"msg", "1.20; the client certificate expires"}};
+    EXPECT_EQ(status_brief(status), "error in kubernetes: 1.20; the client certificate expires");
+    EXPECT_TRUE(status_is_healthy(status));
+    status["kubernetes"]["state"] = "Ok";
     status["cilium"] = {{"state", "Failure"}, {"msg", "waiting for pod CIDRs"}};
     EXPECT_EQ(status_brief(status), "error in cilium: waiting for pod CIDRs");
     EXPECT_FALSE(status_is_healthy(status));

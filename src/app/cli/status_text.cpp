@@ -380,7 +380,9 @@ std::string status_brief(const Json& status) {
 }
 
 bool status_is_healthy(const Json& status) {
-    return status_brief(status) == "OK";
+    const Json& cilium = field(status, "cilium");
+    const std::string state = text(cilium, "state");
+    return !cilium.is_object() || state == "Ok" || state == "Disabled";
 }
 
 }  // namespace axo::cli

@@ -55,8 +55,9 @@ private:
     void add_prefilter_routes();
 
     // status.cpp
-    [[nodiscard]] Json brief_status() const;
-    Json status();
+    // needs_kubernetes: an API server out of reach is an ill agent, for who asks.
+    [[nodiscard]] Json brief_status(bool needs_kubernetes) const;
+    Json status(bool needs_kubernetes);
     Json axoneme_status();
     [[nodiscard]] Json kubernetes_status() const;
     [[nodiscard]] Json cluster_status() const;

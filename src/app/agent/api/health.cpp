@@ -56,7 +56,7 @@ void AgentApi::add_health_routes() {
             const auto load = [&](int i) {
                 return std::to_string(static_cast<double>(info.loads[i]) / 65536.0).substr(0, 4);
             };
-            call.answer(200, {{"cilium", brief_status()},
+            call.answer(200, {{"cilium", brief_status(false)},
                               {"system-load", {{"last1min", load(0)}, {"last5min", load(1)}, {"last15min", load(2)}}},
                               {"uptime", std::to_string(info.uptime) + "s"}});
         },

@@ -35,11 +35,14 @@ std::string timestamp(std::chrono::system_clock::time_point time) {
 
 }  // namespace
 
-Json AgentApi::brief_status() const {
+Json AgentApi::brief_status(bool needs_kubernetes) const {
     Json cilium{{"state", "Ok"}, {"msg", std::string(kVersion) + " (axoneme v" + kVersion + ")"}};
     if (!plane_.waiting_for_.empty()) {
         cilium["state"] = "Failure";
         cilium["msg"] = "waiting for " + plane_.waiting_for_;
+    } else if (const Json kubernetes = kubernetes_status(); needs_kubernetes && kubernetes["state"] == "Failure") {
+        cilium["state"] = "Failure";
+        cilium["msg"] = "Kubernetes service is not ready: " + kubernetes["msg"].get<std::string>();
     }
     return Json{{"cilium", std::move(cilium)}};
 }
@@ -267,9 +270,9 @@ Json AgentApi::kubernetes_status() const {
     return json;
 }
 
-Json AgentApi::status() {
+Json AgentApi::status(bool needs_kubernetes) {
     const Config& config = plane_.config_;
-    Json json = brief_status();
+    Json json = brief_status(needs_kubernetes);
     json["kvstore"] = {{"state", "Disabled"}, {"msg", ""}};
     json["kubernetes"] = kubernetes_status();
     json["host-firewall"] = {{"mode", plane_.config_.policy.host_firewall ? "Enabled" : "Disabled"}};
@@ -373,7 +376,9 @@ void AgentApi::add_status_routes() {
     add(
         "GET", "/v1/healthz",
         [this](const Call& call) {
-            call.answer(200, call.request.header("brief") == "true" ? brief_status() : status());
+            const bool needs_kubernetes = call.request.header("require-k8s-connectivity") != "false";
+            call.answer(200, call.request.header("brief") == "true" ? brief_status(needs_kubernetes)
+                                                                    : status(needs_kubernetes));
         },
         false);
     add("GET", "/v1/config", [this](const Call& call) { call.answer(200, configuration()); });
@@ -388,7 +393,7 @@ void AgentApi::add_status_routes() {
             }
             call.answer(200, {{"cilium-version", std::string("axoneme ") + kVersion},
                               {"kernel-version", kernel.release},
-                              {"cilium-status", status()},
+                              {"cilium-status", status(true)},
                               {"endpoint-list", std::move(endpoints)},
                               {"service-list", services_json()},
                               {"subsystem", Json::object()}});
