@@ -2,8 +2,9 @@
 """An API server's front that misbehaves as it is told: what the file says decides about each request.
 
 Usage: bad_proxy.py --listen PORT --to HOST:PORT --certificate FILE --key FILE --authority FILE --mode FILE    prints "ready"
-The file's word: pass; 429 or 500 (with a Status); half (a part of the document, then the end); nothing (the connection is closed).
-Streams that are open when the word changes are cut.
+The file's word: pass; 429 or 500 (with a Status); half (a part of the document, then the end); nothing (the connection is closed);
+clock (everything is passed on, but the Date is an hour ahead). Streams that are open when the
+word changes are cut.
 """
 import argparse
 import http.client
@@ -12,6 +13,7 @@ import json
 import pathlib
 import ssl
 import sys
+import time
 
 
 class Front(http.server.BaseHTTPRequestHandler):
@@ -22,6 +24,9 @@ class Front(http.server.BaseHTTPRequestHandler):
 
     def mode(self):
         return self.server.options.mode.read_text().strip()
+
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string(time.time() + 3600 if self.mode() == "clock" else timestamp)
 
     def handle_any(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0) or 0))
@@ -55,7 +60,7 @@ class Front(http.server.BaseHTTPRequestHandler):
             answer = upstream.getresponse()
             self.send_response(answer.status)
             for name, value in answer.getheaders():
-                if name.lower() not in ("transfer-encoding", "content-length", "connection"):
+                if name.lower() not in ("transfer-encoding", "content-length", "connection", "date"):
                     self.send_header(name, value)
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()

@@ -233,6 +233,31 @@ void check_cidr_policies(const Config& config, const NodeView& view, Findings& f
     }
 }
 
+// CiliumNodes of an installation before: whoever follows them has routes and tunnels to where nobody is.
+void check_stale_objects(const NodeView& view, Findings& findings) {
+    if (view.store->nodes.empty()) return;  // a store without Nodes
+    findings.checked("stale-objects");
+    const auto name_of = [](const Json& object) { return text_at(object, "/metadata/name"_json_pointer); };
+    std::map<std::string, std::string> owners;  // of pod CIDRs
+    for (const Json& cilium_node : view.store->cilium_nodes) {
+        const std::string name = name_of(cilium_node);
+        if (std::ranges::find(view.store->nodes, name, name_of) == view.store->nodes.end())
+            findings.warning("stale-objects", "CiliumNode " + name + " has no Node: other nodes have routes to it",
+                             "kubectl delete ciliumnode " + name + ", or wait for the operator (nodes-gc-interval)");
+        const auto cidrs = "/spec/ipam/podCIDRs"_json_pointer;
+        if (!cilium_node.contains(cidrs) || !cilium_node[cidrs].is_array()) continue;
+        for (const Json& cidr : cilium_node[cidrs]) {
+            if (!cidr.is_string()) continue;
+            const auto [owner, first] = owners.emplace(cidr.get<std::string>(), name);
+            if (!first)
+                findings.error(
+                    "stale-objects",
+                    "pod CIDR " + owner->first + " is both CiliumNode " + owner->second + "'s and " + name + "'s",
+                    "delete the CiliumNode of the two that is not in use; its agent makes it anew");
+        }
+    }
+}
+
 }  // namespace
 
 void check_store(const Config& config, const NodeView& view, Findings& findings) {
@@ -255,6 +280,7 @@ void check_store(const Config& config, const NodeView& view, Findings& findings)
                            " the API server's: certificates and tokens may count as not valid yet or any more",
                        "set it by NTP (timedatectl set-ntp true, chronyc makestep)");
     check_cidr_policies(config, view, findings);
+    check_stale_objects(view, findings);
 }
 
 std::vector<std::string> Findings::passed() const {

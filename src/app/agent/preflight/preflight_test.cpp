@@ -358,6 +358,19 @@ TEST(Preflight, Store) {
     EXPECT_TRUE(troubles(config(), view).empty());
 }
 
+TEST(Preflight, StaleObjects) {
+    NodeView view = good();
+    const auto named = [](const std::string& name, const std::string& cidr) {
+        return Json{{"metadata", {{"name", name}}}, {"spec", {{"ipam", {{"podCIDRs", {cidr}}}}}}};
+    };
+    view.store->cilium_nodes = {named("node1", "10.0.1.0/24"), named("gone", "10.0.2.0/24")};
+    EXPECT_TRUE(troubles(config(), view).empty());  // a store without Nodes
+    view.store->nodes = {named("node1", ""), named("node2", "")};
+    expect_only(config(), view, "warning stale-objects: CiliumNode gone has no Node", "have routes to it");
+    view.store->cilium_nodes = {named("node1", "10.0.1.0/24"), named("node2", "10.0.1.0/24")};
+    expect_only(config(), view, "error stale-objects: pod CIDR 10.0.1.0/24", "CiliumNode node1's and node2's");
+}
+
 TEST(Preflight, CidrPolicies) {
     NodeView view = good();
     view.store->cilium_nodes = {Json::parse(
