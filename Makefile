@@ -7,7 +7,7 @@ PREFIX     ?= /usr/local
 DESTDIR    ?=
 BUILD_ABS   = $(abspath $(BUILD))
 
-.PHONY: help deps build test image unit bpf-test cluster-test kubernetes-test kernel-test demo bench lint lint-format lint-layers lint-tidy format \
+.PHONY: help deps build ui ui-test test image unit bpf-test cluster-test kubernetes-test kernel-test demo bench lint lint-format lint-layers lint-tidy format \
         sanitize tsan release install clean
 
 help:
@@ -16,7 +16,7 @@ help:
 	@echo "make bench     measure, into build/bench/results.json (ONLY=name,… for a part)"
 	@echo "make build     compile into $(BUILD)      make release   optimised and stripped, into build/release"
 	@echo "make image     the container image, into build/axoneme-image.tar"
-	@echo "make unit bpf-test cluster-test kubernetes-test   one kind of test (ARGS=… goes to the runner)"
+	@echo "make unit bpf-test ui-test cluster-test kubernetes-test   one kind of test (ARGS=… goes to the runner)"
 	@echo "make kernel-test                          on Debian's 5.10, 6.1 and 6.12 kernels, in virtual machines"
 	@echo "make lint lint-tidy format sanitize tsan  checks and formatting"
 	@echo "make install   binaries into DESTDIR/PREFIX        make clean     remove build/"
@@ -28,13 +28,19 @@ deps:
 $(BUILD)/build.ninja: | deps
 	cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=$(BUILD_TYPE)
 
-build: deps $(BUILD)/build.ninja
+build: deps $(BUILD)/build.ninja ui
 	ninja -C $(BUILD) -j $(JOBS)
+
+# The page that axoneme-relay serves, where it looks for it: next to bin/. UI=0 leaves it out (it needs npm).
+ui: deps
+ifneq ($(UI),0)
+	@scripts/build-ui.sh --output $(BUILD)/share/axoneme/ui
+endif
 
 test: build
 	@tools/run_tests.py --build $(BUILD) $(ARGS)
 
-unit bpf-test cluster-test kubernetes-test: build
+unit bpf-test ui-test cluster-test kubernetes-test: build
 	@tools/run_tests.py --build $(BUILD) --only $(@:-test=) $(ARGS)
 
 # Debian's 5.10, 6.1 and 6.12, one after the other, in virtual machines: minutes each (ARGS='--kernel 6.1 --only bpf').
@@ -77,6 +83,9 @@ tsan: deps
 release: deps
 	@test -f build/release/build.ninja || cmake --preset release
 	ninja -C build/release -j $(JOBS)
+ifneq ($(UI),0)
+	@scripts/build-ui.sh --output build/release/share/axoneme/ui
+endif
 
 image: release
 	@deploy/image/build.sh

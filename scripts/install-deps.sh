@@ -4,7 +4,10 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-mapfile -t wanted < <(sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$here/packages.txt")
+wanted=()
+while IFS=: read -r package command; do
+    [ -n "${command// /}" ] && command -v "${command// /}" >/dev/null || wanted+=("$package")
+done < <(sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$here/packages.txt")
 
 missing_packages() {
     # dpkg-query fails when one name is unknown and still prints the others.

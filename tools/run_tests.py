@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Runs lint, what deploy/ holds, unit tests, BPF tests (also on the oldest kernel), cluster and Kubernetes tests; prints "N passed, N failed" last.
+"""Runs lint, what deploy/ holds, unit tests, the page's tests, BPF tests (also on the oldest kernel), cluster and Kubernetes tests; prints "N passed, N failed" last.
 
-Usage: tools/run_tests.py --build BUILD_DIR [--only lint,deploy,unit,bpf,kernel,cluster,kubernetes] [--filter TEXT]
+Usage: tools/run_tests.py --build BUILD_DIR [--only lint,deploy,unit,ui,bpf,kernel,cluster,kubernetes] [--filter TEXT]
 Exit status 1 when anything failed or nothing ran.
 """
 import argparse
@@ -13,7 +13,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-KINDS = ["lint", "deploy", "unit", "bpf", "kernel", "cluster", "kubernetes"]
+KINDS = ["lint", "deploy", "unit", "ui", "bpf", "kernel", "cluster", "kubernetes"]
 
 
 class Tally:
@@ -122,6 +122,8 @@ def main():
     if "unit" in only:
         for binary in sorted((build / "src").glob("*_test")):
             run_gtest(tally, binary, args.filter, 300)
+    if "ui" in only:
+        run_reporter(tally, "ui", build, *(["--filter", args.filter] if args.filter else []))
     if "bpf" in only:
         for binary in sorted((build / "tests").glob("bpf_test")):
             run_gtest(tally, binary, args.filter, 600)
