@@ -116,6 +116,7 @@ def main():
         run_step(tally, "format", ["make", "-s", "lint-format"])
     if "deploy" in only and not args.filter:
         run_step(tally, "CRDs", ["tests/deploy/crds_test.py"])
+        run_step(tally, "dashboards and alerts", ["tests/deploy/monitoring_test.py"])
         run_reporter(tally, "helm", build)
         run_step(tally, "install --dry-run", ["tests/deploy/install_test.py", "--build", str(build)])
         run_step(tally, "image", ["tests/deploy/image_test.py", "--build", str(build)])
