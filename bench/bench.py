@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT / "tests/cluster"))
 
 import kubernetes_bench  # noqa: E402
 import policy_bench  # noqa: E402
+import relay_bench  # noqa: E402
 import scale_bench  # noqa: E402
 import services_bench  # noqa: E402
 from lib import checks, node_state  # noqa: E402
@@ -327,6 +328,9 @@ class Bench:
     def services(self):
         services_bench.measure(self, row)
 
+    def relay(self):
+        relay_bench.measure(self, row)
+
     def kubernetes(self):
         kubernetes_bench.measure(self, row)
 
@@ -353,7 +357,7 @@ def main():
         return 1
     bench = Bench(args.build, args.runs, [name for name in args.only.split(",") if name])
     failed = []
-    for part in (bench.bpf, bench.overlay, bench.sizes, bench.image, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services, bench.kubernetes, bench.scale, bench.uninstall):
+    for part in (bench.bpf, bench.overlay, bench.sizes, bench.image, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services, bench.relay, bench.kubernetes, bench.scale, bench.uninstall):
         try:
             part()
         except (CommandFailed, KeyError, OSError, StopIteration, ValueError, subprocess.TimeoutExpired) as error:

@@ -1,6 +1,7 @@
 # One static library per folder of src/, sources found by glob; tests stand beside the code as *_test.cpp.
 #
-#   axo_layer(NAME folder… LINK targets…)   library axo_NAME from src/folder/**.cpp
+#   axo_layer(NAME folder… LINK targets… HIDE targets…)   library axo_NAME from src/folder/**.cpp; HIDE: what it links and
+#                                           its users do not see, so that they are not compiled anew for its headers' sake
 #   axo_layer_tests(NAME folder… LINK …)    executable NAME_test from src/folder/**_test.cpp, registered with ctest
 
 # One precompiled header for everything: the standard library and JSON. Only what nearly every file needs.
@@ -32,13 +33,13 @@ function(axo_glob out)
 endfunction()
 
 function(axo_layer name)
-  cmake_parse_arguments(ARG "" "" "FOLDERS;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "FOLDERS;LINK;HIDE" ${ARGN})
   axo_glob(sources ${ARG_FOLDERS})
   list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
   if(sources)
     add_library(axo_${name} STATIC ${sources})
     target_include_directories(axo_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR})
-    target_link_libraries(axo_${name} PUBLIC ${ARG_LINK})
+    target_link_libraries(axo_${name} PUBLIC ${ARG_LINK} PRIVATE ${ARG_HIDE})
     target_precompile_headers(axo_${name} REUSE_FROM axo_pch)
   else()
     add_library(axo_${name} INTERFACE)
@@ -48,15 +49,18 @@ function(axo_layer name)
   axo_glob(tests ${ARG_FOLDERS})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
   if(tests)
-    axo_test(${name}_test KIND unit SOURCES ${tests} LINK axo_${name})
+    axo_test(${name}_test KIND unit SOURCES ${tests} LINK axo_${name} ${ARG_HIDE})
   endif()
 endfunction()
 
 # The program NAME from src/folder, and NAME_test for what belongs to no layer (configuration, command output): both link
-# the same objects, all but main.
+# the same objects, all but main. EXCLUDE: folders below it that are layers of their own.
 function(axo_program name folder)
-  cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "LINK;EXCLUDE" ${ARGN})
   axo_glob(sources ${folder})
+  foreach(excluded IN LISTS ARG_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "/src/${folder}/${excluded}/")
+  endforeach()
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
   list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")

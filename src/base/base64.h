@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -9,6 +10,7 @@
 
 namespace axo {
 
+std::string base64_encode(std::string_view bytes);
 // kInvalidArgument for other characters, a length that is no multiple of four, and bits that no byte holds.
 Result<std::vector<std::uint8_t>> base64_decode(std::string_view text);
 

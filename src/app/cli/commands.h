@@ -1,5 +1,5 @@
 // The table of command groups. A group is one file: it declares its commands in a function of this form
-// and stands in kGroups (commands.cpp). `observe` joins the same way.
+// and stands in kGroups (commands.cpp). Hubble's commands parse for themselves (observe/hubble.h).
 #pragma once
 
 #include "app/cli/command_line.h"
@@ -23,6 +23,7 @@ void add_prefilter_commands(const Command& root);
 void add_build_config_commands(const Command& root);
 void add_install_commands(const Command& root);
 void add_completion_commands(const Command& root);
+void add_observe_commands(const Command& root);
 
 // Within `bpf`.
 void add_lb_commands(const Command& bpf);
