@@ -90,7 +90,7 @@ endif
 image: release
 	@deploy/image/build.sh
 
-PROGRAMS = axoneme axoneme-agent axoneme-operator axoneme-traffic
+PROGRAMS = axoneme axoneme-agent axoneme-operator axoneme-relay axoneme-traffic
 install: release
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/opt/cni/bin
 	for p in $(PROGRAMS); do install -s -m 0755 build/release/bin/$$p $(DESTDIR)$(PREFIX)/bin/$$p; done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the image of agent, operator, CNI plugin and CLI: a tar that is both an OCI layout and what `docker save` writes.
+# Builds the image of agent, operator, relay, CNI plugin and CLI: a tar that is both an OCI layout and what `docker save` writes.
 # No network, no container tools: our programs, the shared objects that they need, iptables, CA certificates. No shell.
 #
 # Usage: deploy/image/build.sh [--bin DIR] [--output FILE] [--name NAME:TAG]
@@ -47,10 +47,12 @@ take_as() {
 }
 link() { mkdir -p "$files$(dirname "$2")"; ln -s "$1" "$files$2"; }
 
-for program in axoneme axoneme-agent axoneme-operator axoneme-traffic; do take_as "$bin/$program" "/usr/bin/$program"; done
+for program in axoneme axoneme-agent axoneme-operator axoneme-relay axoneme-traffic; do take_as "$bin/$program" "/usr/bin/$program"; done
 take_as "$bin/axoneme-cni" /opt/cni/bin/cilium-cni
 link axoneme /usr/bin/cilium
 link axoneme /usr/bin/cilium-dbg
+link axoneme /usr/bin/hubble
+link axoneme-relay /usr/bin/hubble-relay
 link axoneme-agent /usr/bin/cilium-agent
 link axoneme-operator /usr/bin/cilium-operator
 # Both kinds of iptables: the agent takes the one that the node uses (src/features/nat/netfilter.cpp).
