@@ -131,7 +131,27 @@ capabilities:
   mountPath: {{ $v.kubeConfigPath }}
   readOnly: true
 {{- end }}
+{{- if and $v.hubble.enabled $v.hubble.tls.enabled }}
+- name: hubble-tls
+  mountPath: /var/lib/cilium/tls/hubble
+  readOnly: true
+{{- end }}
 {{- with $v.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{- /* A volume with the certificate of a Secret: dict "name" "secret" "as" (server or client); optional: the pod starts without. */ -}}
+{{- define "axoneme.hubbleCerts" -}}
+- name: {{ .name }}
+  projected:
+    defaultMode: 0440
+    sources:
+      - secret:
+          name: {{ .secret }}
+          optional: {{ .optional }}
+          items:
+            - {key: tls.crt, path: {{ .as }}.crt}
+            - {key: tls.key, path: {{ .as }}.key}
+            - {key: ca.crt, path: {{ ternary "client-ca.crt" "hubble-server-ca.crt" (eq .as "server") }}}
 {{- end -}}

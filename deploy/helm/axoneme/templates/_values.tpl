@@ -205,6 +205,12 @@ with `include "axoneme.prepare" .`, which changes .Values in place and fails wit
 {{- if and (eq (toString $v.cluster.name) "default") (ne (toString $v.cluster.id) "0") -}}
 {{- $wrong = append $wrong (printf "cluster.id=%v: needs a cluster.name other than default" $v.cluster.id) -}}
 {{- end -}}
+{{- if and $v.hubble.relay.enabled (not $v.hubble.enabled) -}}
+{{- $wrong = append $wrong "hubble.relay.enabled=true: needs hubble.enabled=true" -}}
+{{- end -}}
+{{- if and $v.hubble.ui.enabled (not $v.hubble.relay.enabled) -}}
+{{- $wrong = append $wrong "hubble.ui.enabled=true: needs hubble.relay.enabled=true" -}}
+{{- end -}}
 {{- if not (or $v.ipv4.enabled $v.ipv6.enabled) -}}
 {{- $wrong = append $wrong "ipv4.enabled=false, ipv6.enabled=false: at least one must be true" -}}
 {{- end -}}
