@@ -1,5 +1,6 @@
 #include "app/cli/observe/observe_command.h"
 
+#include <axoneme/flow_counters.pb.h>
 #include <google/protobuf/util/field_mask_util.h>
 #include <observer/observer.grpc.pb.h>
 #include <unistd.h>
@@ -167,6 +168,9 @@ Result<observer::GetFlowsRequest> ObserveCommand::flows_request(WallTime now) co
                parse_raw_filters("denylist", deny_list_.empty() ? settings_.list("denylist") : deny_list_));
     for (const flow::FlowFilter& filter : allow) *request.add_whitelist() = filter;
     for (const flow::FlowFilter& filter : deny) *request.add_blacklist() = filter;
+
+    // What else an agent of ours knows of a drop; it tells only who asks, and others do not look at it.
+    if (explain_) request.mutable_extensions()->PackFrom(axoneme::FlowCounters());
 
     const bool json = output_ == "json" || output_ == "JSON" || output_ == "jsonpb";
     std::vector<std::string> mask = field_mask_;

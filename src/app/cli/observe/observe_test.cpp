@@ -43,6 +43,11 @@ TEST(ObserveRequest, SelectsFlows) {
               R"({"number":"1","field_mask":"l4,source.podName","experimental":{"field_mask":"l4,source.podName"}})");
 }
 
+TEST(ObserveRequest, ExplainAsksForWhatOnlyWeKnow) {
+    EXPECT_EQ(request({"--explain", "--last", "1"}),
+              R"({"number":"1","extensions":{"@type":"type.googleapis.com/axoneme.FlowCounters"}})");
+}
+
 TEST(ObserveRequest, RefusesWhatContradictsItself) {
     EXPECT_EQ(request({"--first", "1", "--last", "1"}), "cannot set both --first and --last");
     EXPECT_EQ(request({"--first", "1", "--all"}), "cannot set both --first and --all");
