@@ -20,6 +20,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests/cluster"))
 
+import hubble_bench  # noqa: E402
 import kubernetes_bench  # noqa: E402
 import policy_bench  # noqa: E402
 import relay_bench  # noqa: E402
@@ -331,6 +332,9 @@ class Bench:
     def relay(self):
         relay_bench.measure(self, row)
 
+    def hubble(self):
+        hubble_bench.measure(self, row)
+
     def kubernetes(self):
         kubernetes_bench.measure(self, row)
 
@@ -357,7 +361,7 @@ def main():
         return 1
     bench = Bench(args.build, args.runs, [name for name in args.only.split(",") if name])
     failed = []
-    for part in (bench.bpf, bench.overlay, bench.sizes, bench.image, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services, bench.relay, bench.kubernetes, bench.scale, bench.uninstall):
+    for part in (bench.bpf, bench.overlay, bench.sizes, bench.image, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services, bench.hubble, bench.relay, bench.kubernetes, bench.scale, bench.uninstall):
         try:
             part()
         except (CommandFailed, KeyError, OSError, StopIteration, ValueError, subprocess.TimeoutExpired) as error:

@@ -126,6 +126,10 @@ std::vector<std::string> agent_arguments(const ClusterSpec& spec, const NodeSpec
         "--enable-ipv4-masquerade=false",
         "--enable-ipv6-masquerade=false",
         "--write-cni-conf-when-ready=/etc/cni/net.d/05-cilium.conflist",
+        // There are no certificates here, and nobody else on these networks.
+        "--enable-hubble=true",
+        "--hubble-listen-address=:4244",
+        "--hubble-disable-tls=true",
     };
     if (spec.routing == Routing::kVxlan) {
         flags.emplace_back("--routing-mode=tunnel");

@@ -164,6 +164,7 @@ void check_together(Config& config, std::vector<std::string>& errors, std::vecto
         errors.push_back("k8s-node-name='" + config.node_name + "': accepted: " + std::string(kDnsSubdomainRule));
     }
     if (config.socket_path.empty()) config.socket_path = config.state_dir / "cilium.sock";
+    if (config.hubble.socket_path.empty()) config.hubble.socket_path = config.state_dir / "hubble.sock";
     // sockaddr_un holds 107 characters and a terminator.
     if (config.socket_path.string().size() > 107) {
         errors.push_back("socket-path=" + config.socket_path.string() + ": at most 107 characters");
@@ -176,47 +177,10 @@ void check_together(Config& config, std::vector<std::string>& errors, std::vecto
     }
     check_services(config, errors, warnings);
     check_ipam(config, errors, warnings);
+    check_hubble(config, errors);
 }
 
 }  // namespace
-
-Result<Duration> parse_duration(std::string_view text) {
-    const auto bad = [] { return fail(Code::kInvalidArgument, "a duration, e.g. 500ms, 5s or 1m30s"); };
-    if (text == "0") return Duration{0};
-    if (text.empty()) return bad();
-    double total = 0;
-    while (!text.empty()) {
-        std::size_t used = 0;
-        while (used < text.size() && (std::isdigit(static_cast<unsigned char>(text[used])) != 0 || text[used] == '.'))
-            ++used;
-        if (used == 0 || used > 15) return bad();
-        char* end = nullptr;
-        const double number = std::strtod(std::string(text.substr(0, used)).c_str(), &end);
-        if (*end != '\0') return bad();
-        text.remove_prefix(used);
-        double unit = 0;
-        std::size_t width = 1;
-        if (text.starts_with("ns")) {
-            unit = 1, width = 2;
-        } else if (text.starts_with("us")) {
-            unit = 1e3, width = 2;
-        } else if (text.starts_with("ms")) {
-            unit = 1e6, width = 2;
-        } else if (text.starts_with("s")) {
-            unit = 1e9;
-        } else if (text.starts_with("m")) {
-            unit = 60e9;
-        } else if (text.starts_with("h")) {
-            unit = 3600e9;
-        } else {
-            return bad();
-        }
-        text.remove_prefix(width);
-        total += number * unit;
-    }
-    if (total > 9e18) return bad();
-    return Duration{static_cast<std::int64_t>(total)};
-}
 
 Result<ParsedConfig> parse_config(const std::vector<std::string>& arguments,
                                   const std::map<std::string, std::string>& environment) {

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "datapath/datapath.h"
+#include "app/agent/hubble_config.h"
 #include "app/agent/service_config.h"
 #include "features/policy/types.h"
 #include "io/object_store.h"
@@ -51,6 +52,7 @@ struct Config {
     PolicyConfig policy;
     ServiceConfig services;
     MasqueradeConfig masquerade;
+    HubbleConfig hubble;
 
     std::string ipam = "cluster-pool";     // cluster-pool, kubernetes, multi-pool
     std::string default_pool = "default";  // multi-pool: ipam-default-ip-pool

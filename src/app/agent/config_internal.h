@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "app/agent/config.h"
+#include "base/duration.h"
 
 namespace axo {
 
@@ -28,6 +29,10 @@ void check_services(Config& config, std::vector<std::string>& errors, std::vecto
 void add_ipam_options(std::vector<ConfigOption>& all);
 void check_ipam(Config& config, std::vector<std::string>& errors, std::vector<std::string>& warnings);
 
+// Those of Hubble.
+void add_hubble_options(std::vector<ConfigOption>& all);
+void check_hubble(const Config& config, std::vector<std::string>& errors);
+
 // A key of Cilium whose feature does not exist here. Values in `off` mean "not used".
 struct MissingFeature {
     std::string_view key;
@@ -36,8 +41,5 @@ struct MissingFeature {
     bool refuse = false;  // ignoring it would weaken security or break the network silently
 };
 const std::vector<MissingFeature>& missing_features();
-
-// Go's duration syntax: "1h2m3.5s", "100ms". Bare "0" is allowed.
-Result<Duration> parse_duration(std::string_view text);
 
 }  // namespace axo

@@ -251,6 +251,7 @@ std::vector<ConfigOption> make_options() {
         absolute_path(FIELD(cni_conf_dir)));
     add_service_options(all);
     add_ipam_options(all);
+    add_hubble_options(all);
     return all;
 }
 
@@ -281,7 +282,6 @@ const std::vector<MissingFeature>& missing_features() {
         {"enable-endpoint-routes", "a route per endpoint", {"false"}, false},
         {"enable-envoy-config", "L7 proxy configuration", {"false"}, false},
         {"enable-gateway-api", "Gateway API", {"false"}, false},
-        {"enable-hubble", "Hubble", {"false"}, false},
         {"enable-ingress-controller", "ingress controller", {"false"}, false},
         {"enable-ipv4-big-tcp", "IPv4 BIG TCP", {"false"}, false},
         {"enable-ipv6-big-tcp", "IPv6 BIG TCP", {"false"}, false},

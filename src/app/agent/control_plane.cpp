@@ -1,7 +1,5 @@
 #include "app/agent/control_plane.h"
 
-#include <net/if.h>
-
 #include "app/agent/api/api.h"
 #include "app/agent/delete_queue.h"
 #include "base/file.h"
@@ -227,36 +225,7 @@ Status ControlPlane::run_datapath(const std::vector<PoolAllocation>& pools) {
     start_cluster_watches();
     replay_deletions(50);
 
-    monitor_ = std::make_unique<MonitorHub>(
-        loop_,
-        EventNames{.interface = [this](std::uint32_t index) -> std::string {
-                       auto known = interface_names_.find(index);
-                       if (known == interface_names_.end()) {
-                           char name[IF_NAMESIZE] = {};
-                           if (index == 0 || ::if_indextoname(index, name) == nullptr) return "";
-                           known = interface_names_.emplace(index, name).first;
-                       }
-                       return known->second;
-                   },
-                   .labels = [this](std::uint32_t id) { return labels_of(IdentityId(id)).to_strings(); },
-                   .pod = [this](const IpAddress& ip) -> std::string {
-                       const IpcacheRow* row = ipcache_->claims().winner(Prefix::host(ip));
-                       return row == nullptr || row->k8s_namespace.empty() ? "" : row->k8s_namespace + "/" + row->name;
-                   },
-                   .rule = [this](std::uint32_t cookie) -> EventRule {
-                       if (cookie == POLICY_COOKIE_CLOSED)
-                           return {"the endpoint is closed: its policy does not fit, see axoneme status", "none"};
-                       const auto rule = policy_->engine().rule(cookie);
-                       if (!rule) return {};
-                       return {rule->to_string(), policy_->match_of(*rule)};
-                   }});
-    // Indices are reused when pods go.
-    endpoint_watch_ = endpoints_->table().watch([this](const std::set<EndpointId>&) { interface_names_.clear(); });
-    if (auto events = datapath_->start_events([hub = monitor_.get()](const flow_event& event) { hub->publish(event); });
-        !events) {
-        log_.warn("Datapath events are not available", {events.error()});
-    }
-
+    start_events();
     write_node_state();
     publish_node();
     if (auto monitor = NetlinkMonitor::open()) {

@@ -16,6 +16,7 @@
 #include "app/agent/config.h"
 #include "app/agent/datapath_port.h"
 #include "app/agent/host_trial.h"
+#include "app/agent/hubble.h"
 #include "app/agent/ipam.h"
 #include "app/agent/services.h"
 #include "datapath/prefilter.h"
@@ -107,6 +108,7 @@ private:
     Status start_services();
     void update_host_ports(const EndpointRow& endpoint);
     void update_service_nodes();
+    void start_events();
     void start_nat_rules();
     Status start_nat_stats();
     void protect_node_port_range();
@@ -140,8 +142,9 @@ private:
     std::unique_ptr<NodeManager> nodes_;
     std::unique_ptr<AgentApi> api_;
 
-    // From here on: once the node has pod CIDRs. The hub outlives the datapath, whose ring thread calls it.
+    // From here on: once the node has pod CIDRs. The first two outlive the datapath, whose ring thread calls them.
     std::unique_ptr<MonitorHub> monitor_;
+    std::unique_ptr<AgentHubble> hubble_;  // nothing: enable-hubble is off
     std::unique_ptr<Datapath> datapath_;
     std::unique_ptr<DatapathPort> port_;
     std::unique_ptr<Ipcache> ipcache_;

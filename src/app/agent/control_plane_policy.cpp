@@ -89,6 +89,7 @@ void ControlPlane::set_node_labels(std::optional<LabelSet> labels) {
         for (const Label& label : *node_labels_) local_node_.labels.emplace(label.key, label.value);
     }
     update_service_nodes();
+    if (hubble_) hubble_->set_node_labels(local_node_.labels);
     const EndpointRow* host = endpoints_ ? endpoints_->find_kind(EndpointKind::kHost) : nullptr;
     if (host != nullptr && config_.policy.host_firewall)
         (void)policy_->set_endpoint(host->id, policy_subject(*host), host->policy_audit);

@@ -50,6 +50,7 @@ void Ipcache::claim(const std::string& claimant, IpcacheRows rows) {
         } else if (wanted) {
             entries_.remove_desired(prefix);
         }
+        if (changed_) changed_(prefix, claims_.winner(prefix));
     }
 }
 

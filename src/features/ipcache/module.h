@@ -26,6 +26,9 @@ public:
 
     [[nodiscard]] const IpcacheSettings& settings() const { return settings_; }
     void claim(const std::string& claimant, IpcacheRows rows);
+    // Who is told of each change of what wins: nullptr: nothing does any more.
+    using Changed = std::function<void(const Prefix&, const IpcacheRow* now)>;
+    void set_changed(Changed changed) { changed_ = std::move(changed); }
     void withdraw(const std::string& claimant) { claim(claimant, {}); }
     // All sources have spoken: entries that nobody claims may go.
     void set_complete() { entries_.set_complete(); }
@@ -41,6 +44,7 @@ private:
     IpcacheSettings settings_;
     IpcacheClaims claims_;
     Entries entries_;
+    Changed changed_;
 };
 
 }  // namespace axo

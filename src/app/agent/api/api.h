@@ -60,6 +60,7 @@ private:
     Json status(bool needs_kubernetes);
     Json axoneme_status();
     [[nodiscard]] Json kubernetes_status() const;
+    [[nodiscard]] Json hubble_status() const;
     [[nodiscard]] Json cluster_status() const;
     [[nodiscard]] Json controllers_json() const;
     [[nodiscard]] Json configuration() const;

@@ -270,13 +270,39 @@ Json AgentApi::kubernetes_status() const {
     return json;
 }
 
+Json AgentApi::hubble_status() const {
+    if (!plane_.config_.hubble.enabled) return {{"state", "Disabled"}, {"msg", ""}};
+    if (!plane_.hubble_) return {{"state", "Warning"}, {"msg", "not before the datapath runs"}};
+    const AgentHubble::Status status = plane_.hubble_->status();
+    Json json{{"state", status.error.empty() ? "Ok" : "Failure"},
+              {"msg", status.error},
+              {"observer",
+               {{"current-flows", status.observer.flows},
+                {"max-flows", status.observer.max_flows},
+                {"seen-flows", status.observer.seen},
+                {"uptime", status.observer.uptime_ns},
+                {"lost-events", {{"datapath", status.observer.lost_datapath}, {"ring", status.observer.lost_ring}}}}}};
+    if (status.history)
+        json["history"] = {{"flows", status.history->flows},
+                           {"bytes", status.history->bytes},
+                           {"files", status.history->segments},
+                           {"lost-flows", status.history->lost},
+                           {"error", status.history->error}};
+    if (!status.exporters.up.empty())
+        json["exporters"] = {{"active", status.exporters.active}, {"errors", status.exporters.errors}};
+    return json;
+}
+
 Json AgentApi::status(bool needs_kubernetes) {
     const Config& config = plane_.config_;
     Json json = brief_status(needs_kubernetes);
     json["kvstore"] = {{"state", "Disabled"}, {"msg", ""}};
     json["kubernetes"] = kubernetes_status();
     json["host-firewall"] = {{"mode", plane_.config_.policy.host_firewall ? "Enabled" : "Disabled"}};
-    json["hubble"] = {{"state", "Disabled"}, {"msg", ""}};
+    json["hubble"] = hubble_status();
+    if (const std::string metrics = plane_.hubble_ ? plane_.hubble_->status().metrics : ""; !metrics.empty())
+        json["hubble-metrics"] = {{"state", metrics == "Ok" ? "Ok" : "Failure"},
+                                  {"msg", metrics == "Ok" ? "" : metrics}};
     json["kube-proxy-replacement"] = kube_proxy_replacement();
     json["datapath-mode"] = "veth";
     json["cni-chaining"] = {{"mode", "none"}};

@@ -1,0 +1,33 @@
+// Hubble's part of the agent's configuration. Thread: any (values).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/ip.h"
+#include "hubble/server/exporter.h"
+#include "hubble/server/history_store.h"
+
+namespace axo {
+
+struct HubbleConfig {
+    bool enabled = false;                     // enable-hubble
+    std::filesystem::path socket_path;        // default <state-dir>/hubble.sock
+    std::vector<IpAddress> listen_addresses;  // hubble-listen-address; empty: only the socket
+    std::uint16_t listen_port = 0;
+    std::size_t capacity = 4095;  // hubble-event-buffer-capacity
+    bool tls = true;              // hubble-disable-tls
+    std::filesystem::path certificate, key;
+    std::vector<std::filesystem::path> client_cas;
+    bool prefer_ipv6 = false;
+    hubble::HistorySettings history;                // path empty: none is kept
+    hubble::ExportSettings exported;                // path empty: nothing is exported
+    std::filesystem::path flow_logs;                // hubble-flowlogs-config-path
+    std::string metrics;                            // hubble-metrics; empty: none
+    IpAddress metrics_address = IpAddress::v4(0U);  // hubble-metrics-server
+    std::uint16_t metrics_port = 9965;
+};
+
+}  // namespace axo

@@ -1,0 +1,127 @@
+// Where flows go besides clients: history, files, metrics.
+#include "app/agent/hubble.h"
+
+namespace axo {
+
+namespace {
+
+// What a pod's last connections tell comes after it has gone.
+constexpr std::chrono::seconds kPodMemory{10};
+
+}  // namespace
+
+void AgentHubble::keep_history() {
+    if (config_.history.path.empty()) return;
+    auto opened = hubble::HistoryStore::open(config_.history);
+    if (!opened) {
+        error_ = opened.error().message;
+        log_.error("The flow history cannot be kept", {opened.error()});
+        return;
+    }
+    history_ = std::move(*opened);
+}
+
+void AgentHubble::start_exporters() {
+    const auto apply = [this] {
+        std::vector<hubble::ExportSettings> all;
+        if (!config_.exported.file.path.empty()) all.push_back(config_.exported);
+        for (const auto& [name, settings] : flow_logs_.all) all.push_back(settings);
+        exporters_.set(std::move(all));
+    };
+    apply();
+    if (config_.flow_logs.empty()) return;
+    flow_logs_watch_ = std::make_unique<FileWatch>(
+        loop_, config_.flow_logs, [this, apply](const Result<std::optional<std::string>>& content) {
+            const std::string text = content ? content->value_or("") : "";
+            auto parsed = !content
+                              ? Result<std::map<std::string, hubble::ExportSettings>>(forward_error(content.error()))
+                          : text.empty() ? std::map<std::string, hubble::ExportSettings>()
+                                         : hubble::parse_flow_logs(text);
+            if (!parsed) {
+                ++flow_logs_.failed;
+                log_.error("Flow logs stay as they are", {{"file", config_.flow_logs.string()}, parsed.error()});
+                return;
+            }
+            flow_logs_.all = std::move(*parsed);
+            flow_logs_.hash = std::hash<std::string>{}(text);
+            ++flow_logs_.applied;
+            flow_logs_.last_applied =
+                std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch())
+                    .count();
+            apply();
+        });
+}
+
+void AgentHubble::serve_metrics() {
+    if (config_.metrics.empty()) return;
+    auto parsed = hubble::FlowMetrics::parse(config_.metrics);
+    if (!parsed) {
+        metrics_error_ = parsed.error().message;
+        return;
+    }
+    metrics_ = std::move(*parsed);
+    metrics_server_ = std::make_unique<HttpServer>(
+        loop_, [this](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
+            HttpResponse response;
+            response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+            if (request.method != "GET" || request.path != "/metrics") {
+                response.status = request.path == "/metrics" ? 405 : 404;
+                response.body = "there is GET /metrics\n";
+            } else {
+                response.body = metrics_text();
+            }
+            responder->send(std::move(response));
+        });
+    auto listening = metrics_server_->listen_tcp(config_.metrics_address, config_.metrics_port);
+    // "every address", on a machine without IPv6
+    if (!listening && config_.metrics_address.is_v6() && config_.metrics_address.is_unspecified())
+        listening = metrics_server_->listen_tcp(IpAddress::v4(0U), config_.metrics_port);
+    if (listening) return;
+    metrics_error_ = listening.error().message;
+    log_.error("Hubble's metrics are not served", {listening.error()});
+}
+
+std::string AgentHubble::metrics_text() const {
+    std::string text = metrics_->text();
+    if (config_.flow_logs.empty()) return text;
+    const auto family = [&](const std::string& name, const std::string& type, const std::string& help) {
+        text += "# HELP hubble_dynamic_exporter_" + name + " " + help + "\n# TYPE hubble_dynamic_exporter_" + name +
+                " " + type + "\n";
+    };
+    const auto value = [&](const std::string& name, const std::string& labels, std::uint64_t number) {
+        text += "hubble_dynamic_exporter_" + name + labels + " " + std::to_string(number) + "\n";
+    };
+    const hubble::Exporters::Status status = exporters_.status();
+    family("exporters_total", "gauge", "Number of configured exporters");
+    value("exporters_total", "{status=\"active\"}", status.active);
+    value("exporters_total", "{status=\"inactive\"}", status.ended);
+    family("up", "gauge", "Whether an exporter writes");
+    for (const auto& [name, up] : status.up) {
+        if (!name.empty()) value("up", "{name=\"" + name + "\"}", up ? 1 : 0);
+    }
+    family("reconfigurations_total", "counter", "Number of reconfigurations");
+    value("reconfigurations_total", "{op=\"update\"}", flow_logs_.applied);
+    value("reconfigurations_total", "{op=\"error\"}", flow_logs_.failed);
+    family("config_hash", "gauge", "Hash of the last applied configuration");
+    value("config_hash", "", flow_logs_.hash >> 32);
+    family("config_last_applied", "gauge", "When it was applied, in seconds since the epoch");
+    value("config_last_applied", "", static_cast<std::uint64_t>(flow_logs_.last_applied));
+    return text;
+}
+
+void AgentHubble::forget_pod(const std::string& name_space, const std::string& pod) {
+    if (metrics_) gone_pods_.push_back({std::chrono::steady_clock::now() + kPodMemory, {name_space, pod}});
+}
+
+AgentHubble::Status AgentHubble::status() const {
+    Status status{.error = error_,
+                  .observer = observer_.status(),
+                  .history = std::nullopt,
+                  .exporters = exporters_.status(),
+                  .metrics = {}};
+    if (history_) status.history = history_->status();
+    if (!config_.metrics.empty()) status.metrics = metrics_error_.empty() ? "Ok" : metrics_error_;
+    return status;
+}
+
+}  // namespace axo

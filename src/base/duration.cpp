@@ -1,0 +1,47 @@
+#include "base/duration.h"
+
+#include <cctype>
+#include <cstdint>
+#include <cstdlib>
+
+namespace axo {
+
+Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
+    const auto bad = [] { return fail(Code::kInvalidArgument, "a duration, e.g. 500ms, 5s or 1m30s"); };
+    if (text == "0") return std::chrono::nanoseconds{0};
+    if (text.empty()) return bad();
+    double total = 0;
+    while (!text.empty()) {
+        std::size_t used = 0;
+        while (used < text.size() && (std::isdigit(static_cast<unsigned char>(text[used])) != 0 || text[used] == '.'))
+            ++used;
+        if (used == 0 || used > 15) return bad();
+        char* end = nullptr;
+        const double number = std::strtod(std::string(text.substr(0, used)).c_str(), &end);
+        if (*end != '\0') return bad();
+        text.remove_prefix(used);
+        double unit = 0;
+        std::size_t width = 1;
+        if (text.starts_with("ns")) {
+            unit = 1, width = 2;
+        } else if (text.starts_with("us")) {
+            unit = 1e3, width = 2;
+        } else if (text.starts_with("ms")) {
+            unit = 1e6, width = 2;
+        } else if (text.starts_with("s")) {
+            unit = 1e9;
+        } else if (text.starts_with("m")) {
+            unit = 60e9;
+        } else if (text.starts_with("h")) {
+            unit = 3600e9;
+        } else {
+            return bad();
+        }
+        text.remove_prefix(width);
+        total += number * unit;
+    }
+    if (total > 9e18) return bad();
+    return std::chrono::nanoseconds{static_cast<std::int64_t>(total)};
+}
+
+}  // namespace axo

@@ -1,0 +1,94 @@
+// Who is behind an address, an identity, a port or a rule's cookie: fed by the control loop, asked by the thread that
+// reads the datapath's events.
+//
+// One lock, held for a look-up or for one change. Answers are immutable and live as long as somebody holds them.
+// Thread: any.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/ip.h"
+#include "hubble/core/record.h"
+
+namespace axo::hubble {
+
+// What is known of an address of a pod, here or elsewhere.
+struct AddressOwner {
+    std::uint32_t endpoint_id = 0;  // 0: of another node
+    std::uint32_t identity = 0;
+    std::string name_space, pod;
+    std::vector<Workload> workloads;
+    friend bool operator==(const AddressOwner&, const AddressOwner&) = default;
+};
+
+class NameTable {
+public:
+    // cluster: of everybody whose labels name no other. rule_wanted is called, with no lock held, by whoever meets a
+    // cookie first.
+    NameTable(std::string cluster, std::function<void(const RuleRef&)> rule_wanted);
+
+    void set_address(const IpAddress& address, const AddressOwner& owner);
+    // Who had it; null: nobody.
+    EndpointRef remove_address(const IpAddress& address);
+    void set_identity(std::uint32_t identity, const LabelSet& labels);
+    void remove_identity(std::uint32_t identity);
+    // protocol: IPPROTO_*
+    void set_service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol, const ServiceName& name);
+    void remove_service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol);
+    // Policies have changed: flows from now on name the new ones.
+    void forget_rules();
+
+    // Fills in both ends, the services and the rule.
+    void enrich(FlowRecord& record);
+
+    struct Sizes {
+        std::size_t addresses = 0, identities = 0, services = 0, rules = 0;
+    };
+    [[nodiscard]] Sizes sizes() const;
+
+private:
+    struct Frontend {
+        IpAddress address;
+        std::uint16_t port = 0;
+        std::uint8_t protocol = 0;
+        friend bool operator==(const Frontend&, const Frontend&) = default;
+    };
+    struct FrontendHash {
+        std::size_t operator()(const Frontend& frontend) const noexcept {
+            return std::hash<IpAddress>{}(frontend.address) * 31 + frontend.port * 7 + frontend.protocol;
+        }
+    };
+    // An address under an identity that is not the one its owner is known by: a pod whose labels just changed.
+    struct Other {
+        EndpointRef owner;
+        std::uint32_t identity = 0;
+        EndpointRef made;
+    };
+    EndpointRef end(const IpAddress& address, std::uint32_t identity);
+    EndpointRef anybody(std::uint32_t identity);
+    EndpointRef owner_as(const EndpointRef& owner, std::uint32_t identity);
+    [[nodiscard]] LabelsRef labels(std::uint32_t identity) const;
+    [[nodiscard]] EndpointRef make(const AddressOwner& owner) const;
+
+    const std::string cluster_;
+    const std::function<void(const RuleRef&)> rule_wanted_;
+    const LabelsRef no_labels_ = std::make_shared<const LabelList>();
+    mutable std::mutex mutex_;
+    std::unordered_map<IpAddress, EndpointRef> by_address_;
+    std::unordered_map<std::uint32_t, LabelsRef> labels_;
+    std::unordered_map<std::uint32_t, std::vector<IpAddress>> unlabelled_;  // owners whose labels are not known yet
+    std::unordered_map<std::uint32_t, EndpointRef> by_identity_;            // of those nobody knows more of
+    std::unordered_map<std::uint64_t, Other> others_;
+    std::unordered_map<Frontend, ServiceRef, FrontendHash> services_;
+    std::map<std::pair<std::string, std::string>, std::weak_ptr<const ServiceName>> service_names_;
+    std::unordered_map<std::uint32_t, RuleRef> rules_;
+};
+
+}  // namespace axo::hubble

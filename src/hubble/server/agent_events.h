@@ -1,0 +1,37 @@
+// What the agent did lately: the last messages flow.AgentEvent, made by the control loop, read by clients. Thread: any.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace axo::hubble {
+
+class AgentEvents {
+public:
+    struct Entry {
+        std::int64_t time_ns = 0;
+        std::string event;  // flow.AgentEvent on the wire
+    };
+    explicit AgentEvents(std::size_t capacity = 1024) : capacity_(capacity) {}
+
+    // event: flow.AgentEvent on the wire. (Its class and the datapath's struct flow do not fit into one file.)
+    void add(std::string event);
+    // Entries are numbered from 1 on. Those from `from` on; returns the position behind them.
+    std::uint64_t read(std::uint64_t from, std::vector<Entry>& out) const;
+    [[nodiscard]] std::uint64_t next() const;
+    // Runs when something was added, on the thread that did.
+    void set_wake(std::function<void()> wake);
+
+private:
+    const std::size_t capacity_;
+    mutable std::mutex mutex_;
+    std::deque<Entry> entries_;
+    std::uint64_t next_ = 1;
+    std::function<void()> wake_;
+};
+
+}  // namespace axo::hubble
