@@ -82,7 +82,7 @@ int run(int argc, char** argv) {
 
     std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
     if (const auto own = context.program == "axoneme" ? hubble_arguments(arguments, context) : std::nullopt)
-        return hubble(own->program, true, context, own->arguments);
+        return hubble(own->program, own->program == "axoneme" || !context.host.empty(), context, own->arguments);
     // `cilium-health status` is `axoneme health status`.
     if (context.program == "cilium-health") arguments.insert(arguments.begin(), "health");
     if (arguments.empty()) {

@@ -18,9 +18,10 @@ Status listen_http(HttpServer& server, const std::string& address) {
         TRY_ASSIGN(const IpAddress ip, IpAddress::parse(host));
         return server.listen_tcp(ip, port);
     }
-    // A machine without IPv6 has the other one.
-    if (server.listen_tcp(*IpAddress::parse("::"), port)) return {};
-    return server.listen_tcp(*IpAddress::parse("0.0.0.0"), port);
+    // A socket of the one family does not hear the other; a machine may lack one of them.
+    const Status v6 = server.listen_tcp(*IpAddress::parse("::"), port);
+    const Status v4 = server.listen_tcp(*IpAddress::parse("0.0.0.0"), port);
+    return v4 || !v6 ? v4 : v6;
 }
 
 }  // namespace axo
