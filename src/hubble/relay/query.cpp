@@ -345,7 +345,6 @@ std::optional<std::string> FlowQuery::pop() {
                         change.read_on.push_back(stream);
                     }
         }
-        popped_ = Clock::now();
     }
     apply(change);
     return out;
@@ -366,11 +365,6 @@ void FlowQuery::cancel() {
         for (auto& [name, stream] : streams_) streams.push_back(stream);
     }
     for (const auto& stream : streams) stream->cancel();
-}
-
-FlowQuery::Clock::duration FlowQuery::stuck(Clock::time_point now) const {
-    const std::lock_guard lock(mutex_);
-    return queue_.empty() ? Clock::duration{} : now - popped_;
 }
 
 void FlowQuery::apply(Change& change) {

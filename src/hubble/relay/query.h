@@ -48,8 +48,6 @@ public:
     // Nothing is left to come or to pop.
     [[nodiscard]] bool over() const;
     void cancel();
-    // The client takes nothing: for how long.
-    [[nodiscard]] Clock::duration stuck(Clock::time_point now) const;
 
 private:
     class PeerStream;
@@ -80,7 +78,6 @@ private:
     std::deque<std::string> queue_;
     std::size_t queue_bytes_ = 0;
     std::uint64_t lost_ = 0;  // not told yet
-    Clock::time_point popped_ = Clock::now();
     std::map<std::string, std::shared_ptr<PeerStream>> streams_;
     std::set<std::string> done_;         // peers that have answered all they had
     std::set<std::string> unavailable_;  // told

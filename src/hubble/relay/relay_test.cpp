@@ -336,7 +336,7 @@ TEST_F(RelayTest, RefusesMoreThanItsLimits) {
     settings_.max_requests = 20;
     node("a");
     serve(1);
-    constexpr int kRequests = 1000;
+    constexpr int kRequests = 10'000;
     std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
     std::vector<std::unique_ptr<grpc::ClientReader<observer::GetFlowsResponse>>> readers;
     observer::GetFlowsRequest request;

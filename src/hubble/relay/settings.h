@@ -29,7 +29,7 @@ struct RelaySettings {
     // Messages that wait for one client. What comes on top of them while it does not read is lost, and told.
     std::size_t client_queue = 2048;
     std::size_t client_queue_bytes = 1U << 20;
-    // A peer that does not answer a request for what it has, and a client that does not take what it asked for.
+    // How long a peer may keep silent that is asked for what it has.
     std::chrono::milliseconds stall_timeout{30000};
 };
 
