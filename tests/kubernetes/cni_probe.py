@@ -2,7 +2,8 @@
 """Stands in a node for the CNI plugin, calls it, and then sends from the new pod's namespace until it is answered.
 
 Configured by cni_probe.json beside it: {"plugin": the real one, "address", "port": of a UDP echo server, "log": a file that gets a
-line of JSON for each ADD: {"add-ms", "first-answer-ms" (both since the kubelet's call), "unanswered" (sent after ADD had returned)}}.
+line of JSON for each call: {"command", "ms"}, of an ADD also "first-answer-ms" (both since the kubelet's call) and "unanswered" (sent after ADD
+had returned)}.
 """
 import json
 import os
@@ -44,13 +45,15 @@ def main():
     returned = time.monotonic()
     sys.stdout.buffer.write(done.stdout)
     sys.stdout.flush()
-    if os.environ.get("CNI_COMMAND") == "ADD" and done.returncode == 0 and os.fork() == 0:
+    line = {"command": os.environ.get("CNI_COMMAND"), "ms": 1000 * (returned - started)}
+    if os.fork() == 0:
         # The runtime waits for the end of our output.
         nothing = os.open("/dev/null", os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(nothing, descriptor)
-        answered, unanswered = first_answer(settings)
-        line = {"add-ms": 1000 * (returned - started), "first-answer-ms": 1000 * (answered - started) if answered else None, "unanswered": unanswered}
+        if line["command"] == "ADD" and done.returncode == 0:
+            answered, unanswered = first_answer(settings)
+            line.update({"first-answer-ms": 1000 * (answered - started) if answered else None, "unanswered": unanswered})
         with open(settings["log"], "a") as log:
             log.write(json.dumps(line) + "\n")
         os._exit(0)

@@ -94,6 +94,7 @@ constexpr std::string_view kKnownKeys[] = {
     "cni-log-file",
     "cni-uninstall",
     "config",
+    "config-sources",
     "connectivity-probe-frequency-ratio",
     "conntrack-gc-interval",
     "conntrack-gc-max-interval",

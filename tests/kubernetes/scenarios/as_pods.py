@@ -14,12 +14,8 @@ SYS_RESOURCE = 24  # the capability's number
 
 @scenario(cost=120, only_by_name=True)
 def installed_as_pods(context):
-    cluster = context.own_cluster(nodes=2, own_processes=True)
+    cluster = cluster_with_image(context)
     api = cluster.api
-    image = cluster.folder / "axoneme-image.tar"
-    run([ROOT / "deploy/image/build.sh", "--bin", cluster.bin, "--output", image], timeout=180)
-    for node in cluster.node_names:
-        cluster.import_image(node, image)
     install(cluster)
     for node in cluster.node_names:
         yield checks.check(f"{node}: gets ready", api.wait_for(lambda: cluster.node_ready(node), 120), state_of(cluster))
@@ -41,6 +37,47 @@ def installed_as_pods(context):
     done = cluster.kubectl("-n", NAMESPACE, "rollout", "status", "daemonset/cilium", "--timeout=120s", check=False, timeout=150)
     yield checks.check("the DaemonSet is rolled out anew", done.returncode == 0, done.stdout + done.stderr)
     yield from streams.nothing_lost("a roll-out of the agents")
+
+
+@scenario(cost=120, only_by_name=True)
+def applied_as_plain_manifests(context):
+    """deploy/kubernetes/axoneme.yaml as it is, in a cluster with a kube-proxy."""
+    cluster = cluster_with_image(context)
+    api = cluster.api
+    # All that the agents need of one: the API server's ClusterIP.
+    service = api.get("v1", "Service", "default", "kubernetes")["spec"]["clusterIP"]
+    for node in cluster.node_names:
+        for chain in ("OUTPUT", "PREROUTING"):
+            cluster.exec(node, "iptables", "-t", "nat", "-A", chain, "-d", service, "-p", "tcp", "--dport", 443, "-j", "DNAT", "--to-destination",
+                         f"{cluster.machines[CONTROL]['ipv4']}:6443")
+    text = (ROOT / "deploy/kubernetes/axoneme.yaml").read_text()
+    if not may_lock_memory():
+        text = "\n".join(line for line in text.splitlines() if line.strip() not in ("- SYS_RESOURCE", "- SYS_MODULE"))
+    cluster.kubectl("apply", "--validate=false", "-f", "-", stdin=text)
+    for node in cluster.node_names:
+        yield checks.check(f"{node}: gets ready", api.wait_for(lambda: cluster.node_ready(node), 120), state_of(cluster))
+        yield checks.check(f"{node}: the taint {TAINT} is gone", api.wait_for(lambda: TAINT not in cluster.taints(node), 30), cluster.taints(node))
+    for kind, name in (("DaemonSet", "cilium"), ("Deployment", "cilium-operator")):
+        yield checks.check(f"{kind} {name}: all of its pods are ready", api.wait_for(lambda: all_ready(api.get("apps/v1", kind, NAMESPACE, name)), 90), state_of(cluster))
+    namespace = context.namespace_in(cluster)
+    traffic.web_and_client(cluster, namespace)
+    for pod in cluster.pods(namespace, "app=web"):
+        yield checks.check(f"client → {pod['metadata']['name']} on {pod['spec']['nodeName']}", traffic.becomes(cluster, "client", pod["status"]["podIP"], True))
+    api.create(workloads.cilium_policy("nobody", namespace, "web", {"app": "nobody"}))
+    target = cluster.pods(namespace, "app=web")[0]["status"]["podIP"]
+    yield checks.check("CiliumNetworkPolicy: the client is shut out", traffic.becomes(cluster, "client", target, False))
+    pod = cluster.pods(NAMESPACE, "k8s-app=cilium")[0]["metadata"]["name"]
+    done = cluster.kubectl("-n", NAMESPACE, "exec", pod, "-c", "cilium-agent", "--", "cilium-dbg", "status", "--brief", check=False)
+    yield checks.check("kubectl exec: cilium-dbg status --brief", done.returncode == 0 and done.stdout.strip() == "OK", done.stdout + done.stderr)
+
+
+def cluster_with_image(context):
+    cluster = context.own_cluster(nodes=2, own_processes=True)
+    image = cluster.folder / "axoneme-image.tar"
+    run([ROOT / "deploy/image/build.sh", "--bin", cluster.bin, "--output", image], timeout=180)
+    for node in cluster.node_names:
+        cluster.import_image(node, image)
+    return cluster
 
 
 def install(cluster):

@@ -3,12 +3,11 @@ import json
 
 from bed import traffic
 from bed.axoneme import NAMESPACE
-from bed.cluster import CONTROL, ROOT
+from bed.cluster import CONTROL
 from lib import checks
 from lib.node_state import OWN_PLUGIN, difference, snapshot
-from lib.sandbox import run
 from lib.scenario import scenario
-from scenarios.as_pods import may_lock_memory
+from scenarios import as_pods
 
 # Everything that an installation may touch in the API server, beside the definitions that the operator registers.
 KINDS = [("v1", "Namespace"), ("v1", "ServiceAccount"), ("v1", "ConfigMap"), ("v1", "Secret"), ("v1", "Service"), ("v1", "Pod"), ("apps/v1", "DaemonSet"),
@@ -18,7 +17,7 @@ KINDS = [("v1", "Namespace"), ("v1", "ServiceAccount"), ("v1", "ConfigMap"), ("v
 
 
 # What this machine's nodes want, beside the defaults.
-VALUES = ["--set", "ipv6.enabled=true"] + ([] if may_lock_memory() else ["--set", "securityContext.capabilities.ciliumAgent={NET_ADMIN,NET_RAW,SYS_ADMIN}"])
+VALUES = ["--set", "ipv6.enabled=true"] + ([] if as_pods.may_lock_memory() else ["--set", "securityContext.capabilities.ciliumAgent={NET_ADMIN,NET_RAW,SYS_ADMIN}"])
 
 
 class Cli:
@@ -53,19 +52,17 @@ def said(done):
     return done.stdout + done.stderr
 
 
-def cluster_with_image(context):
-    cluster = context.own_cluster(nodes=2, own_processes=True)
-    image = cluster.folder / "axoneme-image.tar"
-    run([ROOT / "deploy/image/build.sh", "--bin", cluster.bin, "--output", image], timeout=180)
+def cluster_with_plugins(context):
+    """The nodes already have plugins of their own, which an uninstallation is to leave."""
+    cluster = as_pods.cluster_with_image(context)
     for node in cluster.node_names:
-        cluster.import_image(node, image)
         cluster.exec(node, "sh", "-c", OWN_PLUGIN, check=False)
     return cluster
 
 
 @scenario(cost=200, only_by_name=True)
 def installed_by_the_command_line(context):
-    cluster = cluster_with_image(context)
+    cluster = cluster_with_plugins(context)
     api, axoneme = cluster.api, Cli(cluster)
     objects_before = objects(cluster)
     nodes_before = {node: node_state(cluster, node) for node in cluster.node_names}
@@ -124,7 +121,7 @@ def installed_by_the_command_line(context):
 
 @scenario(cost=300, only_by_name=True)
 def connectivity_test_by_the_command_line(context):
-    cluster = cluster_with_image(context)
+    cluster = cluster_with_plugins(context)
     axoneme = Cli(cluster)
     done = axoneme("install", "--wait", "--wait-duration", "120s", *VALUES, timeout=150)
     yield checks.check("install --wait", done.returncode == 0, said(done) + (state_of(cluster) if done.returncode else ""))
