@@ -10,30 +10,28 @@ using namespace config_parse;
 
 namespace {
 
-// ":4244", "0.0.0.0:4244", "[::1]:4244"
-Status parse_host_port(const std::string& value, IpAddress& address, std::uint16_t& port) {
+// ":4244": of both families; "0.0.0.0:4244", "[::1]:4244".
+Status parse_host_port(const std::string& value, std::vector<IpAddress>& addresses, std::uint16_t& port) {
     const auto wrong = [] { return not_accepted("[address]:port, e.g. :4244 or [::1]:4244"); };
     const std::size_t colon = value.rfind(':');
     if (colon == std::string::npos) return wrong();
     std::string host = value.substr(0, colon);
     const auto number = parse_number(value.substr(colon + 1), 1, 65535);
     if (!number) return wrong();
-    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    const auto parsed = host.empty() ? IpAddress::parse("::") : IpAddress::parse(host);
-    if (!parsed) return wrong();
-    address = *parsed;
     port = static_cast<std::uint16_t>(*number);
+    addresses = {IpAddress::v4(0U), IpAddress::parse("::").value()};
+    if (host.empty()) return {};
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    const auto address = IpAddress::parse(host);
+    if (!address) return wrong();
+    addresses = {*address};
     return {};
 }
 
 Status parse_listen_address(Config& config, const std::string& value) {
     config.hubble.listen_addresses.clear();
-    config.hubble.listen_port = 0;
     if (value.empty()) return {};
-    IpAddress address;
-    TRY(parse_host_port(value, address, config.hubble.listen_port));
-    config.hubble.listen_addresses = {address};
-    return {};
+    return parse_host_port(value, config.hubble.listen_addresses, config.hubble.listen_port);
 }
 
 Status parse_filters(std::vector<std::string>& into, const std::string& value) {
@@ -125,7 +123,7 @@ void add_hubble_options(std::vector<ConfigOption>& all) {
         });
     add("hubble-metrics-server", ":9965", "where hubble-metrics are served",
         [](Config& c, const std::string& v) -> Status {
-            return v.empty() ? Status{} : parse_host_port(v, c.hubble.metrics_address, c.hubble.metrics_port);
+            return v.empty() ? Status{} : parse_host_port(v, c.hubble.metrics_addresses, c.hubble.metrics_port);
         });
     add("hubble-metrics-server-enable-tls", "false", "false",
         one_of({{"false", [](Config&) {}}}, " (TLS for metrics is not available in this version)"));

@@ -79,6 +79,21 @@ AgentHubble::AgentHubble(EventLoop& loop, const HubbleConfig& config, const std:
     tick_ = loop_.every(std::chrono::seconds(1), [this] { look(); });
 }
 
+axo::Status AgentHubble::listen_on_any(const std::vector<IpAddress>& addresses,
+                                       const std::function<axo::Status(const IpAddress&)>& listen) {
+    axo::Status outcome;
+    std::size_t listening = 0;
+    for (const IpAddress& address : addresses) {
+        auto one = listen(address);
+        if (one)
+            ++listening;
+        else
+            outcome = std::move(one);
+    }
+    // Of both families one may not be there.
+    return listening != 0 ? axo::Status{} : outcome;
+}
+
 AgentHubble::~AgentHubble() {
     *alive_ = false;
 }
@@ -119,15 +134,12 @@ void AgentHubble::serve() {
 
 void AgentHubble::listen() {
     if (std::exchange(listening_, true)) return;
-    for (const IpAddress& address : config_.listen_addresses) {
-        auto listening = server_->listen_tcp(address, config_.listen_port, config_.tls);
-        // "every address", on a machine without IPv6
-        if (!listening && address.is_unspecified() && address.is_v6())
-            listening = server_->listen_tcp(IpAddress::v4(0U), config_.listen_port, config_.tls);
-        if (listening) continue;
-        error_ = listening.error().message;
-        log_.error("Hubble cannot be reached by other nodes", {listening.error()});
-    }
+    const auto listening = listen_on_any(config_.listen_addresses, [this](const IpAddress& address) {
+        return server_->listen_tcp(address, config_.listen_port, config_.tls);
+    });
+    if (listening) return;
+    error_ = listening.error().message;
+    log_.error("Hubble cannot be reached by other nodes", {listening.error()});
 }
 
 void AgentHubble::watch_certificates() {

@@ -82,6 +82,9 @@ private:
     void watch_certificates();
     void load_certificates();
     void listen();
+    // Success if one of them can be had.
+    static axo::Status listen_on_any(const std::vector<IpAddress>& addresses,
+                                     const std::function<axo::Status(const IpAddress&)>& listen);
     void watch_tables();
     void ipcache_changed(const Prefix& prefix, const IpcacheRow* now);
     void endpoints_changed(const std::set<EndpointId>& changed);

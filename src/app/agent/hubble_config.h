@@ -1,6 +1,7 @@
 // Hubble's part of the agent's configuration. Thread: any (values).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -22,11 +23,12 @@ struct HubbleConfig {
     std::filesystem::path certificate, key;
     std::vector<std::filesystem::path> client_cas;
     bool prefer_ipv6 = false;
-    hubble::HistorySettings history;                // path empty: none is kept
-    hubble::ExportSettings exported;                // path empty: nothing is exported
-    std::filesystem::path flow_logs;                // hubble-flowlogs-config-path
-    std::string metrics;                            // hubble-metrics; empty: none
-    IpAddress metrics_address = IpAddress::v4(0U);  // hubble-metrics-server
+    hubble::HistorySettings history;  // path empty: none is kept
+    hubble::ExportSettings exported;  // path empty: nothing is exported
+    std::filesystem::path flow_logs;  // hubble-flowlogs-config-path
+    std::string metrics;              // hubble-metrics; empty: none
+    std::vector<IpAddress> metrics_addresses{IpAddress::v4(0U),
+                                             IpAddress::v6(std::array<std::uint8_t, 16>{})};  // hubble-metrics-server
     std::uint16_t metrics_port = 9965;
 };
 

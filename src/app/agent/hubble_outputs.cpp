@@ -72,10 +72,9 @@ void AgentHubble::serve_metrics() {
             }
             responder->send(std::move(response));
         });
-    auto listening = metrics_server_->listen_tcp(config_.metrics_address, config_.metrics_port);
-    // "every address", on a machine without IPv6
-    if (!listening && config_.metrics_address.is_v6() && config_.metrics_address.is_unspecified())
-        listening = metrics_server_->listen_tcp(IpAddress::v4(0U), config_.metrics_port);
+    const auto listening = listen_on_any(config_.metrics_addresses, [this](const IpAddress& address) {
+        return metrics_server_->listen_tcp(address, config_.metrics_port);
+    });
     if (listening) return;
     metrics_error_ = listening.error().message;
     log_.error("Hubble's metrics are not served", {listening.error()});

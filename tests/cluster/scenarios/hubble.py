@@ -1,5 +1,7 @@
 """Flows as Hubble tells them: real traffic, and what the agents of both nodes write, keep and count of it."""
 import json
+import subprocess
+import time
 
 from lib import checks, policy
 from lib.policy import cilium, endpoints
@@ -103,6 +105,38 @@ def named(cluster, server_node):
     yield checks.check("no two flows have one uuid", len(uuids) == len(set(uuids)) and len(uuids) > 10, len(uuids))
 
 
+def observe(cluster, node, *words):
+    return cluster.exec(node, "axoneme", "observe", *words).stdout
+
+
+def served(cluster, client_node, server_node):
+    """Through the socket and, from another node, through the port."""
+    words = ["--from-pod", "default/app1", "--to-pod", "default/nginx", "-o", "jsonpb"]
+    here = [json.loads(line)["flow"] for line in observe(cluster, server_node, "--last", "3", *words).splitlines()]
+    yield checks.check("the socket answers with what was asked for", len(here) == 3 and all(pods(flow) == ("app1", "nginx") for flow in here), here)
+    for family in ("ipv4", "ipv6"):
+        address = cluster.addresses()[server_node][family]
+        address = f"[{address}]:4244" if family == "ipv6" else f"{address}:4244"
+        there = observe(cluster, client_node, "--server", address, "--last", "1", *words)
+        yield checks.check(f"so does the port, over {checks.family_name(family)}", f'"node_name":"default/{server_node}"' in there.replace(" ", ""), there)
+    bad = cluster.exec(server_node, "axoneme", "observe", "--http-path", "([", check=False)
+    yield checks.check("a mistake is named", bad.returncode != 0 and "whitelist[0].http_path" in bad.stderr, bad.stderr)
+    events = cluster.exec(server_node, "axoneme", "observe", "agent-events", "--last", "200").stdout
+    kinds = ("AGENT_STARTED", "ENDPOINT_CREATED", "ENDPOINT_REGENERATE_SUCCESS", "POLICY_UPDATED", "IPCACHE_UPSERTED")
+    yield checks.check("agent events tell what the agent did", all(kind in events for kind in kinds), events)
+    with open("/dev/null", "rb") as nothing:
+        follower = subprocess.Popen([str(word) for word in cluster.exec_command(server_node, "axoneme", "observe", "-f", *words)], stdin=nothing, stdout=subprocess.PIPE,
+                                    text=True)
+    try:
+        time.sleep(1)
+        send(cluster, "app1", "nginx")
+        line = follower.stdout.readline()
+        yield checks.check("who follows gets what comes", pods(json.loads(line)["flow"]) == ("app1", "nginx"), line)
+    finally:
+        follower.kill()
+        follower.wait()
+
+
 def metrics_of(cluster, node):
     return cluster.exec(node, "python3", "-c", READ_METRICS).stdout
 
@@ -118,6 +152,7 @@ def hubble_flows(context):
     yield checks.check("policies are in force", policies.use(FROM_APP1, DENY), policies.state())
     yield from verdicts(cluster, client_node, server_node)
     yield from named(cluster, server_node)
+    yield from served(cluster, client_node, server_node)
 
     text = metrics_of(cluster, server_node)
     yield checks.check("metrics count drops by the pods that they are of",
