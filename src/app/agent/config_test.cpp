@@ -39,6 +39,32 @@ TEST_F(ConfigDir, DefaultsAreCiliums) {
     EXPECT_TRUE(parsed->warnings.empty());
 }
 
+TEST_F(ConfigDir, HubbleAsCiliumsConfigMapSaysIt) {
+    put("enable-hubble", "true");
+    put("hubble-listen-address", ":4244");
+    put("hubble-tls-cert-file", "/tls/server.crt");
+    put("hubble-tls-key-file", "/tls/server.key");
+    put("hubble-tls-client-ca-files", "/tls/ca.crt");
+    put("hubble-event-buffer-capacity", "1023");
+    put("hubble-metrics",
+        "dns:query;ignoreAAAA drop tcp httpV2:exemplars=true;labelsContext=source_ip,traffic_direction");
+    put("hubble-export-allowlist", R"({"verdict":["DROPPED"]} {"source_pod":["kube-system/"]})");
+    const auto parsed = parse({});
+    ASSERT_TRUE(parsed) << parsed.error().message;
+    const HubbleConfig& hubble = parsed->config.hubble;
+    EXPECT_TRUE(hubble.enabled && hubble.tls);
+    EXPECT_EQ(hubble.listen_addresses.size(), 2U) << "of both families";
+    EXPECT_EQ(hubble.listen_port, 4244);
+    EXPECT_EQ(hubble.socket_path, "/var/run/cilium/hubble.sock");
+    EXPECT_EQ(hubble.capacity, 1023U);
+    EXPECT_EQ(hubble.exported.include.size(), 2U);
+    EXPECT_EQ(parse({"--hubble-listen-address=[::1]:4244"})->config.hubble.listen_addresses[0].to_string(), "::1");
+    for (const char* bad : {"--hubble-listen-address=4244", "--hubble-event-buffer-capacity=4096",
+                            "--hubble-metrics=drops", "--hubble-tls-key-file=", "--hubble-export-allowlist={",
+                            "--hubble-history-max-age=1s", "--hubble-metrics-server=x:9965"})
+        EXPECT_FALSE(parse({bad})) << bad;
+}
+
 TEST_F(ConfigDir, ProcIsAnotherOnesInAContainer) {
     put("procfs", "/host/proc");
     const auto parsed = parse({});
