@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type Browser, chromium } from "playwright-core";
 
-export const WEB = process.env.AXONEME_UI_OUT ?? fileURLToPath(new URL("../../build/ui", import.meta.url));
+export const WEB = process.env.AXONEME_UI_OUT ?? fileURLToPath(new URL("../../build/dev/share/axoneme/ui", import.meta.url));
 
 export async function launch(): Promise<Browser> {
   const executablePath = process.env.AXONEME_CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => existsSync(path));

@@ -8,7 +8,7 @@ import { WEB } from "./browser";
 
 const out = process.env.AXONEME_SHOTS ?? "";
 
-test.skipIf(!out)("pictures", { timeout: 120_000 }, async () => {
+test.skipIf(!out)("pictures", { timeout: 400_000 }, async () => {
   mkdirSync(out, { recursive: true });
   const only = process.env.AXONEME_SHOT_ONLY?.split(",");
   const relay = new TestRelay(shop(), WEB);
@@ -35,6 +35,7 @@ test.skipIf(!out)("pictures", { timeout: 120_000 }, async () => {
     { name: "past-dark", url: `?t=${now - 300}-${now - 60}`, theme: "dark" },
     { name: "right-light", url: "?dock=right", width: 1900, height: 1000 },
     { name: "narrow-light", url: "?ns=shop", width: 420, height: 860 },
+    { name: "narrow-menu-dark", url: "", theme: "dark", width: 420, height: 860, act: async (page) => { await page.getByRole("button", { name: "Hide noisy peers" }).click(); } },
     { name: "narrow-drop-dark", url: `?ns=shop&sel=${drop}`, theme: "dark", width: 420, height: 860 },
     { name: "tablet-dark", url: "", theme: "dark", width: 900, height: 700 },
     { name: "filter-light", url: "?q=verdict:dropped", act: async (page) => { await page.fill(".filter input", "p"); } },

@@ -201,7 +201,7 @@ describe("time", () => {
       past: [0, 0], search: `?view=compare&t=${now - 60}-${now}&before=${now - 160}-${now - 100}`,
       prepare: (relay) => {
         relay.fill(60, 20, (now - 100) * 1000);
-        const quiet = relay.kept.filter((flow) => flow.destination?.workloads?.[0]?.name !== "redis" && flow.source?.workloads?.[0]?.name !== "redis");
+        const quiet = relay.kept.filter(({ flow }) => flow.destination?.workloads?.[0]?.name !== "redis" && flow.source?.workloads?.[0]?.name !== "redis");
         relay.kept = quiet;
         relay.fill(60, 20, now * 1000);
       },

@@ -25,7 +25,17 @@ interface Stream {
   wanted: (flow: WireFlow) => boolean;
 }
 
+/** A flow, and what would cost much to make again for every request. */
+interface Kept {
+  flow: WireFlow;
+  time: number;
+  text: string;
+}
+const keep = (flow: WireFlow): Kept => ({ flow, time: Date.parse(flow.time!), text: JSON.stringify(flow) });
+
 const number = (text: string | null, otherwise: number) => (text === null ? otherwise : Number(text));
+
+const line = (flows: readonly Kept[]) => `{"flows":[${flows.map((each) => each.text).join(",")}]}\n`;
 
 /** Hubble's filter semantics for the fields that the page sends; written apart from the page's own filters. */
 export function matches(filter: WireFilter, flow: WireFlow): boolean {
@@ -66,7 +76,7 @@ export function matches(filter: WireFilter, flow: WireFlow): boolean {
 export class TestRelay {
   faults: Faults = {};
   nodes: WireNode[];
-  kept: WireFlow[] = [];
+  kept: Kept[] = [];
   requests: string[] = [];
   private server: Server;
   private streams = new Set<Stream>();
@@ -119,7 +129,7 @@ export class TestRelay {
       }
     }
     made.sort((a, b) => (a.time! < b.time! ? -1 : 1));
-    this.kept.push(...made);
+    for (const flow of made) this.kept.push(keep(flow));
   }
 
   /** New flows from now on, so many a second. */
@@ -142,12 +152,13 @@ export class TestRelay {
   }
 
   emit(flows: WireFlow[]): void {
-    this.kept.push(...flows);
+    const made = flows.map(keep);
+    this.kept.push(...made);
     if (this.kept.length > 300_000) this.kept.splice(0, 100_000);
     if (this.faults.silent) return;
     for (const stream of this.streams) {
-      const wanted = flows.filter(stream.wanted);
-      if (wanted.length) stream.response.write(`${JSON.stringify({ flows: wanted })}\n`);
+      const wanted = made.filter((each) => stream.wanted(each.flow));
+      if (wanted.length) stream.response.write(line(wanted));
     }
   }
 
@@ -173,7 +184,7 @@ export class TestRelay {
     };
     switch (url.pathname) {
       case "/api/v1/status":
-        return json(200, { version: "axoneme-relay test", cluster: "kind", nodes: this.nodes, oldest: this.kept[0]?.time });
+        return json(200, { version: "axoneme-relay test", cluster: "kind", nodes: this.nodes, oldest: this.kept[0]?.flow.time });
       case "/api/v1/namespaces":
         return json(200, { namespaces: [...new Set(this.cluster.workloads.map((each) => each.namespace))].map((namespace) => ({ cluster: "kind", namespace })) });
       case "/api/v1/policies":
@@ -193,22 +204,19 @@ export class TestRelay {
     return (flow) => (filters.length === 0 || filters.some((filter) => matches(filter, flow))) && !excludes.some((filter) => matches(filter, flow));
   }
 
-  private period(query: URLSearchParams): WireFlow[] {
+  private period(query: URLSearchParams): Kept[] {
     const since = number(query.get("since") && String(Date.parse(query.get("since")!)), -Infinity);
     const until = number(query.get("until") && String(Date.parse(query.get("until")!)), Infinity);
-    return this.kept.filter((flow) => {
-      const time = Date.parse(flow.time!);
-      return time >= since && time < until;
-    });
+    return this.kept.filter(({ time }) => time >= since && time < until);
   }
 
   private history(query: URLSearchParams): unknown {
     const step = Number.parseInt(query.get("step") ?? "10", 10);
     const wanted = this.select(query);
     const buckets = new Map<number, { forwarded: number; dropped: number; audit: number; error: number }>();
-    for (const flow of this.period(query)) {
+    for (const { flow, time } of this.period(query)) {
       if (!wanted(flow)) continue;
-      const at = Math.floor(Date.parse(flow.time!) / 1000 / step) * step;
+      const at = Math.floor(time / 1000 / step) * step;
       const bucket = buckets.get(at) ?? { forwarded: 0, dropped: 0, audit: 0, error: 0 };
       if (flow.verdict === "DROPPED") bucket.dropped++;
       else if (flow.verdict === "AUDIT") bucket.audit++;
@@ -222,13 +230,13 @@ export class TestRelay {
     const wanted = this.select(query);
     const last = number(query.get("last"), Infinity);
     const full = query.get("full") === "true";
-    const found = this.period(query).filter(wanted);
+    const found = this.period(query).filter((each) => wanted(each.flow));
     const shown = found.slice(Math.max(0, found.length - last));
     response.writeHead(200, { "content-type": "application/x-ndjson" });
     response.write(`${JSON.stringify({ nodes: this.nodes })}\n`);
-    for (let at = 0; at < shown.length; at += 500) {
-      const part = shown.slice(at, at + 500).map((flow) => (full ? this.explained(flow) : flow));
-      response.write(`${JSON.stringify({ flows: part })}\n`);
+    for (let at = 0; at < shown.length; at += 250) {
+      const part = shown.slice(at, at + 250);
+      response.write(full ? `${JSON.stringify({ flows: part.map((each) => this.explained(each.flow)) })}\n` : line(part));
     }
     if (query.get("follow") !== "true") {
       response.end(`${JSON.stringify({ end: { complete: found.length === shown.length } })}\n`);

@@ -3,22 +3,35 @@ import type { WireLine } from "./wire";
 
 export type LinkState = "connecting" | "live" | "unreachable";
 
-/** Splits what arrives into lines. */
+/** Splits what arrives into lines. What has been looked at is not looked at again: lines are long, pieces are short. */
 export class LineSplitter {
-  private rest = "";
+  private parts: string[] = [];
   private readonly decoder = new TextDecoder();
 
   push(bytes: Uint8Array): string[] {
-    const parts = (this.rest + this.decoder.decode(bytes, { stream: true })).split("\n");
-    this.rest = parts.pop() ?? "";
-    return parts.filter((part) => part !== "");
+    const pieces = this.decoder.decode(bytes, { stream: true }).split("\n");
+    const rest = pieces.pop()!;
+    const lines: string[] = [];
+    for (const piece of pieces) {
+      this.parts.push(piece);
+      const line = this.parts.join("");
+      this.parts = [];
+      if (line !== "") lines.push(line);
+    }
+    if (rest !== "") this.parts.push(rest);
+    return lines;
   }
 
   /** What was cut off in the middle of a line. */
   get unfinished(): string {
-    return this.rest;
+    return this.parts.join("");
   }
 }
+
+const SLICE_MS = 10;
+
+/** Lets the browser draw and people click while much is being read. */
+const breathe = () => new Promise<void>((resolve) => setTimeout(resolve));
 
 export class ApiError extends Error {
   constructor(
@@ -53,10 +66,16 @@ export async function readLines(path: string, signal: AbortSignal, sink: (line: 
   if (!response.ok || !response.body) throw await refusal(response);
   const reader = response.body.getReader();
   const splitter = new LineSplitter();
+  let slice = performance.now();
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
-    for (const text of splitter.push(value)) sink(JSON.parse(text) as WireLine);
+    for (const text of splitter.push(value)) {
+      sink(JSON.parse(text) as WireLine);
+      if (performance.now() - slice < SLICE_MS) continue;
+      await breathe();
+      slice = performance.now();
+    }
   }
   if (splitter.unfinished) throw new ApiError("The relay's answer broke off", 0);
 }

@@ -18,6 +18,9 @@ const FONT = '"Inter Variable", Inter, system-ui, sans-serif';
 const FAR = 0.5; // below, texts of cards cannot be read
 const MOST_PULSES = 140;
 const MOVE_MS = 320;
+const HEAVY = 1500; // things to draw: from there on a picture is kept and moved, not drawn for every frame
+const MARGIN = 200; // of the kept picture around what is in view, in pixels
+const SETTLE_MS = 120; // a heavy picture is drawn sharp again when zooming has paused so long
 
 export class Renderer {
   camera: Camera = { x: 0, y: 0, scale: 1 };
@@ -37,6 +40,10 @@ export class Renderer {
   private positions = new Map<string, Placed>();
   private boxes: Box[] = [];
   private trimmed = new Map<string, string>();
+  private kept: { canvas: HTMLCanvasElement; camera: Camera; key: string } | null = null;
+  private version = 0;
+  private topEmpty = true;
+  private zoomedAt = 0;
   /** The person has moved the view: it is not taken away again. */
   steered = false;
   still = false;
@@ -66,6 +73,11 @@ export class Renderer {
 
   setPalette(palette: Palette): void {
     this.palette = palette;
+    this.version++;
+  }
+
+  get heavy(): boolean {
+    return this.drawn.length + this.positions.size > HEAVY;
   }
 
   setScene(scene: Scene): void {
@@ -128,6 +140,7 @@ export class Renderer {
 
   /** Texts were measured with another font. */
   forgetTexts(): void {
+    this.version++;
     this.trimmed.clear();
   }
 
@@ -164,6 +177,7 @@ export class Renderer {
   }
 
   private route(): void {
+    this.version++;
     const beside = new Map<string, number>();
     this.drawn = [];
     for (const edge of this.scene!.edges) {
@@ -205,24 +219,61 @@ export class Renderer {
 
   /** True while things are moving to their places: draw again. */
   draw(now: number): boolean {
-    const { base: c, palette: p } = this;
     if (!this.scene || !this.width) return false;
     if (this.moving) {
       this.place((now - this.moving.start) / MOVE_MS);
       this.route();
     }
-    const { x, y, scale } = this.camera;
+    if (this.heavy && !this.moving) return this.drawKept(now);
+    this.kept = null;
+    this.render(this.base, this.camera, this.width, this.height);
+    return this.moving !== null;
+  }
+
+  /** Moves the picture that is kept; draws it anew when it is another one, or when it does not reach. */
+  private drawKept(now: number): boolean {
+    const { camera, ratio } = this;
+    const key = [this.version, this.selected, this.focus ? this.focus.size : "", this.width, this.height, ratio].join(" ");
+    const dx = this.kept ? (camera.x - this.kept.camera.x) * camera.scale : 0;
+    const dy = this.kept ? (camera.y - this.kept.camera.y) * camera.scale : 0;
+    const zoomed = this.kept !== null && this.kept.camera.scale !== camera.scale;
+    if (zoomed && this.zoomedAt === 0) this.zoomedAt = now;
+    const settling = zoomed && now - this.zoomedAt < SETTLE_MS;
+    const reaches = Math.abs(dx) <= MARGIN && Math.abs(dy) <= MARGIN;
+    if (!this.kept || (!settling && (this.kept.key !== key || zoomed || !reaches))) {
+      const canvas = this.kept?.canvas ?? document.createElement("canvas");
+      const width = Math.round((this.width + 2 * MARGIN) * ratio);
+      const height = Math.round((this.height + 2 * MARGIN) * ratio);
+      if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+      const wide = { x: camera.x - MARGIN / camera.scale, y: camera.y - MARGIN / camera.scale, scale: camera.scale };
+      this.render(canvas.getContext("2d", { alpha: false })!, wide, this.width + 2 * MARGIN, this.height + 2 * MARGIN);
+      this.kept = { canvas, camera, key };
+      this.zoomedAt = 0;
+    }
+    const by = camera.scale / this.kept.camera.scale;
+    const left = ((this.kept.camera.x - camera.x) * camera.scale - MARGIN * by) * ratio;
+    const up = ((this.kept.camera.y - camera.y) * camera.scale - MARGIN * by) * ratio;
+    this.base.setTransform(1, 0, 0, 1, 0, 0);
+    if (by < 1) {
+      this.base.fillStyle = this.palette.background;
+      this.base.fillRect(0, 0, this.baseCanvas.width, this.baseCanvas.height);
+    }
+    this.base.drawImage(this.kept.canvas, left, up, this.kept.canvas.width * by, this.kept.canvas.height * by);
+    return settling;
+  }
+
+  private render(c: CanvasRenderingContext2D, camera: Camera, width: number, height: number): void {
+    const { x, y, scale } = camera;
     c.setTransform(1, 0, 0, 1, 0, 0);
-    c.fillStyle = p.background;
-    c.fillRect(0, 0, this.baseCanvas.width, this.baseCanvas.height);
+    c.fillStyle = this.palette.background;
+    c.fillRect(0, 0, width * this.ratio + 1, height * this.ratio + 1);
     const s = scale * this.ratio;
     c.setTransform(s, 0, 0, s, -x * s, -y * s);
-    const view = this.view();
+    const view = { x, y, width: width / scale, height: height / scale };
     this.drawBoxes(c, view);
     this.drawEdges(c, view);
     this.drawNodes(c, view);
     this.drawLabels(c, view);
-    return this.moving !== null;
   }
 
   private drawBoxes(c: CanvasRenderingContext2D, view: Rect): void {
@@ -273,9 +324,14 @@ export class Renderer {
     return tone === "plain" ? this.palette.faint : this.palette[tone];
   }
 
+  /** What all else fades for. Pointing at things does not redraw a heavy picture. */
+  private get active(): string {
+    return (this.heavy ? "" : this.hovered) || this.selected;
+  }
+
   private lit(edge: SceneEdge): boolean {
     if (this.focus) return this.focus.has(edge.id);
-    const active = this.hovered || this.selected;
+    const active = this.active;
     if (!active) return true;
     return active === edge.id || active === edge.source || active === edge.target;
   }
@@ -289,7 +345,7 @@ export class Renderer {
       if (!overlaps(drawn.curve.bounds, view)) continue;
       const { edge } = drawn;
       const lit = this.lit(edge);
-      const strong = edge.id === this.selected || edge.id === this.hovered;
+      const strong = edge.id === this.active;
       const width = strong ? 3 : Math.round((1.1 + Math.min(2.4, Math.log10(1 + edge.rate) * 1.1)) * 2) / 2;
       const key = `${edge.tone} ${edge.dashed ? 1 : 0} ${lit ? 1 : 0} ${width}`;
       const batch = batches.get(key);
@@ -327,7 +383,7 @@ export class Renderer {
   }
 
   private related(id: string): boolean {
-    const active = this.hovered || this.selected;
+    const active = this.active;
     if (this.focus) return this.focus.has(id);
     if (!active || active === id) return true;
     return this.neighbours().has(id);
@@ -335,7 +391,7 @@ export class Renderer {
 
   private neighbourCache: { key: string; drawn: Drawn[]; set: Set<string> } | null = null;
   private neighbours(): Set<string> {
-    const key = this.hovered || this.selected;
+    const key = this.active;
     if (this.neighbourCache?.key === key && this.neighbourCache.drawn === this.drawn) return this.neighbourCache.set;
     const set = new Set<string>();
     for (const { edge } of this.drawn) {
@@ -369,7 +425,7 @@ export class Renderer {
     const p = this.palette;
     const { scale } = this.camera;
     const selected = id === this.selected;
-    const hovered = id === this.hovered;
+    const hovered = id === this.active && !selected;
     const radius = dense ? 5 : 10;
     c.beginPath();
     c.roundRect(at.x, at.y, at.width, at.height, radius);
@@ -472,7 +528,7 @@ export class Renderer {
   private drawLabels(c: CanvasRenderingContext2D, view: Rect): void {
     const { scale } = this.camera;
     const p = this.palette;
-    const active = this.hovered || this.selected;
+    const active = this.active;
     const size = 11 / Math.min(1, Math.max(scale, 0.55));
     const taken: Rect[] = [];
     const wanted = this.drawn.filter(({ edge }) => {
@@ -488,7 +544,7 @@ export class Renderer {
       c.font = `600 ${size}px ${FONT}`;
       const width = c.measureText(edge.label).width + size * 1.1;
       const height = size * 1.75;
-      const spot = this.freeSpot(curve, width, height, taken);
+      const spot = this.freeSpot(curve, width, height, taken, edge.loud || edge.id === active);
       if (!spot) continue;
       taken.push(spot);
       c.beginPath();
@@ -504,8 +560,8 @@ export class Renderer {
     c.textAlign = "left";
   }
 
-  /** A place on the line that hides no other label, and no card if that can be. */
-  private freeSpot(curve: Curve, width: number, height: number, taken: readonly Rect[]): Rect | null {
+  /** A place on the line that hides no other label, and no card; if there is none and it insists, over a card. */
+  private freeSpot(curve: Curve, width: number, height: number, taken: readonly Rect[], insist: boolean): Rect | null {
     let second: Rect | null = null;
     for (const t of [0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82]) {
       const point = pointAt(curve, t);
@@ -522,15 +578,18 @@ export class Renderer {
       }
       if (!covered) return rect;
     }
-    return second;
+    return insist ? second : null;
   }
 
   /** Dots that run along the edges; false when there is nothing to move. */
   drawPulses(now: number): boolean {
     const c = this.top;
+    const quiet = !this.scene || this.still || this.heavy || this.camera.scale < 0.3;
+    if (quiet && this.topEmpty) return false;
     c.setTransform(1, 0, 0, 1, 0, 0);
     c.clearRect(0, 0, this.topCanvas.width, this.topCanvas.height);
-    if (!this.scene || this.still || this.scene.layout.dense || this.camera.scale < 0.3) return false;
+    this.topEmpty = quiet;
+    if (quiet) return false;
     const { x, y, scale } = this.camera;
     const s = scale * this.ratio;
     c.setTransform(s, 0, 0, s, -x * s, -y * s);

@@ -39,8 +39,12 @@ export interface Scene {
 }
 
 export function plural(count: number, one: string, many = `${one}s`): string {
-  return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+  // toLocaleString is slow, and most numbers are small.
+  return `${count < 1000 ? count : count.toLocaleString("en")} ${count === 1 ? one : many}`;
 }
+
+/** How often; and when it has stopped, how many there were. */
+const dropsText = (rate: number, count: number): string => `✕ ${rate < 0.005 ? count.toLocaleString("en") : rateText(rate)}`;
 
 const tones: Record<string, EdgeTone> = { forwarded: "forwarded", dropped: "dropped", audit: "audit", error: "error", other: "plain" };
 
@@ -54,7 +58,7 @@ export function sceneOf(graph: Graph, place: Layout, now: number, seconds: numbe
     const dropped = edge.verdict === "dropped";
     edges.push({
       id: edge.id, source: edge.source, target: edge.target, portKey: edge.portKey, tone: tones[edge.verdict] ?? "plain", dashed: dropped || edge.verdict === "audit",
-      rate, label: dropped ? `✕ ${rateText(rate)}` : `${edge.portKey} · ${rateText(rate)}`, loud: dropped,
+      rate, label: dropped ? dropsText(rate, edge.total) : `${edge.portKey} · ${rateText(rate)}`, loud: dropped,
     });
   }
   const rank: Record<string, number> = { forwarded: 0, plain: 0, audit: 1, error: 2, dropped: 3 };
@@ -70,7 +74,7 @@ export function sceneOf(graph: Graph, place: Layout, now: number, seconds: numbe
         name: port.protocol === "" ? "any" : port.port ? `${port.port}` : port.protocol,
         layer: port.layer || (port.port ? port.protocol : ""),
         // Where all is dropped the drops are what there is to tell.
-        value: rate < 0.005 && port.dropped.count > 0 ? `✕ ${rateText(seconds === null ? port.dropped.perSecond(now) : port.dropped.count / seconds)}` : rateText(rate),
+        value: rate < 0.005 && port.dropped.count > 0 ? dropsText(seconds === null ? port.dropped.perSecond(now) : port.dropped.count / seconds, port.dropped.count) : rateText(rate),
         dropped: port.dropped.count > 0,
       };
     });

@@ -192,12 +192,15 @@ export function start(): void {
     grouped = grouping.value;
     untracked(rebuild);
   });
-  effect(() => {
-    void filterKey.value;
-    void view.value.span;
-    untracked(() => void refreshHistory());
-  });
-  void refreshStatus();
+  // The picture first: what is beside it waits for a moment.
+  setTimeout(() => {
+    effect(() => {
+      void filterKey.value;
+      void view.value.span;
+      untracked(() => void refreshHistory());
+    });
+    void refreshStatus();
+  }, 400);
   setInterval(() => void refreshStatus(), 30_000);
   setInterval(() => {
     if (!document.hidden) void refreshHistory();

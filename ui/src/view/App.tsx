@@ -81,11 +81,17 @@ function Picture(): JSX.Element {
   const compared = comparison.value.result;
   const allowed = kind === "policies" ? policyPicture() : null;
   const aspect = mapAspect.value;
+  const last = useRef<{ scene: Scene; of: unknown; at: number }>({ scene: EMPTY, of: null, at: 0 });
   const scene = useMemo<Scene>(() => {
     if (kind === "policies") return allowed ? policyScene(allowed, aspect) : EMPTY;
     if (kind === "compare") return compared ? compareScene(compared, aspect) : EMPTY;
     const from = graph.value;
-    return sceneOf(from, cache.current.of(from, aspect), period ? from.now : Math.max(from.now, Date.now()), period ? Math.max(1, (period.until - period.since) / 1000) : null);
+    // A picture of thousands shows new rates once a second: nobody reads them faster, and each costs a frame.
+    const crowded = from.nodes.size > 400 && last.current.of === from && last.current.scene.nodes.size > from.nodes.size * 0.7;
+    if (crowded && performance.now() - last.current.at < 1000) return last.current.scene;
+    const made = sceneOf(from, cache.current.of(from, aspect), period ? from.now : Math.max(from.now, Date.now()), period ? Math.max(1, (period.until - period.since) / 1000) : null);
+    last.current = { scene: made, of: from, at: performance.now() };
+    return made;
   }, [kind, allowed, compared, kind === "map" ? now : 0, kind === "map" ? graph.value : 0, period, aspect]);
 
   const id = selected.replace(/^(node|edge):/, "");

@@ -119,7 +119,7 @@ export function FlowTable(): JSX.Element {
           change({ selected: `flow:${flow.id}` }, true);
         }}
       >
-        <span role="gridcell" class="time">{clockText(flow.time)}</span>
+        <span role="gridcell" class="time">{clockText(flow.time, false)}<span class="ms">{clockText(flow.time).slice(8)}</span></span>
         <EndCell end={flow.source} />
         <EndCell end={flow.destination} />
         <span role="gridcell">{portText(flow)}</span>

@@ -1,7 +1,7 @@
 // The picture and how it is moved: pointer, wheel, two fingers, keys.
 import { effect, signal, useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { zoomAt } from "../map/camera";
 import { readPalette } from "../map/palette";
 import { type Hit, Renderer } from "../map/renderer";
@@ -153,7 +153,7 @@ export function MapView(props: MapProps): JSX.Element {
       tip.value = text ? { x: Math.min(x + 14, element.clientWidth - 240), y: Math.min(y + 16, element.clientHeight - 70), ...text } : null;
       if (id !== view.hovered) {
         view.hovered = id;
-        redraw.current();
+        if (!view.heavy) redraw.current();
       }
     };
     const down = (event: PointerEvent) => {
@@ -292,7 +292,7 @@ export function MapView(props: MapProps): JSX.Element {
     event.preventDefault();
   }
 
-  const options = [...props.scene.nodes].slice(0, MOST_OPTIONS);
+  const options = useMemo(() => [...props.scene.nodes].slice(0, MOST_OPTIONS), [props.scene]);
   const optionId = (id: string) => `map-${id.replace(/[^A-Za-z0-9_-]/g, "_")}`;
   const selectedIsNode = options.some(([id]) => id === props.selected);
   return (
