@@ -56,6 +56,11 @@ describe("faults", () => {
     await until(() => page.locator(".banner").count(), (count) => count === 0);
   });
 
+  test("a relay that is not told of nodes says so", async () => {
+    const { page } = await bench.open({ past: [0, 0], prepare: (relay) => { relay.faults = { blind: true }; relay.nodes = []; } });
+    await until(() => page.locator(".banner").innerText(), (text) => text.includes("enable-hubble"));
+  });
+
   test("lost events are counted, and said", async () => {
     const { page, relay } = await bench.open({ rate: 10 });
     await until(() => nodesOf(page), (list) => list.length > 5);

@@ -17,6 +17,8 @@ export interface Faults {
   silent?: boolean;
   /** /history is not there. */
   noHistory?: boolean;
+  /** The peer service does not answer. */
+  blind?: boolean;
   slowMs?: number;
 }
 
@@ -184,7 +186,7 @@ export class TestRelay {
     };
     switch (url.pathname) {
       case "/api/v1/status":
-        return json(200, { version: "axoneme-relay test", cluster: "kind", nodes: this.nodes, oldest: this.kept[0]?.flow.time });
+        return json(200, { version: "axoneme-relay test", cluster: "kind", nodes: this.nodes, peer_service_connected: !this.faults.blind, oldest: this.kept[0]?.flow.time });
       case "/api/v1/namespaces":
         return json(200, { namespaces: [...new Set(this.cluster.workloads.map((each) => each.namespace))].map((namespace) => ({ cluster: "kind", namespace })) });
       case "/api/v1/policies":

@@ -70,7 +70,7 @@ def main():
     if shutil.which("npm") is None:
         sys.exit("tests/ui: no npm here; scripts/install-deps.sh installs it")
     subprocess.run([ROOT / "scripts/build-ui.sh", "--output", web], check=True)
-    environment = {**os.environ, "AXONEME_UI_OUT": str(web)}
+    environment = {**os.environ, "AXONEME_UI_OUT": str(web), "AXONEME_BUILD": str(args.build.resolve())}
     if not args.filter:
         types(report)
     for project in args.only.split(","):

@@ -8,6 +8,8 @@
 #include "app/relay/listen.h"
 #include "app/relay/metrics.h"
 #include "app/relay/options.h"
+#include "app/relay/web.h"
+#include "app/relay/web_files.h"
 #include "runtime/event_loop.h"
 #include "runtime/heap_trimmer.h"
 
@@ -55,11 +57,27 @@ int main(int argc, char** argv) {
     if (!options->metrics_address.empty())
         if (auto listening = axo::listen_http(metrics, options->metrics_address); !listening)
             return refuse(std::move(listening).error().with_context("--metrics-listen-address"));
+    std::unique_ptr<axo::ObjectStore> store;
+    if (!options->object_store.empty()) {
+        auto opened = axo::open_object_store(options->object_store, loop, {.user_agent = "axoneme-relay"});
+        if (!opened) return refuse(std::move(opened).error().with_context("--object-store"));
+        store = std::move(*opened);
+    }
+    if (options->web_root.empty()) options->web_root = axo::default_web_root();
+    axo::WebApi web_api(loop, service, store.get(), {options->web_root, options->relay.cluster_name});
+    axo::HttpServer web(loop,
+                        [&](const axo::HttpRequest& request, const std::shared_ptr<axo::HttpResponder>& responder) {
+                            web_api.handle(request, responder);
+                        });
+    if (!options->web_address.empty())
+        if (auto web_listening = axo::listen_http(web, options->web_address); !web_listening)
+            return refuse(std::move(web_listening).error().with_context("--web-listen-address"));
     const auto listening = service.listen(options->listen_address, options->health_address);
     if (!listening) return refuse(listening.error());
     (*pool)->start();
     log.info("serving", {{"address", options->listen_address},
                          {"port", *listening},
+                         {"web", options->web_address},
                          {"peer-service", options->relay.peer_service},
                          {"server-tls", options->relay.server.enabled},
                          {"client-tls", options->relay.client.enabled}});

@@ -18,6 +18,8 @@ struct RelayOptions {
     std::string health_address = ":4222";
     std::string metrics_address;        // "": none; hubble-relay's chart sets :9966
     std::string web_address = ":8081";  // "": none
+    std::string web_root;               // of the built page; "": beside this program
+    std::string object_store;           // where policies are, for the page; "": it shows none
     LogLevel log_level = LogLevel::kInfo;
     std::optional<std::string> print;  // --help, version: what to print instead of serving
 };

@@ -111,6 +111,8 @@ export interface WireStatus {
   version?: string;
   cluster?: string;
   nodes: WireNode[];
+  /** Whether the relay is told which nodes there are. */
+  peer_service_connected?: boolean;
   /** The oldest moment that flows are kept of, if the relay knows. */
   oldest?: string;
 }

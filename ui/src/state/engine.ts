@@ -24,6 +24,8 @@ export const nodes = signal<readonly WireNode[]>([]);
 export const lost = signal<{ count: number; at: number; last: string }>({ count: 0, at: 0, last: "" });
 export const namespaces = signal<readonly string[]>([]);
 export const version = signal("");
+/** The relay is not told which nodes there are. */
+export const blind = signal(false);
 export const oldest = signal<number | null>(null);
 export const loading = signal(false);
 /** Why what is shown is not all; "" when it is. */
@@ -157,6 +159,7 @@ async function refreshStatus(): Promise<void> {
     const status = await fetchStatus();
     version.value = status.version ?? "";
     oldest.value = status.oldest ? Date.parse(status.oldest) : null;
+    blind.value = status.peer_service_connected === false;
     nodes.value = [];
     mergeNodes(status.nodes);
     namespaces.value = await fetchNamespaces();

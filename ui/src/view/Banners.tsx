@@ -2,7 +2,7 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { agoText } from "../model/format";
-import { failure, link, lost, nodes } from "../state/engine";
+import { blind, failure, link, lost, nodes } from "../state/engine";
 import { Close, Unplugged, Warn } from "./icons";
 
 const LOST_SHOWN_MS = 5 * 60_000;
@@ -24,6 +24,12 @@ export function Banners(): JSX.Element {
         <div class="banner dropped">
           <Warn />
           <span class="grow"><strong>The relay refused.</strong> {failure.value}</span>
+        </div>
+      )}
+      {link.value.state !== "unreachable" && blind.value && (
+        <div class="banner audit">
+          <Warn />
+          <span class="grow"><strong>The relay is not told which nodes there are.</strong> Its peer service does not answer: is Hubble on in the agents (enable-hubble)?</span>
         </div>
       )}
       {link.value.state !== "unreachable" && down.length > 0 && (
