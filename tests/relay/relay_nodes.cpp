@@ -2,6 +2,7 @@
 //
 // Usage: relay_nodes FOLDER NODE…     Each NODE listens at FOLDER/<n>.sock; FOLDER/peers.sock names them all.
 // Reads lines {"node": 0, "flow": {…}} (Flow as JSON, with its time), {"stop": 0}, {"start": 0}; ends with its input.
+#include <axoneme/flow_counters.pb.h>
 #include <google/protobuf/util/time_util.h>
 
 #include <cstdio>
@@ -17,6 +18,8 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "usage: relay_nodes FOLDER NODE…\n");
         return 2;
     }
+    // What flows carry beyond Hubble's fields is found by its name only when it is linked.
+    (void)axoneme::FlowCounters::descriptor();
     const std::string folder = argv[1];
     FakePeers peers("unix://" + folder + "/peers.sock");
     peers.start();

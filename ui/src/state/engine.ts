@@ -118,7 +118,9 @@ function runPeriod(since: number, until: number): () => void {
   loading.value = true;
   void loadPeriod(since, until, stop.signal, (line) => ingest(line, wanted))
     .catch((error: unknown) => {
-      if (!stop.signal.aborted) failure.value = error instanceof Error ? error.message : String(error);
+      if (stop.signal.aborted) return;
+      if (error instanceof ApiError) failure.value = error.message;
+      else link.value = { state: "unreachable", why: "No connection to the relay", since: Date.now() };
     })
     .finally(() => {
       if (!stop.signal.aborted) loading.value = false;
@@ -127,10 +129,10 @@ function runPeriod(since: number, until: number): () => void {
 
   async function loadPeriod(from: number, to: number, signal: AbortSignal, sink: (line: WireLine) => void): Promise<void> {
     await readLines(flowsPath({ since: from, until: to, last: KEPT, filters }), signal, (line) => {
+      if (link.value.state !== "live") link.value = { state: "live", why: "", since: Date.now() };
       if (line.end && !line.end.complete) truncated.value = line.end.reason ?? `Only the latest ${KEPT.toLocaleString("en")} flows of the period are shown`;
       sink(line);
     });
-    link.value = { state: "live", why: "", since: Date.now() };
   }
 }
 
