@@ -95,6 +95,11 @@ install: release
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/opt/cni/bin
 	for p in $(PROGRAMS); do install -s -m 0755 build/release/bin/$$p $(DESTDIR)$(PREFIX)/bin/$$p; done
 	install -s -m 0755 build/release/bin/axoneme-cni $(DESTDIR)/opt/cni/bin/cilium-cni
+ifneq ($(UI),0)
+	install -d $(DESTDIR)$(PREFIX)/share/axoneme/ui/assets
+	install -m 0644 build/release/share/axoneme/ui/*.* $(DESTDIR)$(PREFIX)/share/axoneme/ui
+	install -m 0644 build/release/share/axoneme/ui/assets/* $(DESTDIR)$(PREFIX)/share/axoneme/ui/assets
+endif
 
 clean:
 	rm -rf build

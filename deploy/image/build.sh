@@ -49,6 +49,12 @@ link() { mkdir -p "$files$(dirname "$2")"; ln -s "$1" "$files$2"; }
 
 for program in axoneme axoneme-agent axoneme-operator axoneme-relay axoneme-traffic; do take_as "$bin/$program" "/usr/bin/$program"; done
 take_as "$bin/axoneme-cni" /opt/cni/bin/cilium-cni
+# The relay's page, where the relay looks for it: beside bin/. A build without it (UI=0) makes an image without it.
+if [ -d "$bin/../share/axoneme/ui" ]; then
+    mkdir -p "$files/usr/share/axoneme"
+    cp -r "$bin/../share/axoneme/ui" "$files/usr/share/axoneme/ui"
+    rm -f "$files/usr/share/axoneme/ui/.built"
+fi
 link axoneme /usr/bin/cilium
 link axoneme /usr/bin/cilium-dbg
 link axoneme /usr/bin/hubble
