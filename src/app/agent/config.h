@@ -18,7 +18,9 @@
 #include "app/agent/hubble_config.h"
 #include "app/agent/service_config.h"
 #include "features/policy/types.h"
+#include "io/listen_address.h"
 #include "io/object_store.h"
+#include "runtime/metrics.h"
 
 namespace axo {
 
@@ -76,6 +78,8 @@ struct Config {
     std::filesystem::path read_cni_conf;
 
     std::uint16_t agent_health_port = 9879;
+    std::optional<ListenAddress> metrics;  // prometheus-serve-addr
+    MetricSelection metric_selection;      // metrics
     bool health_checking = true;
     bool endpoint_health_checking = true;
     std::uint16_t cluster_health_port = 4240;

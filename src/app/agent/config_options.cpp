@@ -198,6 +198,12 @@ std::vector<ConfigOption> make_options() {
     add("local-router-ipv6", "", "as local-router-ipv4", address(FIELD(router_ipv6), Family::kIpv6));
     add("log-opt", "", "format=text|json, level=debug|info|warning|error", parse_log_opt);
     const auto level = [](int value) { return [value](Config& c) { c.datapath.monitor_aggregation = value; }; };
+    add("metrics", "", "metrics to add (+name) or to leave out (-name)", [](Config& c, const std::string& v) -> Status {
+        auto selection = MetricSelection::parse(v);
+        if (!selection) return not_accepted("+name or -name of metrics, separated by spaces");
+        c.metric_selection = std::move(*selection);
+        return {};
+    });
     add("monitor-aggregation", "medium", "none, lowest, low, medium, maximum",
         one_of({{"none", level(TRACE_AGGREGATE_NONE)},
                 {"disabled", level(TRACE_AGGREGATE_NONE)},
@@ -235,6 +241,15 @@ std::vector<ConfigOption> make_options() {
     add("procfs", "/proc", "a proc file system whose sys/ can be written; a container's own cannot",
         [](Config&, const std::string& value) {
             return value.starts_with('/') ? Status{} : Status(not_accepted("an absolute path"));
+        });
+    add("prometheus-serve-addr", "", "where /metrics is served, e.g. :9962; empty: nowhere",
+        [](Config& c, const std::string& v) -> Status {
+            c.metrics.reset();
+            if (v.empty()) return {};
+            auto where = parse_listen_address(v);
+            if (!where) return not_accepted(where.error().message + "; empty: nowhere");
+            c.metrics = *where;
+            return {};
         });
     add("read-cni-conf", "", "template of the CNI configuration", text(FIELD(read_cni_conf)));
     add("routing-mode", "tunnel", "tunnel or native",
@@ -293,7 +308,6 @@ const std::vector<MissingFeature>& missing_features() {
         {"enable-vtep", "VTEP integration", {"false"}, false},
         {"multicast-enabled", "multicast", {"false"}, false},
         {"policy-cidr-match-mode", "CIDR rules that match nodes or pods", {""}, true},
-        {"prometheus-serve-addr", "metrics endpoint", {""}, false},
         {"static-cnp-path", "policies from files", {""}, true},
     };
     return features;

@@ -14,6 +14,7 @@ namespace {
 
 struct Options {
     std::string output;
+    std::string pattern;
 };
 
 Json version_json(const std::string& version) {
@@ -45,6 +46,33 @@ Status debuginfo(const Context& context, const Options& options) {
     return print_as(options.output, info, [&] { return debuginfo_text(info); });
 }
 
+// `metrics list`: what /metrics answers, without a port.
+Status metrics(const Context& context, const Options& options) {
+    std::regex pattern;
+    try {
+        pattern = std::regex(options.pattern, std::regex::ECMAScript);
+    } catch (const std::regex_error&) {
+        return fail(Code::kInvalidArgument, "--match-pattern: \"" + options.pattern + "\" is no regular expression");
+    }
+    TRY_ASSIGN(const Json all, context.get("/metrics"));
+    Json shown = Json::array();
+    for (const Json& metric : all) {
+        if (std::regex_search(text(metric, "name"), pattern)) shown.push_back(metric);
+    }
+    return print_as(options.output, shown, [&] {
+        Columns table({"Metric", "Labels", "Value"});
+        for (const Json& metric : shown) {
+            std::string labels;
+            for (const auto& [name, value] : field(metric, "labels").items())
+                labels.append(labels.empty() ? "" : " ").append(name + "=" + quoted(value.get<std::string>()));
+            char value[32];
+            std::snprintf(value, sizeof(value), "%.6f", metric.value("value", 0.0));
+            table.add({text(metric, "name"), labels, value});
+        }
+        return table.text();
+    });
+}
+
 }  // namespace
 
 void add_info_commands(const Command& root) {
@@ -52,6 +80,11 @@ void add_info_commands(const Command& root) {
     const auto options = std::make_shared<Options>();
     root.command("version", "Versions of this program and of the agent",
                  [=, &context] { return version(context, *options); })
+        .output(options->output);
+    root.group("metrics", "The agent's metrics")
+        .command("list", "List metrics", [=, &context] { return metrics(context, *options); })
+        .alias("ls")
+        .option("-p,--match-pattern", options->pattern, "only metrics whose name the regular expression matches")
         .output(options->output);
     root.command("debuginfo", "Everything the agent can tell for a bug report",
                  [=, &context] { return debuginfo(context, *options); })

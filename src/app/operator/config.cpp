@@ -144,26 +144,17 @@ auto labels(Field field) {
     };
 }
 
-Status parse_listen(OperatorConfig& config, const std::string& text) {
-    config.api.reset();
-    if (text.empty()) return {};
-    const auto wrong = [] { return accepted("address:port such as 127.0.0.1:9234, [::1]:9234 or :9234; empty: off"); };
-    const std::size_t colon = text.rfind(':');
-    if (colon == std::string::npos) return wrong();
-    const auto port = parse_number(std::string_view(text).substr(colon + 1), 1, 65535);
-    if (!port) return wrong();
-    std::string host = text.substr(0, colon);
-    if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-    if (host == "localhost") host = "127.0.0.1";
-    OperatorConfig::Listen listen;
-    listen.port = static_cast<std::uint16_t>(*port);
-    if (!host.empty()) {
-        const auto address = IpAddress::parse(host);
-        if (!address) return wrong();
-        listen.address = *address;
-    }
-    config.api = listen;
-    return {};
+// Empty: it does not listen.
+template <class Field>
+auto listen_address(Field field) {
+    return [field](OperatorConfig& config, const std::string& text) -> Status {
+        field(config).reset();
+        if (text.empty()) return {};
+        const auto where = parse_listen_address(text);
+        if (!where) return accepted(where.error().message + "; empty: off");
+        field(config) = *where;
+        return {};
+    };
 }
 
 Status parse_log_options(OperatorConfig& config, const std::string& text) {
@@ -318,7 +309,11 @@ const std::vector<Option>& options() {
         {"leader-election-retry-period", "2s", "Interval of attempts to get or renew the lease", false, false,
          duration([](C& c) -> Duration& { return c.lease.retry_period; }, milliseconds(50))},
         {"operator-api-serve-addr", "127.0.0.1:9234", "Where the API (/healthz) listens; empty: off", false, false,
-         parse_listen},
+         listen_address([](C& c) -> auto& { return c.api; })},
+        {"operator-prometheus-serve-addr", ":9963", "Where /metrics is served; empty: nowhere", false, false,
+         listen_address([](C& c) -> auto& { return c.metrics; })},
+        {"enable-metrics", "false", "Serve metrics", true, false,
+         boolean([](C& c) -> auto& { return c.serve_metrics; })},
         {"log-opt", "", "format=text|json, level=debug|info|warn|error", false, true, parse_log_options},
         {"debug", "false", "Log at level debug", true, false,
          [](C& c, const std::string& text) -> Status {

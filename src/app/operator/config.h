@@ -14,6 +14,7 @@
 #include "features/operator/node_marks.h"
 #include "features/operator/tables.h"
 #include "io/lease.h"
+#include "io/listen_address.h"
 #include "io/object_store.h"
 #include "model/pod_ip_pool.h"
 
@@ -44,12 +45,9 @@ struct OperatorConfig {
     bool register_crds = true;  // not skip-crd-creation
     LeaseConfig lease;          // without identity
 
-    // Where the API listens; no value: nowhere. An unset address means every one.
-    struct Listen {
-        IpAddress address;
-        std::uint16_t port = 0;
-    };
-    std::optional<Listen> api;
+    // Where the API and the metrics are served; no value: nowhere.
+    std::optional<ListenAddress> api, metrics;
+    bool serve_metrics = false;
 
     LogLevel log_level = LogLevel::kInfo;
     LogFormat log_format = LogFormat::kText;

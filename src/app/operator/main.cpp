@@ -60,12 +60,16 @@ int main(int argc, char** argv) {
                                the_operator.handle(request, responder);
                            });
     if (config.api) {
-        auto address = config.api->address ? config.api->address : axo::IpAddress::parse("::").value();
-        auto listening = server.listen_tcp(address, config.api->port);
-        // A machine without IPv6.
-        if (!listening && !config.api->address)
-            listening = server.listen_tcp(axo::IpAddress::parse("0.0.0.0").value(), config.api->port);
-        if (!listening) return refuse(std::move(listening).error().with_context("--operator-api-serve-addr"));
+        if (auto listening = axo::listen_at(server, *config.api); !listening)
+            return refuse(std::move(listening).error().with_context("--operator-api-serve-addr"));
+    }
+    axo::HttpServer metrics(loop,
+                            [&](const axo::HttpRequest& request, const std::shared_ptr<axo::HttpResponder>& responder) {
+                                the_operator.handle_metrics(request, responder);
+                            });
+    if (config.serve_metrics && config.metrics) {
+        if (auto listening = axo::listen_at(metrics, *config.metrics); !listening)
+            return refuse(std::move(listening).error().with_context("--operator-prometheus-serve-addr"));
     }
 
     const axo::Logger log("operator");

@@ -1,9 +1,12 @@
 #include "app/operator/operator.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "io/event_recorder.h"
 #include "io/resources.h"
 #include "model/time.h"
+#include "runtime/metrics.h"
 
 namespace axo {
 namespace {
@@ -26,6 +29,13 @@ Json controller_json(const ControllerStatus& status) {
         json["last-failure-msg"] = status.last_error;
     }
     return json;
+}
+
+std::size_t unmanaged_pods(const OperatorTables& tables) {
+    return static_cast<std::size_t>(std::ranges::count_if(tables.pods.rows(), [&](const auto& entry) {
+        const auto& [key, pod] = entry;
+        return !pod.host_network && !pod.finished && pod.running_since && tables.endpoints.find(key) == nullptr;
+    }));
 }
 
 }  // namespace
@@ -152,6 +162,45 @@ Json Operator::status() const {
                              {"failed", counters.failed}};
     }
     return json;
+}
+
+void Operator::handle_metrics(const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) const {
+    if (request.method != "GET" || request.path != "/metrics")
+        return responder->send({404, "accepted: GET /metrics\n", "text/plain", {}});
+    MetricSet set("cilium_operator_");
+    set.gauge("leader", "Whether this operator has the lease and does the work", is_leader() ? 1 : 0);
+    for (const ControllerStatus& controller : registry_.all()) {
+        for (const auto& [status, count] :
+             {std::pair{"success", controller.success_count}, std::pair{"failure", controller.failure_count}}) {
+            set.counter("controllers_group_runs_total", "Number of times that a controller process was run",
+                        static_cast<double>(count), {{"group_name", controller.name}, {"status", status}});
+        }
+    }
+    const auto objects = [&](const char* kind, std::size_t count) {
+        set.gauge("objects", "Objects of the cluster that the leader watches", static_cast<double>(count),
+                  {{"kind", kind}});
+    };
+    if (duties_) {
+        objects("CiliumNode", duties_->tables.cilium_nodes.size());
+        objects("Node", duties_->tables.nodes.size());
+        objects("Pod", duties_->tables.pods.size());
+        objects("CiliumEndpoint", duties_->tables.endpoints.size());
+        objects("CiliumIdentity", duties_->tables.identities.size());
+        set.gauge("unmanaged_pods", "The total number of pods observed to be unmanaged by Cilium operator",
+                  static_cast<double>(unmanaged_pods(duties_->tables)));
+        if (const PodCidrController* controller = pod_cidrs()) {
+            set.gauge("ipam_nodes", "Number of nodes by category { total | in-deficit | at-capacity }",
+                      static_cast<double>(duties_->tables.cilium_nodes.size()), {{"category", "total"}});
+            set.counter("pod_cidr_writes_total", "Pod CIDRs written to nodes",
+                        static_cast<double>(controller->counters().written), {{"outcome", "success"}});
+            set.counter("pod_cidr_writes_total", "Pod CIDRs written to nodes",
+                        static_cast<double>(controller->counters().failed), {{"outcome", "fail"}});
+        }
+    }
+    set.gauge("rejected_objects", "Objects of the store that cannot be used as they are",
+              static_cast<double>(store_.rejected().size()));
+    set.add_process();
+    responder->send({200, set.text(), std::string(kMetricsContentType), {}});
 }
 
 void Operator::handle(const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {

@@ -42,6 +42,8 @@ public:
 
     // GET /healthz and /v1/healthz: 200 "ok"; /v1/status: leadership, controllers and counters.
     void handle(const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder);
+    // GET /metrics.
+    void handle_metrics(const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) const;
 
 private:
     struct Duties;

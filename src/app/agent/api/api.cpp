@@ -60,8 +60,10 @@ AgentApi::AgentApi(ControlPlane& plane)
                                   const std::shared_ptr<HttpResponder>& responder) { dispatch(request, responder); }),
       loopback_(plane.loop_, [this](const HttpRequest& request,
                                     const std::shared_ptr<HttpResponder>& responder) { healthz(request, responder); }),
-      health_(plane.loop_, [this](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
-          dispatch(request, responder);
+      health_(plane.loop_, [this](const HttpRequest& request,
+                                  const std::shared_ptr<HttpResponder>& responder) { dispatch(request, responder); }),
+      metrics_server_(plane.loop_, [this](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
+          serve_metrics(request, responder);
       }) {
     add_status_routes();
     add_endpoint_routes();
@@ -71,6 +73,7 @@ AgentApi::AgentApi(ControlPlane& plane)
     add_policy_routes();
     add_service_routes();
     add_prefilter_routes();
+    add_metrics_routes();
 }
 
 Status AgentApi::listen() {
@@ -86,6 +89,11 @@ Status AgentApi::listen() {
     // A machine without IPv6 has no ::1.
     if (auto v6 = loopback_.listen_tcp(IpAddress::parse("::1").value(), port); !v6)
         plane_.log_.debug("No /healthz on ::1", {v6.error()});
+    // Who watches learns that the address is taken by what is missing; traffic is not to suffer for it.
+    if (plane_.config_.metrics) {
+        if (auto listening = listen_at(metrics_server_, *plane_.config_.metrics); !listening)
+            plane_.log_.error("Metrics are not served (prometheus-serve-addr)", {listening.error()});
+    }
     TRY(health_.listen_unix((plane_.config_.state_dir / "health.sock").string(), 0660));
     return {};
 }

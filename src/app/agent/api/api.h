@@ -53,6 +53,7 @@ private:
     void add_policy_routes();
     void add_service_routes();
     void add_prefilter_routes();
+    void add_metrics_routes();
 
     // status.cpp
     // needs_kubernetes: an API server out of reach is an ill agent, for who asks.
@@ -112,6 +113,14 @@ private:
     // tables.cpp
     Result<Json> map_json(const std::string& name);
     void monitor(const Call& call);
+    // metrics.cpp
+    [[nodiscard]] MetricSet metrics();
+    void add_endpoint_metrics(MetricSet& set) const;
+    void add_policy_metrics(MetricSet& set) const;
+    void add_datapath_metrics(MetricSet& set);
+    void add_cluster_metrics(MetricSet& set) const;
+    void refresh_map_usage();
+    void serve_metrics(const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder);
     // health.cpp
     [[nodiscard]] Json health_status() const;
 
@@ -120,6 +129,7 @@ private:
     HttpServer server_;
     HttpServer loopback_;
     HttpServer health_;
+    HttpServer metrics_server_;
     std::vector<Datapath::MapUsage> map_usage_;
     TaskGroup tasks_;  // requests that wait for the store
     std::chrono::steady_clock::time_point map_usage_at_{};

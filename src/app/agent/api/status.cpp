@@ -293,6 +293,15 @@ Json AgentApi::hubble_status() const {
     return json;
 }
 
+// Counting entries walks the maps; several calls in a row share one walk.
+void AgentApi::refresh_map_usage() {
+    if (std::chrono::steady_clock::now() - map_usage_at_ <= std::chrono::seconds(2)) return;
+    if (auto usage = plane_.datapath_->map_usage()) {
+        map_usage_ = std::move(*usage);
+        map_usage_at_ = std::chrono::steady_clock::now();
+    }
+}
+
 Json AgentApi::status(bool needs_kubernetes) {
     const Config& config = plane_.config_;
     Json json = brief_status(needs_kubernetes);
@@ -351,13 +360,7 @@ Json AgentApi::status(bool needs_kubernetes) {
                            {"unknown", 0}};
     json["bpf-maps"] = {{"dynamic-size-ratio", 0}, {"maps", Json::array()}};
     if (plane_.datapath_) {
-        // Counting entries walks the maps; several status calls in a row share one walk.
-        if (std::chrono::steady_clock::now() - map_usage_at_ > std::chrono::seconds(2)) {
-            if (auto usage = plane_.datapath_->map_usage()) {
-                map_usage_ = std::move(*usage);
-                map_usage_at_ = std::chrono::steady_clock::now();
-            }
-        }
+        refresh_map_usage();
         for (const auto& map : map_usage_)
             json["bpf-maps"]["maps"].push_back({{"name", map.name}, {"size", map.max_entries}});
     }
