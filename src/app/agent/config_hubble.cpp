@@ -10,28 +10,19 @@ using namespace config_parse;
 
 namespace {
 
-// ":4244": of both families; "0.0.0.0:4244", "[::1]:4244".
-Status parse_host_port(const std::string& value, std::vector<IpAddress>& addresses, std::uint16_t& port) {
-    const auto wrong = [] { return not_accepted("[address]:port, e.g. :4244 or [::1]:4244"); };
-    const std::size_t colon = value.rfind(':');
-    if (colon == std::string::npos) return wrong();
-    std::string host = value.substr(0, colon);
-    const auto number = parse_number(value.substr(colon + 1), 1, 65535);
-    if (!number) return wrong();
-    port = static_cast<std::uint16_t>(*number);
-    addresses = {IpAddress::v4(0U), IpAddress::parse("::").value()};
-    if (host.empty()) return {};
-    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    const auto address = IpAddress::parse(host);
-    if (!address) return wrong();
-    addresses = {*address};
+// Both families where only a port is given.
+Status parse_listen(const std::string& value, std::vector<IpAddress>& addresses, std::uint16_t& port) {
+    const auto where = parse_listen_address(value);
+    if (!where) return not_accepted(where.error().message);
+    port = where->port;
+    addresses = where->address ? std::vector{where->address} : std::vector{IpAddress::v4(0U), *IpAddress::parse("::")};
     return {};
 }
 
-Status parse_listen_address(Config& config, const std::string& value) {
+Status parse_hubble_listen(Config& config, const std::string& value) {
     config.hubble.listen_addresses.clear();
     if (value.empty()) return {};
-    return parse_host_port(value, config.hubble.listen_addresses, config.hubble.listen_port);
+    return parse_listen(value, config.hubble.listen_addresses, config.hubble.listen_port);
 }
 
 Status parse_filters(std::vector<std::string>& into, const std::string& value) {
@@ -114,7 +105,7 @@ void add_hubble_options(std::vector<ConfigOption>& all) {
     add("hubble-history-path", "", "directory that keeps flows over restarts; nothing: only the last ones are kept",
         absolute_path(FIELD(hubble.history.path)));
     add("hubble-listen-address", "", "where other nodes reach Hubble, e.g. :4244; nothing: only the unix socket",
-        parse_listen_address);
+        parse_hubble_listen);
     add("hubble-metrics", "", "metrics over flows, e.g. \"drop:sourceContext=pod tcp flow\"; nothing: none",
         [](Config& c, const std::string& v) -> Status {
             if (auto parsed = hubble::FlowMetrics::parse(v); !parsed) return not_accepted(parsed.error().message);
@@ -123,7 +114,7 @@ void add_hubble_options(std::vector<ConfigOption>& all) {
         });
     add("hubble-metrics-server", ":9965", "where hubble-metrics are served",
         [](Config& c, const std::string& v) -> Status {
-            return v.empty() ? Status{} : parse_host_port(v, c.hubble.metrics_addresses, c.hubble.metrics_port);
+            return v.empty() ? Status{} : parse_listen(v, c.hubble.metrics_addresses, c.hubble.metrics_port);
         });
     add("hubble-metrics-server-enable-tls", "false", "false",
         one_of({{"false", [](Config&) {}}}, " (TLS for metrics is not available in this version)"));

@@ -1,8 +1,11 @@
 // version and debuginfo.
 #include <sys/utsname.h>
 
+#include <regex>
+
 #include "app/cli/commands.h"
 #include "app/cli/context.h"
+#include "app/cli/output/tab_writer.h"
 #include "app/cli/tables.h"
 
 #ifndef AXO_VERSION
@@ -60,16 +63,17 @@ Status metrics(const Context& context, const Options& options) {
         if (std::regex_search(text(metric, "name"), pattern)) shown.push_back(metric);
     }
     return print_as(options.output, shown, [&] {
-        Columns table({"Metric", "Labels", "Value"});
+        TabWriter table;
+        table.row({"Metric", "Labels", "Value"});
         for (const Json& metric : shown) {
             std::string labels;
             for (const auto& [name, value] : field(metric, "labels").items())
-                labels.append(labels.empty() ? "" : " ").append(name + "=" + quoted(value.get<std::string>()));
+                labels.append(labels.empty() ? "" : " ").append(name + "=\"" + value.get<std::string>() + '"');
             char value[32];
             std::snprintf(value, sizeof(value), "%.6f", metric.value("value", 0.0));
-            table.add({text(metric, "name"), labels, value});
+            table.row({text(metric, "name"), labels, value});
         }
-        return table.text();
+        return table.str();
     });
 }
 
