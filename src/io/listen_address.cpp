@@ -27,8 +27,10 @@ Result<ListenAddress> parse_listen_address(std::string_view text) {
 
 Status listen_at(HttpServer& server, const ListenAddress& where) {
     if (where.address) return server.listen_tcp(where.address, where.port);
-    if (server.listen_tcp(IpAddress::parse("::").value(), where.port)) return {};
-    return server.listen_tcp(IpAddress::parse("0.0.0.0").value(), where.port);
+    // A socket of the one family does not hear the other; a machine may lack one of them.
+    const Status v6 = server.listen_tcp(IpAddress::parse("::").value(), where.port);
+    const Status v4 = server.listen_tcp(IpAddress::parse("0.0.0.0").value(), where.port);
+    return v4 || !v6 ? v4 : v6;
 }
 
 }  // namespace axo

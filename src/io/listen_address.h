@@ -16,7 +16,7 @@ struct ListenAddress {
 
 // "localhost" is 127.0.0.1. kInvalidArgument: its message is what is accepted.
 Result<ListenAddress> parse_listen_address(std::string_view text);
-// On every address: IPv6 and IPv4, only IPv4 on a machine that has no IPv6.
+// On every address: both families, or the one that the machine has.
 Status listen_at(HttpServer& server, const ListenAddress& where);
 
 }  // namespace axo

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 namespace axo {
 namespace {
 
@@ -15,6 +17,32 @@ TEST(ListenAddress, ReadsWhatGoPrograms) {
         ASSERT_FALSE(parsed) << text;
         EXPECT_EQ(parsed.error().code, Code::kInvalidArgument) << text;
     }
+}
+
+TEST(ListenAddress, WithoutAnAddressBothFamiliesAreHeard) {
+    EventLoop loop;
+    HttpServer server(loop, [](const HttpRequest&, const std::shared_ptr<HttpResponder>& responder) {
+        responder->send({200, "here", "text/plain", {}});
+    });
+    // A port that is free now; another test may take it, so several are tried.
+    bool listening = false;
+    for (std::uint16_t port = 20000; !listening && port < 20100; ++port)
+        listening = static_cast<bool>(listen_at(server, {.address = {}, .port = port}));
+    ASSERT_TRUE(listening);
+    const std::uint16_t where = server.tcp_port();
+    std::thread client([&] {
+        for (const char* host : {"127.0.0.1", "[::1]"}) {
+            auto http = HttpClient::connect("http://" + std::string(host) + ":" + std::to_string(where),
+                                            std::chrono::seconds(5));
+            EXPECT_TRUE(http) << host;
+            if (!http) continue;
+            const auto answer = http->request("GET", "/");
+            EXPECT_EQ(answer ? answer->body : answer.error().to_string(), "here") << host;
+        }
+        loop.stop();
+    });
+    loop.run();
+    client.join();
 }
 
 }  // namespace
