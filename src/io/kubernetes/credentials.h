@@ -1,5 +1,5 @@
-// Who we are to an API server and whom we trust, kept current: kubeconfig, certificates and tokens are files that others
-// replace at any time (kubelet, a mounted Secret, kubeadm). Thread: the loop's only.
+// Who we are to an API server and whom we trust, kept current: kubeconfig, certificates and tokens are files that
+// others replace at any time (kubelet, a mounted Secret, kubeadm). Thread: the loop's only.
 #pragma once
 
 #include <chrono>

@@ -22,10 +22,11 @@ protected:
     ~KubeconfigRotation() override { std::filesystem::remove_all(path_); }
 
     void write(const std::string& server, const std::string& user) {
-        ASSERT_TRUE(write_atomic(path_ + "/config", "current-context: c\n"
-                                                    "contexts: [{name: c, context: {cluster: c, user: u}}]\n"
-                                                    "clusters: [{name: c, cluster: {server: \"" +
-                                                        server + "\"}}]\nusers: [{name: u, user: {" + user + "}}]\n"));
+        ASSERT_TRUE(write_atomic(path_ + "/config",
+                                 "current-context: c\n"
+                                 "contexts: [{name: c, context: {cluster: c, user: u}}]\n"
+                                 "clusters: [{name: c, cluster: {server: \"" +
+                                     server + "\"}}]\nusers: [{name: u, user: {" + user + "}}]\n"));
     }
     std::string asked_as(Client& client, FakeApi& api) {
         const auto answer = run_to_end(loop_, client.request({.target = "/version"}));
