@@ -157,6 +157,7 @@ public:
         std::uint64_t bytes = 0;    // kernel memory
         std::uint64_t entries = 0;  // present
         std::uint32_t max_entries = 0;
+        bool fixed = false;  // an array: all entries are always there
     };
     virtual Result<std::vector<MapUsage>> map_usage() = 0;
 

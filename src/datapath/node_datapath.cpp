@@ -408,6 +408,7 @@ Result<std::vector<Datapath::MapUsage>> NodeDatapath::map_usage() {
             row.entries = slabs.images;
         } else if (type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_PERCPU_ARRAY) {
             row.entries = pinned.info().max_entries;
+            row.fixed = true;
         } else if (type != BPF_MAP_TYPE_RINGBUF && type != BPF_MAP_TYPE_ARRAY_OF_MAPS &&
                    type != BPF_MAP_TYPE_SK_STORAGE) {
             TRY_ASSIGN(row.entries, pinned.count());

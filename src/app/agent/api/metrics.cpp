@@ -31,7 +31,7 @@ double number(std::size_t value) {
 }
 
 void add_map_pressure(MetricSet& set, const Datapath::MapUsage& map) {
-    if (map.max_entries == 0) return;
+    if (map.max_entries == 0 || map.fixed) return;
     std::string name = map.name;
     if (name.starts_with("cilium_")) name.erase(0, 7);
     set.gauge("bpf_map_pressure", "Fill percentage of map, tagged by map name", number(map.entries) / map.max_entries,
