@@ -89,6 +89,12 @@ void MetricSet::add(Kind kind, std::string name, std::string_view help, Sample s
     family.samples.push_back(std::move(sample));
 }
 
+void MetricSet::declare(Kind kind, std::string_view name, std::string_view help) {
+    std::string full = prefix_ + std::string(name);
+    if (!selection_.wants(full, !off_)) return;
+    families_.try_emplace(std::move(full), Family{.kind = kind, .help = std::string(help), .samples = {}});
+}
+
 void MetricSet::gauge(std::string_view name, std::string_view help, double value, Labels labels) {
     add(Kind::kGauge, prefix_ + std::string(name), help, {.labels = std::move(labels), .value = value});
 }
@@ -104,7 +110,7 @@ void MetricSet::histogram(std::string_view name, std::string_view help, const Me
 void MetricSet::add_process() {
     const double ticks = static_cast<double>(::sysconf(_SC_CLK_TCK));
     const auto process = [this](Kind kind, const char* name, const char* help, double value) {
-        add(kind, std::string("process_") + name, help, {.value = value});
+        add(kind, prefix_ + "process_" + name, help, {.value = value});
     };
     if (const auto stat = read_file("/proc/self/stat")) {
         process(Kind::kCounter, "cpu_seconds_total", "Total user and system CPU time spent in seconds.",

@@ -65,9 +65,11 @@ public:
     void gauge(std::string_view name, std::string_view help, double value, Labels labels = {});
     void counter(std::string_view name, std::string_view help, double value, Labels labels = {});
     void histogram(std::string_view name, std::string_view help, const MetricHistogram& value, Labels labels = {});
+    // A metric that is shown even while it has no value.
+    void declare(Kind kind, std::string_view name, std::string_view help);
     // From here on metrics are given only to whoever has asked for them with "+name".
     void off_by_default(bool off) { off_ = off; }
-    // process_*: CPU time, memory, descriptors and start of this process.
+    // <prefix>process_*: CPU time, memory, descriptors and start of this process.
     void add_process();
 
     [[nodiscard]] const std::map<std::string, Family>& families() const { return families_; }

@@ -55,16 +55,17 @@ TEST(Metrics, TheSelectionTakesOutAndPutsIn) {
 TEST(Metrics, KnowsItsOwnProcess) {
     MetricSet set("cilium_");
     set.add_process();
-    for (const char* name : {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds",
-                             "process_start_time_seconds", "process_max_fds", "process_virtual_memory_bytes"}) {
+    for (const char* name :
+         {"cilium_process_cpu_seconds_total", "cilium_process_resident_memory_bytes", "cilium_process_open_fds",
+          "cilium_process_start_time_seconds", "cilium_process_max_fds", "cilium_process_virtual_memory_bytes"}) {
         const auto family = set.families().find(name);
         ASSERT_NE(family, set.families().end()) << name;
-        if (name != std::string("process_cpu_seconds_total")) {
+        if (name != std::string("cilium_process_cpu_seconds_total")) {
             EXPECT_GT(family->second.samples.front().value, 0) << name;
         }
     }
     const double now = static_cast<double>(std::time(nullptr));
-    EXPECT_NEAR(set.families().at("process_start_time_seconds").samples.front().value, now, 60);
+    EXPECT_NEAR(set.families().at("cilium_process_start_time_seconds").samples.front().value, now, 60);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 #include "app/agent/hubble.h"
 
 #include "app/agent/hubble_events.h"
-#include "app/agent/version.h"
+#include "base/version.h"
 #include "bpf/api/policy.h"
 #include "hubble/core/workload.h"
 #include "hubble/server/service.h"

@@ -63,7 +63,7 @@ void AgentHubble::serve_metrics() {
     metrics_server_ = std::make_unique<HttpServer>(
         loop_, [this](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
             HttpResponse response;
-            response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+            response.content_type = kMetricsContentType;
             if (request.method != "GET" || request.path != "/metrics") {
                 response.status = request.path == "/metrics" ? 405 : 404;
                 response.body = "there is GET /metrics\n";
@@ -81,31 +81,30 @@ void AgentHubble::serve_metrics() {
 }
 
 std::string AgentHubble::metrics_text() const {
-    std::string text = metrics_->text();
-    if (config_.flow_logs.empty()) return text;
-    const auto family = [&](const std::string& name, const std::string& type, const std::string& help) {
-        text += "# HELP hubble_dynamic_exporter_" + name + " " + help + "\n# TYPE hubble_dynamic_exporter_" + name +
-                " " + type + "\n";
+    MetricSet set("");
+    metrics_->add_to(set);
+    if (config_.flow_logs.empty()) return set.text();
+    const auto gauge = [&](const std::string& name, const char* help, std::uint64_t value, MetricSet::Labels labels) {
+        set.gauge("hubble_dynamic_exporter_" + name, help, static_cast<double>(value), std::move(labels));
     };
-    const auto value = [&](const std::string& name, const std::string& labels, std::uint64_t number) {
-        text += "hubble_dynamic_exporter_" + name + labels + " " + std::to_string(number) + "\n";
+    const auto reconfigurations = [&](const char* op, std::uint64_t count) {
+        set.counter("hubble_dynamic_exporter_reconfigurations_total", "Number of reconfigurations",
+                    static_cast<double>(count), {{"op", op}});
     };
     const hubble::Exporters::Status status = exporters_.status();
-    family("exporters_total", "gauge", "Number of configured exporters");
-    value("exporters_total", "{status=\"active\"}", status.active);
-    value("exporters_total", "{status=\"inactive\"}", status.ended);
-    family("up", "gauge", "Whether an exporter writes");
+    gauge("exporters_total", "Number of configured exporters", status.active, {{"status", "active"}});
+    gauge("exporters_total", "Number of configured exporters", status.ended, {{"status", "inactive"}});
+    const char* const up_help = "Whether an exporter writes";
+    set.declare(MetricSet::Kind::kGauge, "hubble_dynamic_exporter_up", up_help);
     for (const auto& [name, up] : status.up) {
-        if (!name.empty()) value("up", "{name=\"" + name + "\"}", up ? 1 : 0);
+        if (!name.empty()) gauge("up", up_help, up ? 1 : 0, {{"name", name}});
     }
-    family("reconfigurations_total", "counter", "Number of reconfigurations");
-    value("reconfigurations_total", "{op=\"update\"}", flow_logs_.applied);
-    value("reconfigurations_total", "{op=\"error\"}", flow_logs_.failed);
-    family("config_hash", "gauge", "Hash of the last applied configuration");
-    value("config_hash", "", flow_logs_.hash >> 32);
-    family("config_last_applied", "gauge", "When it was applied, in seconds since the epoch");
-    value("config_last_applied", "", static_cast<std::uint64_t>(flow_logs_.last_applied));
-    return text;
+    reconfigurations("update", flow_logs_.applied);
+    reconfigurations("error", flow_logs_.failed);
+    gauge("config_hash", "Hash of the last applied configuration", flow_logs_.hash >> 32, {});
+    gauge("config_last_applied", "When it was applied, in seconds since the epoch",
+          static_cast<std::uint64_t>(flow_logs_.last_applied), {});
+    return set.text();
 }
 
 void AgentHubble::forget_pod(const std::string& name_space, const std::string& pod) {

@@ -10,7 +10,7 @@
 #include "app/agent/node_record.h"
 #include "app/agent/preflight/findings.h"
 #include "app/agent/prepare_node.h"
-#include "app/agent/version.h"
+#include "base/version.h"
 #include "kernel/procfs.h"
 #include "runtime/heap_trimmer.h"
 

@@ -7,10 +7,7 @@
 #include "app/cli/context.h"
 #include "app/cli/output/tab_writer.h"
 #include "app/cli/tables.h"
-
-#ifndef AXO_VERSION
-#define AXO_VERSION "0.1.0"
-#endif
+#include "base/version.h"
 
 namespace axo::cli {
 namespace {
@@ -27,7 +24,7 @@ Json version_json(const std::string& version) {
 }
 
 Status version(const Context& context, const Options& options) {
-    Json versions = {{"Client", version_json(AXO_VERSION)}};
+    Json versions = {{"Client", version_json(kVersion)}};
     // A client says its version without an agent too.
     std::string daemon;
     const auto info = context.get("/debuginfo");
@@ -39,7 +36,7 @@ Status version(const Context& context, const Options& options) {
     }
     if (!daemon.empty()) versions["Daemon"] = version_json(daemon);
     return print_as(options.output, versions, [&] {
-        return "Client: " AXO_VERSION " " + text(versions, "Client.Arch") +
+        return std::string("Client: ") + kVersion + " " + text(versions, "Client.Arch") +
                "\nDaemon: " + (daemon.empty() ? "unknown (the agent does not answer)" : daemon) + "\n";
     });
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/version.h"
 #include "io/event_recorder.h"
 #include "io/resources.h"
 #include "model/time.h"
@@ -168,6 +169,7 @@ void Operator::handle_metrics(const HttpRequest& request, const std::shared_ptr<
     if (request.method != "GET" || request.path != "/metrics")
         return responder->send({404, "accepted: GET /metrics\n", "text/plain", {}});
     MetricSet set("cilium_operator_");
+    set.gauge("version", "Version of the operator", 1, {{"version", kVersion}, {"product", "axoneme"}});
     set.gauge("leader", "Whether this operator has the lease and does the work", is_leader() ? 1 : 0);
     for (const ControllerStatus& controller : registry_.all()) {
         for (const auto& [status, count] :

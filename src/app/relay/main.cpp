@@ -12,6 +12,7 @@
 #include "app/relay/web_files.h"
 #include "runtime/event_loop.h"
 #include "runtime/heap_trimmer.h"
+#include "runtime/metrics.h"
 
 namespace {
 
@@ -49,8 +50,9 @@ int main(int argc, char** argv) {
     axo::HttpServer metrics(
         loop, [&](const axo::HttpRequest& request, const std::shared_ptr<axo::HttpResponder>& responder) {
             if (request.path == "/metrics")
-                responder->send(
-                    {.status = 200, .body = axo::relay_metrics(service), .content_type = "text/plain; version=0.0.4"});
+                responder->send({.status = 200,
+                                 .body = axo::relay_metrics(service),
+                                 .content_type = std::string(axo::kMetricsContentType)});
             else
                 responder->send({.status = 404, .body = "not found\n", .content_type = "text/plain"});
         });

@@ -1,62 +1,28 @@
 #include "app/relay/metrics.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
-#include <fstream>
-
 #include "hubble/text/version.h"
+#include "runtime/metrics.h"
 
 namespace axo {
-namespace {
-
-std::uint64_t resident_bytes() {
-    std::ifstream statm("/proc/self/statm");
-    std::uint64_t size = 0, resident = 0;
-    statm >> size >> resident;
-    return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-}
-
-std::string cpu_seconds() {
-    rusage usage{};
-    ::getrusage(RUSAGE_SELF, &usage);
-    const auto seconds = [](const timeval& time) {
-        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-    };
-    return std::to_string(seconds(usage.ru_utime) + seconds(usage.ru_stime));
-}
-
-}  // namespace
 
 std::string relay_metrics(relay_server::RelayService& service) {
-    std::string out;
-    const auto metric = [&](const char* name, const char* type, const char* help, const std::string& value) {
-        out += std::string("# HELP ") + name + " " + help + "\n# TYPE " + name + " " + type + "\n" + name + " " +
-               value + "\n";
-    };
+    MetricSet set("hubble_relay_");
     const relay_server::QueryCounts& counts = service.counts();
-    out +=
-        "# HELP hubble_relay_pool_peer_connection_status Peers by the state of the connection to them.\n"
-        "# TYPE hubble_relay_pool_peer_connection_status gauge\n";
+    const char* const states_help = "Peers by the state of the connection to them.";
+    set.declare(MetricSet::Kind::kGauge, "pool_peer_connection_status", states_help);
     for (const auto& [state, count] : service.pool().states())
-        out += "hubble_relay_pool_peer_connection_status{status=\"" + state + "\"} " + std::to_string(count) + "\n";
-    metric("hubble_relay_flow_requests", "gauge", "GetFlows requests that are being served.",
-           std::to_string(counts.requests.load()));
-    metric("hubble_relay_peer_streams", "gauge", "Streams from peers that are open.",
-           std::to_string(counts.peer_streams.load()));
-    metric("hubble_relay_flow_requests_refused_total", "counter",
-           "GetFlows requests that were refused, for one limit or another.", std::to_string(counts.refused.load()));
-    metric("hubble_relay_received_messages_total", "counter", "Flows and events that peers sent.",
-           std::to_string(counts.flows.load()));
-    metric("hubble_relay_lost_messages_total", "counter", "Those lost because a client did not take them in time.",
-           std::to_string(counts.lost.load()));
-    metric("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.",
-           std::to_string(resident_bytes()));
-    metric("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", cpu_seconds());
-    out +=
-        "# HELP hubble_relay_build_info What is running.\n# TYPE hubble_relay_build_info gauge\nhubble_relay_build_info{version=\"" +
-        std::string(kHubbleVersion) + "\"} 1\n";
-    return out;
+        set.gauge("pool_peer_connection_status", states_help, static_cast<double>(count), {{"status", state}});
+    set.gauge("flow_requests", "GetFlows requests that are being served.", static_cast<double>(counts.requests.load()));
+    set.gauge("peer_streams", "Streams from peers that are open.", static_cast<double>(counts.peer_streams.load()));
+    set.counter("flow_requests_refused_total", "GetFlows requests that were refused, for one limit or another.",
+                static_cast<double>(counts.refused.load()));
+    set.counter("received_messages_total", "Flows and events that peers sent.",
+                static_cast<double>(counts.flows.load()));
+    set.counter("lost_messages_total", "Those lost because a client did not take them in time.",
+                static_cast<double>(counts.lost.load()));
+    set.gauge("build_info", "What is running.", 1, {{"version", std::string(kHubbleVersion)}});
+    set.add_process();
+    return set.text();
 }
 
 }  // namespace axo

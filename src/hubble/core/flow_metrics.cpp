@@ -46,18 +46,6 @@ std::string join(const std::vector<std::string>& parts) {
     return text;
 }
 
-std::string escaped(const std::string& value) {
-    std::string out;
-    for (const char c : value) {
-        if (c == '\\' || c == '"') out += '\\';
-        if (c == '\n')
-            out += "\\n";
-        else
-            out += c;
-    }
-    return out;
-}
-
 bool has_label(const EndpointRef& end, std::string_view label) {
     return end && std::ranges::find(end->labels->texts, label) != end->labels->texts.end();
 }
@@ -461,28 +449,24 @@ void FlowMetrics::remove_pod(const std::string& name_space, const std::string& p
     }
 }
 
-std::string FlowMetrics::text() const {
-    std::string out;
+void FlowMetrics::add_to(MetricSet& set) const {
     const std::lock_guard lock(mutex_);
     for (const Metric& metric : metrics_) {
-        out += "# HELP " + metric.name + " " + metric.help + "\n# TYPE " + metric.name + " counter\n";
+        set.declare(MetricSet::Kind::kCounter, metric.name, metric.help);
         for (const auto& [values, series] : metric.series) {
-            out += metric.name + "{";
+            MetricSet::Labels labels;
             for (std::size_t i = 0; i < metric.labels.size() && i < values.size(); ++i)
-                out += (i == 0 ? "" : ",") + metric.labels[i] + "=\"" + escaped(values[i]) + "\"";
-            out += "} " + std::to_string(series->count) + "\n";
+                labels.emplace_back(metric.labels[i], values[i]);
+            set.counter(metric.name, metric.help, static_cast<double>(series->count), std::move(labels));
         }
+        set.counter("hubble_metrics_refused_total", "Flows that would have made one series too many",
+                    static_cast<double>(metric.refused), {{"metric", metric.name}});
     }
-    out += "# HELP hubble_lost_events_total Number of lost events\n# TYPE hubble_lost_events_total counter\n";
+    const char* const lost_help = "Number of lost events";
+    set.declare(MetricSet::Kind::kCounter, "hubble_lost_events_total", lost_help);
     for (const auto& [source, count] : lost_)
-        out += "hubble_lost_events_total{source=\"" + std::string(lost_source_name(source)) + "\"} " +
-               std::to_string(count) + "\n";
-    out +=
-        "# HELP hubble_metrics_refused_total Flows that would have made one series too many\n"
-        "# TYPE hubble_metrics_refused_total counter\n";
-    for (const Metric& metric : metrics_)
-        out += "hubble_metrics_refused_total{metric=\"" + metric.name + "\"} " + std::to_string(metric.refused) + "\n";
-    return out;
+        set.counter("hubble_lost_events_total", lost_help, static_cast<double>(count),
+                    {{"source", lower(std::string(lost_source_name(source)))}});
 }
 
 }  // namespace axo::hubble

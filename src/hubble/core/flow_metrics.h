@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "hubble/core/record.h"
+#include "runtime/metrics.h"
 
 namespace axo::hubble {
 
@@ -26,8 +27,8 @@ public:
     void count_lost(LostSource source, std::uint64_t count);
     // Series that name the pod go.
     void remove_pod(const std::string& name_space, const std::string& pod);
-    // Prometheus' text format.
-    [[nodiscard]] std::string text() const;
+    // Under their full names.
+    void add_to(MetricSet& set) const;
 
     static constexpr std::size_t kMaxSeries = 10'000;  // of a metric; what is more is counted as refused
 

@@ -14,7 +14,12 @@ const OVERSCAN = 6;
 function EndCell({ end }: { end: End }): JSX.Element {
   if (!end.namespace) {
     const name = end.names[0];
-    return <span role="gridcell" title={`${name ?? end.reserved} ${end.ip}`}>{name ?? (end.reserved === "world" ? <>world <span class="ns">{end.ip}</span></> : end.reserved)}</span>;
+    return (
+      <span role="gridcell" title={`${name ?? end.reserved} ${end.ip}`}>
+        {name ?? end.reserved}
+        {(name || end.reserved === "world") && <span class="ns"> {end.ip}</span>}
+      </span>
+    );
   }
   return (
     <span role="gridcell" title={`${end.namespace}/${end.pod || end.workload} ${end.ip}`}>

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "app/agent/api/api.h"
-#include "app/agent/version.h"
+#include "base/version.h"
 #include "features/health/desired.h"
 #include "maps/metrics_map.h"
 #include "runtime/metrics.h"

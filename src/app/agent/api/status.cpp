@@ -4,7 +4,7 @@
 
 #include "app/agent/api/api.h"
 #include "app/agent/config_internal.h"
-#include "app/agent/version.h"
+#include "base/version.h"
 #include "features/health/desired.h"
 #include "model/time.h"
 

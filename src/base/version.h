@@ -1,3 +1,4 @@
+// The version of all programs. Thread: any.
 #pragma once
 
 namespace axo {
