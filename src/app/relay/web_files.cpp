@@ -41,7 +41,10 @@ HttpResponse web_file(const std::string& root, const std::string& path) {
     for (const fs::path& part : fs::path(path))
         if (part.string().starts_with('.')) return not_found();
     const bool front = path.empty() || path == "/";
-    const fs::path file = fs::path(root) / (front ? "index.html" : path.substr(1));
+    // "//etc/x.json" is absolute behind its first slash, and would take root's place.
+    const fs::path file = (fs::path(root) / (front ? "index.html" : fs::path(path).relative_path())).lexically_normal();
+    const fs::path inside = file.lexically_relative(fs::path(root).lexically_normal());
+    if (inside.empty() || *inside.begin() == "..") return not_found();
     const auto type =
         std::ranges::find(kTypes, file.extension().string(), &std::pair<std::string_view, const char*>::first);
     std::error_code error;

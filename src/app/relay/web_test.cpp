@@ -289,6 +289,11 @@ TEST_F(WebTest, FilesOfThePageAndNoOthers) {
     for (const char* target : {"/../secret.html", "/%2e%2e/secret.html", "/assets/../../secret.html", "/.built",
                                "/assets", "//etc/passwd", "/none.html"})
         EXPECT_EQ(get(target).status, 404) << target;
+    // Paths of other files of this machine do not become absolute.
+    for (const std::string& target :
+         {"/" + folder_ + "/secret.html", "//" + folder_ + "/secret.html", "/%2F" + folder_.substr(1) + "/secret.html",
+          "/%2f%2f" + folder_ + "/secret.html"})
+        EXPECT_EQ(get(target).status, 404) << target;
     std::filesystem::remove(root_ + "/index.html");
     const HttpResponse missing = get("/");
     EXPECT_EQ(missing.status, 404);
