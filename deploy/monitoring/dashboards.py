@@ -52,24 +52,30 @@ class Dashboard:
         return [{"refId": chr(65 + at), "expr": expr, "legendFormat": legend, "datasource": {"type": "prometheus", "uid": "${datasource}"}}
                 for at, (expr, legend) in enumerate(pairs)]
 
+    def show(self, kind, title, description, targets, defaults, options, size):
+        self.add({"type": kind, "title": title, "description": description, "targets": targets, "fieldConfig": {"defaults": defaults, "overrides": []}, "options": options}, *size)
+
     def graph(self, title, queries, unit="short", description="", width=12, height=8, stack=False, zero=True):
         custom = {"lineWidth": 1, "fillOpacity": 25 if stack else 8, "showPoints": "never", "stacking": {"mode": "normal" if stack else "none", "group": "A"}}
-        self.add({
-            "type": "timeseries", "title": title, "description": description, "targets": self.targets(queries),
-            "fieldConfig": {"defaults": {"unit": unit, "custom": custom, **({"min": 0} if zero else {})}, "overrides": []},
-            "options": {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": True}, "tooltip": {"mode": "multi", "sort": "desc"}}}, width, height)
+        self.show("timeseries", title, description, self.targets(queries), {"unit": unit, "custom": custom, **({"min": 0} if zero else {})},
+                  {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": True}, "tooltip": {"mode": "multi", "sort": "desc"}}, (width, height))
 
     def stat(self, title, expr, unit="short", steps=((None, FINE),), description="", width=4, height=4):
-        self.add({
-            "type": "stat", "title": title, "description": description, "targets": self.targets((expr, "")),
-            "fieldConfig": {"defaults": {"unit": unit, "noValue": "–", "thresholds": {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in steps]}}, "overrides": []},
-            "options": {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "value", "graphMode": "area", "textMode": "value"}}, width, height)
+        thresholds = {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in steps]}
+        self.show("stat", title, description, self.targets((expr, "")), {"unit": unit, "noValue": "–", "thresholds": thresholds},
+                  {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "value", "graphMode": "area", "textMode": "value"}, (width, height))
 
     def top(self, title, expr, unit="short", description="", width=12, height=8):
-        self.add({
-            "type": "bargauge", "title": title, "description": description, "targets": [{**self.targets((expr, "{{%s}}" % "}} {{".join(label_names(expr))))[0], "instant": True}],
-            "fieldConfig": {"defaults": {"unit": unit, "min": 0, "color": {"mode": "fixed", "fixedColor": "blue"}}, "overrides": []},
-            "options": {"displayMode": "basic", "orientation": "horizontal", "reduceOptions": {"calcs": ["lastNotNull"]}, "showUnfilled": False}}, width, height)
+        targets = [{**self.targets((expr, "{{%s}}" % "}} {{".join(label_names(expr))))[0], "instant": True}]
+        self.show("bargauge", title, description, targets, {"unit": unit, "min": 0, "color": {"mode": "fixed", "fixedColor": "blue"}},
+                  {"displayMode": "basic", "orientation": "horizontal", "reduceOptions": {"calcs": ["lastNotNull"]}, "showUnfilled": False}, (width, height))
+
+    def process(self, prefix, of=""):
+        """What the program itself costs."""
+        self.section("Cost")
+        for title, name, unit in (("CPU", "cpu_seconds_total", "percentunit"), ("Memory", "resident_memory_bytes", "bytes"), ("Open files", "open_fds", "short")):
+            expr = f"{prefix}_process_{name}{{{of}}}" if of else f"{prefix}_process_{name}"
+            self.graph(title, (f"rate({expr}[5m])" if name.endswith("_total") else expr, "{{pod}}"), unit)
 
     def json(self):
         self.newline()
@@ -102,70 +108,67 @@ def agent():
     d.graph("Forwarded bytes", (f"sum by (direction) (rate(cilium_forward_bytes_total{{{of}}}[5m]))", "{{direction}}"), "Bps")
     d.graph("Dropped, by reason", (f"sum by (reason, direction) (rate(cilium_drop_count_total{{{of}}}[5m]))", "{{reason}} {{direction}}"), "pps", stack=True)
     d.top("Dropped, by agent and reason", f"topk(12, sum by (pod, reason) (rate(cilium_drop_count_total{{{of}}}[5m])))", "pps")
+    d.graph("Dropped bytes", (f"sum by (reason) (rate(cilium_drop_bytes_total{{{of}}}[5m]))", "{{reason}}"), "Bps", stack=True)
+    d.graph("Fragments, and packets that were too big", [(f"sum by (direction) (rate(cilium_fragmented_count_total{{{of}}}[5m]))", "fragments {{direction}}"),
+                                                         (f"sum by (direction) (rate(cilium_mtu_error_message_total{{{of}}}[5m]))", "too big {{direction}}")], "pps")
     d.section("Endpoints and policy")
     d.graph("Endpoints by state", (f"sum by (endpoint_state) (cilium_endpoint_state{{{of}}})", "{{endpoint_state}}"), stack=True)
     d.graph("Regenerations", (f"sum by (outcome) (rate(cilium_endpoint_regenerations_total{{{of}}}[5m]))", "{{outcome}}"), "ops")
-    d.graph("Time of a regeneration", [(f"histogram_quantile(0.5, sum by (le) (rate(cilium_endpoint_regeneration_time_stats_seconds_bucket{{{of},scope=\"total\"}}[5m])))", "p50"),
-                                       (f"histogram_quantile(0.99, sum by (le) (rate(cilium_endpoint_regeneration_time_stats_seconds_bucket{{{of},scope=\"total\"}}[5m])))", "p99")], "s")
-    d.graph("From a policy's change to the datapath", [(f"histogram_quantile(0.5, sum by (le) (rate(cilium_policy_implementation_delay_bucket{{{of}}}[5m])))", "p50"),
-                                                       (f"histogram_quantile(0.99, sum by (le) (rate(cilium_policy_implementation_delay_bucket{{{of}}}[5m])))", "p99")], "s")
+    d.graph("Endpoints by what policies are enforced", (f"sum by (enforcement) (cilium_policy_endpoint_enforcement_status{{{of}}})", "{{enforcement}}"), stack=True)
+    d.graph("Kernel memory of policies", [(f"max(cilium_policy_memory_bytes{{{of}}})", "fullest agent"), (f"max(cilium_policy_memory_max_bytes{{{of}}})", "limit")], "bytes")
     d.graph("Policies", [(f"max(cilium_policy{{{of}}})", "policies"), (f"max(cilium_policy_max_revision{{{of}}})", "revision")])
     d.graph("Identities", (f"max by (type) (cilium_identity{{{of}}})", "{{type}}"))
+    d.graph("Identities by the source of their labels", (f"max by (source) (cilium_identity_label_sources{{{of}}})", "{{source}}"))
     d.section("Services")
     d.graph("Changes of Services", (f"sum by (action) (rate(cilium_services_events_total{{{of}}}[5m]))", "{{action}}"), "ops")
-    d.graph("From a Service's change to the datapath", [(f"histogram_quantile(0.99, sum by (le, action) (rate(cilium_service_implementation_delay_bucket{{{of}}}[5m])))", "p99 {{action}}")], "s")
-    d.section("Maps")
+    d.graph("Ports in use to the busiest destination outside", (f"max by (family) (cilium_nat_endpoint_max_connection{{{of}}})", "{{family}}"), "percent")
+    d.section("Nodes")
+    d.graph("Nodes that agents know, and do not reach", [(f"max(cilium_nodes_all_num{{{of}}})", "known"), (f"max(cilium_unreachable_nodes{{{of}}})", "not reached"),
+                                                         (f"max(cilium_unreachable_health_endpoints{{{of}}})", "their endpoints not reached")])
+    d.graph("Paths by what was seen last", (f"sum by (type, status) (cilium_node_health_connectivity_status{{{of}}})", "{{type}} {{status}}"), stack=True)
+    d.section("Maps and events")
     d.graph("How full maps are", (f"max by (map_name) (cilium_bpf_map_pressure{{{of}}})", "{{map_name}}"), "percentunit")
-    d.graph("Map operations that failed", (f'sum by (map_name, operation) (rate(cilium_bpf_map_ops_total{{{of},outcome="fail"}}[5m]))', "{{map_name}} {{operation}}"), "ops")
-    d.graph("Connection tracking: entries by the last collection", (f"sum by (family, status) (cilium_datapath_conntrack_gc_entries{{{of}}})", "{{family}} {{status}}"))
-    d.graph("Events lost before anybody read them", (f"sum by (source) (rate(hubble_lost_events_total{{{of}}}[5m]))", "{{source}}"), "ops")
+    d.graph("Kernel memory of maps", (f"max by (pod) (cilium_bpf_maps_virtual_memory_max_bytes{{{of}}})", "{{pod}}"), "bytes")
+    d.graph("Events of the datapath", [(f"sum(rate(cilium_datapath_events_total{{{of}}}[5m]))", "sent"), (f"sum(rate(cilium_datapath_events_lost_total{{{of}}}[5m]))", "lost")], "ops")
     d.section("Control")
     d.graph("Controllers that fail", (f"sum by (pod) (cilium_controllers_failing{{{of}}})", "{{pod}}"))
-    d.graph("API requests", (f"sum by (method, return_code) (rate(cilium_k8s_client_api_calls_total{{{of}}}[5m]))", "{{method}} {{return_code}}"), "reqps")
-    d.graph("Addresses in use", (f"sum by (family) (cilium_ip_addresses{{{of}}})", "{{family}}"))
-    d.graph("Start of the agent", (f"max by (pod) (cilium_agent_bootstrap_seconds{{{of},scope=\"total\"}})", "{{pod}}"), "s")
-    d.section("Cost")
-    d.graph("CPU", (f"rate(cilium_process_cpu_seconds_total{{{of}}}[5m])", "{{pod}}"), "percentunit")
-    d.graph("Memory", (f"cilium_process_resident_memory_bytes{{{of}}}", "{{pod}}"), "bytes")
+    d.graph("Runs of controllers", (f"sum by (status) (rate(cilium_controllers_runs_total{{{of}}}[5m]))", "{{status}}"), "ops")
+    d.graph("Agents that the API server answers", (f"sum(cilium_kubernetes_api_reachable{{{of}}})", "agents"))
+    d.graph("Objects refused", (f"max by (pod) (cilium_rejected_objects{{{of}}})", "{{pod}}"), description="Objects and files that cannot be used as they are; the agent's status names them.")
+    d.graph("Addresses in use", [(f"sum by (family) (cilium_ip_addresses{{{of}}})", "{{family}}"), (f"sum by (family) (cilium_ipam_capacity{{{of}}})", "{{family}} there are")])
+    d.graph("Start of the agent", (f"max by (pod) (cilium_agent_bootstrap_seconds{{{of},scope=\"overall\"}})", "{{pod}}"), "s")
+    d.process("cilium", of)
     return d
 
 
 def operator():
-    d = Dashboard("axoneme-operator", "Axoneme: operator", "Addresses, identities, LoadBalancer Services and what the operator does about them.")
+    d = Dashboard("axoneme-operator", "Axoneme: operator", "Who leads, what it watches and writes, what it costs.")
     d.variable("pod", "Operator", "label_values(cilium_operator_version, pod)")
     of = 'pod=~"$pod"'
     d.stat("Operators", f"count(cilium_operator_version{{{of}}})")
+    d.stat("Leaders", f"sum(cilium_operator_leader{{{of}}})", steps=((None, BAD), (1, FINE), (2, BAD)), description="There is one; the others wait.")
     d.stat("Pods that nobody manages", f"max(cilium_operator_unmanaged_pods{{{of}}})", steps=((None, FINE), (1, WARN)))
-    d.stat("LoadBalancer Services without address", f"max(cilium_operator_lbipam_services_unsatisfied{{{of}}})", steps=((None, FINE), (1, WARN)), width=6)
-    d.stat("Pools in conflict", f"max(cilium_operator_lbipam_conflicting_pools{{{of}}})", steps=((None, FINE), (1, BAD)))
-    d.section("Addresses of pods")
-    d.graph("Addresses", (f"sum by (type) (cilium_operator_ipam_ips{{{of}}})", "{{type}}"), stack=True)
-    d.graph("Nodes", (f"sum by (category) (cilium_operator_ipam_nodes{{{of}}})", "{{category}}"))
-    d.top("Least addresses left", f"bottomk(12, min by (target_node) (cilium_operator_ipam_available_ips{{{of}}}))")
-    d.graph("Resyncs", (f"sum(rate(cilium_operator_ipam_resync_total{{{of}}}[5m]))", "resyncs"), "ops")
-    d.section("LoadBalancer Services")
-    d.graph("Addresses left", (f"sum by (pool) (cilium_operator_lbipam_ips_available{{{of}}})", "{{pool}}"))
-    d.graph("Addresses in use", (f"sum by (pool) (cilium_operator_lbipam_ips_used{{{of}}})", "{{pool}}"))
-    d.section("Identities and endpoints")
-    d.graph("Identities collected", (f"sum by (status) (cilium_operator_identity_gc_entries{{{of}}})", "{{status}}"))
-    d.graph("Slices synchronised", (f"sum by (outcome) (rate(cilium_operator_ces_sync_total{{{of}}}[5m]))", "{{outcome}}"), "ops")
-    d.section("Work and cost")
-    d.graph("Work that waits", (f"sum by (queue_name) (cilium_operator_workqueue_depth{{{of}}})", "{{queue_name}}"))
-    d.graph("Work done again after it failed", (f"sum by (queue_name) (rate(cilium_operator_workqueue_retries_total{{{of}}}[5m]))", "{{queue_name}}"), "ops")
-    d.graph("CPU", (f"rate(cilium_operator_process_cpu_seconds_total{{{of}}}[5m])", "{{pod}}"), "percentunit")
-    d.graph("Memory", (f"cilium_operator_process_resident_memory_bytes{{{of}}}", "{{pod}}"), "bytes")
+    d.stat("Objects refused", f"max(cilium_operator_rejected_objects{{{of}}})", steps=((None, FINE), (1, WARN)), description="Objects that cannot be used as they are; the operator's log names them.")
+    d.section("Work")
+    d.graph("Objects that the leader watches", (f"max by (kind) (cilium_operator_objects{{{of}}})", "{{kind}}"))
+    d.graph("Nodes with addresses to give", (f"max by (category) (cilium_operator_ipam_nodes{{{of}}})", "{{category}}"))
+    d.graph("Pod CIDRs written", (f"sum by (outcome) (rate(cilium_operator_pod_cidr_writes_total{{{of}}}[5m]))", "{{outcome}}"), "ops")
+    d.graph("Runs of controllers", (f"sum by (status) (rate(cilium_operator_controllers_group_runs_total{{{of}}}[5m]))", "{{status}}"), "ops")
+    d.top("Controllers that fail", f'topk(12, sum by (group_name) (rate(cilium_operator_controllers_group_runs_total{{{of},status="failure"}}[5m])))', "ops")
+    d.process("cilium_operator", of)
     return d
 
 
+HUBBLE_METRICS = "drop tcp flow icmp port-distribution policy flows-to-world"
+
+
 def hubble():
-    d = Dashboard("axoneme-hubble", "Axoneme: flows", "Hubble's metrics: flows, drops, DNS, TCP, HTTP. Needs hubble-metrics: dns drop tcp flow icmp port-distribution httpV2.")
+    d = Dashboard("axoneme-hubble", "Axoneme: flows", f"Hubble's metrics: flows, drops, policy verdicts, TCP; and the relay. Needs hubble-metrics: {HUBBLE_METRICS}.")
     d.variable("pod", "Agent", "label_values(hubble_flows_processed_total, pod)")
     of = 'pod=~"$pod"'
     d.stat("Flows", f"sum(rate(hubble_flows_processed_total{{{of}}}[5m]))", "ops")
     d.stat("Dropped", f"sum(rate(hubble_drop_total{{{of}}}[5m])) or vector(0)", "ops", ((None, FINE), (1, WARN)))
     d.stat("Events lost", f"sum(increase(hubble_lost_events_total{{{of}}}[15m])) or vector(0)", steps=((None, FINE), (1, BAD)), description="In the last 15 minutes: what is below is too low by so much.")
-    d.stat("DNS errors", f'sum(rate(hubble_dns_responses_total{{{of},rcode!="No Error"}}[5m])) / sum(rate(hubble_dns_responses_total{{{of}}}[5m]))', "percentunit", ((None, FINE), (0.05, WARN)))
-    d.stat("HTTP 5xx", f'sum(rate(hubble_http_requests_total{{{of},status=~"5.."}}[5m])) / sum(rate(hubble_http_requests_total{{{of}}}[5m]))', "percentunit", ((None, FINE), (0.01, WARN), (0.05, BAD)))
     d.stat("New connections", f'sum(rate(hubble_tcp_flags_total{{{of},flag="SYN"}}[5m]))', "ops")
     d.section("Flows")
     d.graph("By verdict", (f"sum by (verdict) (rate(hubble_flows_processed_total{{{of}}}[5m]))", "{{verdict}}"), "ops", stack=True)
@@ -177,20 +180,20 @@ def hubble():
     d.top("By agent and reason", f"topk(12, sum by (pod, reason) (rate(hubble_drop_total{{{of}}}[5m])))", "ops")
     d.graph("Policy verdicts", (f"sum by (direction, match, action) (rate(hubble_policy_verdicts_total{{{of}}}[5m]))", "{{direction}} {{match}} {{action}}"), "ops")
     d.graph("Lost events", (f"sum by (source) (rate(hubble_lost_events_total{{{of}}}[5m]))", "{{source}}"), "ops")
+    d.graph("Flows that no series was made for", (f"sum by (metric) (rate(hubble_metrics_refused_total{{{of}}}[5m]))", "{{metric}}"), "ops", description="A metric with too many series: fewer labels or contexts make fewer.")
     d.section("TCP and ICMP")
     d.graph("TCP flags", (f"sum by (flag, family) (rate(hubble_tcp_flags_total{{{of}}}[5m]))", "{{flag}} {{family}}"), "ops")
     d.graph("Connections that get no answer", (f'sum(rate(hubble_tcp_flags_total{{{of},flag="SYN"}}[5m])) - sum(rate(hubble_tcp_flags_total{{{of},flag="SYN-ACK"}}[5m]))', "SYN without SYN-ACK"), "ops", zero=False)
     d.graph("ICMP", (f"sum by (family, type) (rate(hubble_icmp_total{{{of}}}[5m]))", "{{family}} {{type}}"), "ops")
-    d.section("DNS")
-    d.graph("Queries", (f"sum by (qtypes) (rate(hubble_dns_queries_total{{{of}}}[5m]))", "{{qtypes}}"), "ops")
-    d.graph("Answers", (f"sum by (rcode) (rate(hubble_dns_responses_total{{{of}}}[5m]))", "{{rcode}}"), "ops", stack=True)
-    d.section("HTTP")
-    d.graph("Requests by status", (f"sum by (status) (rate(hubble_http_requests_total{{{of}}}[5m]))", "{{status}}"), "reqps", stack=True)
-    d.graph("Time of a request", [(f"histogram_quantile(0.5, sum by (le) (rate(hubble_http_request_duration_seconds_bucket{{{of}}}[5m])))", "p50"),
-                                  (f"histogram_quantile(0.95, sum by (le) (rate(hubble_http_request_duration_seconds_bucket{{{of}}}[5m])))", "p95"),
-                                  (f"histogram_quantile(0.99, sum by (le) (rate(hubble_http_request_duration_seconds_bucket{{{of}}}[5m])))", "p99")], "s")
+    d.section("Flow logs")
+    d.graph("Exporters", (f"sum by (status) (hubble_dynamic_exporter_exporters_total{{{of}}})", "{{status}}"), stack=True)
+    d.graph("Changes of their configuration", (f"sum by (op) (increase(hubble_dynamic_exporter_reconfigurations_total{{{of}}}[5m]))", "{{op}}"))
     d.section("Relay")
     d.graph("Nodes by the state of the connection to them", ("sum by (status) (hubble_relay_pool_peer_connection_status)", "{{status}}"), stack=True)
+    d.graph("Requests and streams", [("sum(hubble_relay_flow_requests)", "requests of clients"), ("sum(hubble_relay_peer_streams)", "streams from nodes")])
+    d.graph("Messages", [("sum(rate(hubble_relay_received_messages_total[5m]))", "received"), ("sum(rate(hubble_relay_lost_messages_total[5m]))", "lost")], "ops")
+    d.graph("Requests refused", ("sum(rate(hubble_relay_flow_requests_refused_total[5m]))", "refused"), "ops")
+    d.process("hubble_relay")
     return d
 
 
