@@ -22,7 +22,7 @@ export interface Workload {
   labels: string[];
 }
 
-export interface Call {
+interface Call {
   from: Workload | "world" | "host";
   to: Workload | "world" | "host" | "kube-apiserver";
   port: number;

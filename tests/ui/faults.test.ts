@@ -73,9 +73,15 @@ describe("faults", () => {
   });
 
   test("a relay without history still shows what is live", async () => {
-    const { page } = await bench.open({ rate: 10, expectErrors: true, prepare: (relay) => { relay.faults = { noHistory: true }; } });
+    const { page } = await bench.open({ rate: 10, expectErrors: true, prepare: (relay) => { relay.faults = { history: 404 }; } });
     await until(() => nodesOf(page), (list) => list.length > 5);
     expect(await page.locator(".timeline .bars g").count()).toBe(0);
+    expect(await page.locator(".timeline .chart").getAttribute("title")).toBe("Drag to look at a period"); // it has none, nothing is wrong
+  });
+
+  test("a history that fails says why", async () => {
+    const { page } = await bench.open({ rate: 10, expectErrors: true, prepare: (relay) => { relay.faults = { history: 500 }; } });
+    await until(() => page.locator(".timeline .chart").getAttribute("title"), (text) => text === "There is no history: no history");
   });
 
   test("more flows than are shown: it says that these are not all", async () => {

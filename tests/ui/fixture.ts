@@ -5,12 +5,12 @@ import { WEB, launch } from "./browser";
 import { type Cluster, shop } from "./cluster";
 import { TestRelay } from "./relay";
 
-export interface Bench {
+interface Bench {
   browser: Browser;
   open: (options?: OpenOptions) => Promise<{ page: Page; relay: TestRelay }>;
 }
 
-export interface OpenOptions {
+interface OpenOptions {
   search?: string;
   cluster?: Cluster;
   /** Seconds of history, flows a second in it, flows a second from now on. */

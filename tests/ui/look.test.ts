@@ -1,10 +1,9 @@
 // Pictures of the page, for people to look at: AXONEME_SHOTS=DIR. Not a test of its own; skipped without it.
 import { mkdirSync } from "node:fs";
 import { test } from "vitest";
-import { launch } from "./browser";
+import { WEB, launch } from "./browser";
 import { large, shop } from "./cluster";
 import { TestRelay } from "./relay";
-import { WEB } from "./browser";
 
 const out = process.env.AXONEME_SHOTS ?? "";
 

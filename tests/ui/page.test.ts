@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { describe, expect, test } from "vitest";
 import type { Page } from "playwright-core";
-import { large } from "./cluster";
+import { flowsOf, large, random } from "./cluster";
 import { nodesOf, rowsOf, until, useBrowser } from "./fixture";
 
 const bench = useBrowser();
@@ -57,6 +57,51 @@ describe("the picture", () => {
     const nodes = await until(() => nodesOf(page), (list) => !list.some((text) => text.startsWith("coredns")));
     expect(nodes.some((text) => text.startsWith("Host, node, drops"))).toBe(true);
     expect(search(page).get("hide")).toBe("dns,host");
+  });
+});
+
+describe("what is selected", () => {
+  /** Pixels of lines that are not faded: nothing else in the picture is so blue. */
+  const blue = (page: Page) => page.locator(".map canvas").first().evaluate((canvas) => {
+    const { width, height } = canvas as HTMLCanvasElement;
+    const { data } = (canvas as HTMLCanvasElement).getContext("2d")!.getImageData(0, 0, width, height);
+    let count = 0;
+    for (let at = 0; at < data.length; at += 4) if (data[at + 2]! - data[at + 1]! > 20) count++;
+    return count;
+  });
+
+  test("all else fades for what is in the picture, for nothing else", async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const { page, relay } = await bench.open({ past: [100, 15], search: `?t=${now - 90}-${now}&sel=node:workload:shop/gone` });
+    const address = page.url();
+    const of = async (selected: string) => {
+      await page.goto(address.replace("node%3Aworkload%3Ashop%2Fgone", encodeURIComponent(selected)).replace("node:workload:shop/gone", encodeURIComponent(selected)));
+      await until(() => page.locator(".panel h2").count(), (count) => count === 1);
+      await until(() => nodesOf(page), (list) => list.length >= 14);
+      return until(() => blue(page), (count) => count > 0);
+    };
+    const gone = await of("node:workload:shop/gone");
+    const flow = await of(`flow:${relay.kept.at(-20)!.flow.uuid}`);
+    const few = await of("node:workload:payments/ledger");
+    expect(gone).toBeGreaterThan(few * 2);
+    expect(flow).toBeGreaterThan(few * 2);
+  });
+
+  test("of a period the panel says what the map says", async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const { page } = await bench.open({
+      past: [0, 0], search: `?t=${now - 100}-${now}&sel=${encodeURIComponent("edge:workload:shop/cart>workload:shop/redis>TCP/6379>forwarded")}`,
+      prepare: (relay) => {
+        // Fifty connections, each seen where it left and where it arrives.
+        const call = relay.cluster.calls.find(({ port, verdict }) => port === 6379 && !verdict)!;
+        for (let at = 0; at < 50; at++) relay.emit(flowsOf(relay.cluster, call, (now - 90 + at) * 1000, random(at)));
+      },
+    });
+    const panel = page.locator(".panel");
+    await until(() => panel.innerText(), (text) => text.includes("50 times"));
+    expect(await panel.locator("dl").innerText()).toContain("0.5/s");
+    await panel.getByRole("button", { name: /shop\/redis/ }).click();
+    await until(() => panel.locator(".links .value").first().innerText(), (text) => text === "0.5/s");
   });
 });
 
@@ -184,6 +229,23 @@ describe("time", () => {
     expect(search(page).get("t")).toBeNull();
   });
 
+  test("a drag that the system takes away chooses nothing", async () => {
+    const { page } = await bench.open();
+    await until(() => page.locator(".timeline .bars g").count(), (count) => count > 5);
+    const chart = page.locator(".timeline .chart");
+    const box = (await chart.boundingBox())!;
+    await page.mouse.move(box.x + box.width * 0.5, box.y + 20);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width * 0.6, box.y + 20, { steps: 3 });
+    await until(() => page.locator(".timeline .range").count(), (count) => count === 1);
+    await chart.dispatchEvent("pointercancel");
+    await until(() => page.locator(".timeline .range").count(), (count) => count === 0);
+    await page.mouse.move(box.x + box.width * 0.7, box.y + 20, { steps: 3 });
+    await page.mouse.up();
+    expect(await page.locator(".timeline .range").count()).toBe(0);
+    expect(search(page).get("t")).toBeNull();
+  });
+
   test("what is read stays where it is while new flows come", async () => {
     const { page } = await bench.open({ rate: 60 });
     await until(() => rowsOf(page).count(), (count) => count > 5);
@@ -215,13 +277,21 @@ describe("time", () => {
 
 describe("policies as a picture", () => {
   test("who is closed, who may call, what the policy says", async () => {
-    const { page } = await bench.open({ search: "?view=policies&ns=shop" });
+    const { page, relay } = await bench.open({ search: "?view=policies&ns=shop" });
     await until(() => page.locator(".policy-item").count(), (count) => count === 3);
     await page.locator(".policy-item", { hasText: "shop/postgres" }).click();
     const panel = page.locator(".panel");
     expect(await panel.innerText()).toContain("ingress");
     expect(await panel.locator("pre").innerText()).toContain("app: postgres");
     expect(search(page).get("sel")).toBe("policy:CiliumNetworkPolicy shop/postgres");
+    // They are not asked for again because somebody looks at one.
+    expect(relay.requests.filter((each) => each.startsWith("/api/v1/policies"))).toHaveLength(1);
+  });
+
+  test("grouped by namespace they are those of workloads all the same", async () => {
+    const { page } = await bench.open({ search: "?view=policies&ns=shop&group=namespace" });
+    await until(() => page.locator(".policy-item", { hasText: "shop/postgres" }).allInnerTexts(), (list) => list[0]?.includes("selects 1") ?? false);
+    expect((await nodesOf(page)).some((text) => text.startsWith("postgres, "))).toBe(true);
   });
 });
 

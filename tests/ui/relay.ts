@@ -10,16 +10,13 @@ const TYPES: Record<string, string> = { ".html": "text/html; charset=utf-8", ".j
 // What axoneme-relay sends with its pages.
 const POLICY = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
-export interface Faults {
+interface Faults {
   /** The API answers nothing. */
   refuse?: boolean;
-  /** Streams stay open and say nothing. */
-  silent?: boolean;
-  /** /history is not there. */
-  noHistory?: boolean;
+  /** /history answers with this status. */
+  history?: number;
   /** The peer service does not answer. */
   blind?: boolean;
-  slowMs?: number;
 }
 
 interface Stream {
@@ -95,7 +92,7 @@ export class TestRelay {
     this.next = random(seed);
     this.pick = chooser(cluster, this.next);
     this.nodes = cluster.nodes.map((name) => ({ name, state: "NODE_CONNECTED", version: "axoneme 1.20.0" }));
-    this.server = createServer((request, response) => void this.answer(request, response));
+    this.server = createServer((request, response) => this.answer(request, response));
     this.beat = setInterval(() => this.say({ heartbeat: new Date().toISOString() }), 1000);
   }
 
@@ -157,7 +154,6 @@ export class TestRelay {
     const made = flows.map(keep);
     this.kept.push(...made);
     if (this.kept.length > 300_000) this.kept.splice(0, 100_000);
-    if (this.faults.silent) return;
     for (const stream of this.streams) {
       const wanted = made.filter((each) => stream.wanted(each.flow));
       if (wanted.length) stream.response.write(line(wanted));
@@ -165,7 +161,6 @@ export class TestRelay {
   }
 
   say(line: WireLine): void {
-    if (this.faults.silent) return;
     for (const stream of this.streams) stream.response.write(`${JSON.stringify(line)}\n`);
   }
 
@@ -174,11 +169,10 @@ export class TestRelay {
     this.say({ nodes: this.nodes.filter((node) => node.name === name) });
   }
 
-  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  private answer(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? "/", "http://relay");
     this.requests.push(url.pathname + url.search);
     if (!url.pathname.startsWith("/api/")) return this.file(url.pathname, response);
-    if (this.faults.slowMs) await new Promise((resolve) => setTimeout(resolve, this.faults.slowMs));
     if (this.faults.refuse) return void request.socket.destroy();
     const json = (status: number, body: unknown) => {
       response.writeHead(status, { "content-type": "application/json" });
@@ -186,13 +180,13 @@ export class TestRelay {
     };
     switch (url.pathname) {
       case "/api/v1/status":
-        return json(200, { version: "axoneme-relay test", cluster: "kind", nodes: this.nodes, peer_service_connected: !this.faults.blind, oldest: this.kept[0]?.flow.time });
+        return json(200, { version: "axoneme-relay test", cluster: "kind", nodes: this.nodes, peer_service_connected: !this.faults.blind });
       case "/api/v1/namespaces":
         return json(200, { namespaces: [...new Set(this.cluster.workloads.map((each) => each.namespace))].map((namespace) => ({ cluster: "kind", namespace })) });
       case "/api/v1/policies":
         return json(200, { policies: this.cluster.policies, namespaces: [] });
       case "/api/v1/history":
-        return this.faults.noHistory ? json(404, { error: "no history" }) : json(200, this.history(url.searchParams));
+        return this.faults.history ? json(this.faults.history, { error: "no history" }) : json(200, this.history(url.searchParams));
       case "/api/v1/flows":
         return this.flows(url.searchParams, request, response);
       default:

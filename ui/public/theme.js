@@ -1,8 +1,8 @@
 // Before the first paint, so that a dark page never flashes white. A file of its own: the page's content policy allows no inline scripts.
 (function () {
-  var wanted = new URLSearchParams(location.search).get("theme");
+  var wanted = null;
   try {
-    wanted = wanted || localStorage.getItem("axoneme.theme");
+    wanted = localStorage.getItem("axoneme.theme");
   } catch (error) {
     // Storage is closed to this page; the system's setting is used.
   }

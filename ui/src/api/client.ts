@@ -5,7 +5,7 @@ import { getJson, readLines } from "./stream";
 
 const API = "api/v1/";
 
-export interface FlowsQuery {
+interface FlowsQuery {
   follow?: boolean;
   since?: number;
   until?: number;

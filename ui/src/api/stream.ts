@@ -60,6 +60,14 @@ export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T>
   return (await response.json()) as T;
 }
 
+function parseLine(text: string): WireLine {
+  try {
+    return JSON.parse(text) as WireLine;
+  } catch {
+    throw new ApiError(`The relay sent what is no JSON: ${text.slice(0, 80)}`, 0);
+  }
+}
+
 /** Reads a stream once, to its end. */
 export async function readLines(path: string, signal: AbortSignal, sink: (line: WireLine) => void): Promise<void> {
   const response = await fetch(path, { signal, headers: { accept: "application/x-ndjson" } });
@@ -67,15 +75,22 @@ export async function readLines(path: string, signal: AbortSignal, sink: (line: 
   const reader = response.body.getReader();
   const splitter = new LineSplitter();
   let slice = performance.now();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    for (const text of splitter.push(value)) {
-      sink(JSON.parse(text) as WireLine);
-      if (performance.now() - slice < SLICE_MS) continue;
-      await breathe();
-      slice = performance.now();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      for (const text of splitter.push(value)) {
+        sink(parseLine(text));
+        if (performance.now() - slice < SLICE_MS) continue;
+        await breathe();
+        slice = performance.now();
+        // Asked to stop meanwhile: what has been read already is not wanted any more.
+        signal.throwIfAborted();
+      }
     }
+  } finally {
+    // A line that cannot be read ends it here; the relay must not go on sending.
+    void reader.cancel().catch(() => {});
   }
   if (splitter.unfinished) throw new ApiError("The relay's answer broke off", 0);
 }
@@ -84,7 +99,7 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
 const SILENCE_MS = 15_000; // the relay says something every five seconds
 
-export interface FollowOptions {
+interface FollowOptions {
   /** Made anew for every attempt: it asks from where the last one ended. */
   path: () => string;
   line: (line: WireLine) => void;
@@ -135,7 +150,6 @@ export function follow(options: FollowOptions): () => void {
           clearTimeout(timer);
           resolve();
         };
-        stop.signal.addEventListener("abort", () => wake?.(), { once: true });
       });
       wake = null;
       pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
@@ -144,5 +158,6 @@ export function follow(options: FollowOptions): () => void {
   return () => {
     window.removeEventListener("online", online);
     stop.abort();
+    wake?.();
   };
 }

@@ -1,7 +1,7 @@
 // What the relay's web API says (docs/hubble.md, "Web API"): Hubble's messages as protojson with the field names of the
 // proto files, 64-bit numbers as strings. Only the fields that this page reads.
 
-export interface WireWorkload {
+interface WireWorkload {
   name?: string;
   kind?: string;
 }
@@ -16,18 +16,18 @@ export interface WireEndpoint {
   workloads?: WireWorkload[];
 }
 
-export interface WirePorts {
+interface WirePorts {
   source_port?: number;
   destination_port?: number;
   flags?: Record<string, boolean>;
 }
 
-export interface WireIcmp {
+interface WireIcmp {
   type?: number;
   code?: number;
 }
 
-export interface WireLayer4 {
+interface WireLayer4 {
   TCP?: WirePorts;
   UDP?: WirePorts;
   SCTP?: WirePorts;
@@ -37,10 +37,10 @@ export interface WireLayer4 {
   IGMP?: unknown;
 }
 
-export interface WireLayer7 {
+interface WireLayer7 {
   type?: string;
   latency_ns?: string;
-  dns?: { query?: string; ips?: string[]; rcode?: number; qtypes?: string[]; cnames?: string[] };
+  dns?: { query?: string; ips?: string[]; rcode?: number; qtypes?: string[] };
   http?: { code?: number; method?: string; url?: string; protocol?: string };
 }
 
@@ -50,7 +50,7 @@ export interface WirePolicy {
   kind?: string;
 }
 
-export interface WireExtension {
+interface WireExtension {
   packets?: string;
   bytes?: string;
   drop_rule?: string;
@@ -63,7 +63,7 @@ export interface WireFlow {
   uuid?: string;
   verdict?: string;
   drop_reason_desc?: string;
-  IP?: { source?: string; destination?: string; encrypted?: boolean };
+  IP?: { source?: string; destination?: string };
   l4?: WireLayer4;
   source?: WireEndpoint;
   destination?: WireEndpoint;
@@ -75,7 +75,6 @@ export interface WireFlow {
   source_service?: { name?: string; namespace?: string };
   destination_service?: { name?: string; namespace?: string };
   traffic_direction?: string;
-  trace_observation_point?: string;
   is_reply?: boolean | null;
   egress_allowed_by?: WirePolicy[];
   ingress_allowed_by?: WirePolicy[];
@@ -91,7 +90,7 @@ export interface WireNode {
   version?: string;
 }
 
-export interface WireLost {
+interface WireLost {
   source?: string;
   count: number;
   node?: string;
@@ -104,7 +103,6 @@ export interface WireLine {
   nodes?: WireNode[];
   heartbeat?: string;
   end?: { complete: boolean; reason?: string };
-  error?: string;
 }
 
 export interface WireStatus {
@@ -113,8 +111,6 @@ export interface WireStatus {
   nodes: WireNode[];
   /** Whether the relay is told which nodes there are. */
   peer_service_connected?: boolean;
-  /** The oldest moment that flows are kept of, if the relay knows. */
-  oldest?: string;
 }
 
 export interface WireBucket {
@@ -152,8 +148,6 @@ export interface WireFilter {
   destination_ip?: string[];
   source_pod?: string[];
   destination_pod?: string[];
-  source_fqdn?: string[];
-  destination_fqdn?: string[];
   source_label?: string[];
   destination_label?: string[];
   source_service?: string[];
@@ -167,7 +161,6 @@ export interface WireFilter {
   verdict?: string[];
   drop_reason_desc?: string[];
   protocol?: string[];
-  dns_query?: string[];
   http_path?: string[];
   http_method?: string[];
   http_status_code?: string[];

@@ -6,8 +6,8 @@ export interface Camera {
   scale: number;
 }
 
-export const MIN_SCALE = 0.04;
-export const MAX_SCALE = 2;
+const MIN_SCALE = 0.04;
+const MAX_SCALE = 2;
 
 export interface Rect {
   x: number;

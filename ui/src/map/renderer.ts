@@ -1,6 +1,5 @@
 // Draws a scene on two canvases: the picture, redrawn when something changes, and what moves on top of it.
-import type { Box, Placed } from "../model/layout";
-import { HEADER, PORT_ROW } from "../model/layout";
+import { type Box, HEADER, PORT_ROW, type Placed } from "../model/layout";
 import { type Camera, type Rect, fit, overlaps } from "./camera";
 import { type Curve, curveOf, distanceTo, pointAt } from "./curve";
 import { icon } from "./icons";
@@ -36,6 +35,7 @@ export class Renderer {
   private readonly base: CanvasRenderingContext2D;
   private readonly top: CanvasRenderingContext2D;
   private drawn: Drawn[] = [];
+  private edgeIds = new Set<string>();
   private moving: { from: Map<string, { x: number; y: number }>; boxes: Map<string, Box>; start: number } | null = null;
   private positions = new Map<string, Placed>();
   private boxes: Box[] = [];
@@ -56,12 +56,13 @@ export class Renderer {
     this.top = topCanvas.getContext("2d")!;
   }
 
-  resize(width: number, height: number, ratio: number): void {
+  resize(width: number, height: number, wantedRatio: number): void {
+    // Twice as sharp is as sharp as anybody sees; more costs frames.
+    const ratio = Math.min(wantedRatio, 2);
     if (width === this.width && height === this.height && ratio === this.ratio) return;
     this.width = width;
     this.height = height;
-    // Twice as sharp is as sharp as anybody sees; more costs frames.
-    this.ratio = Math.min(ratio, 2);
+    this.ratio = ratio;
     for (const canvas of [this.baseCanvas, this.topCanvas]) {
       canvas.width = Math.round(width * this.ratio);
       canvas.height = Math.round(height * this.ratio);
@@ -190,6 +191,7 @@ export class Renderer {
       const dense = this.scene!.layout.dense;
       this.drawn.push({ edge, curve: curveOf(source, target, dense ? "" : edge.portKey, index * (dense ? 3 : 6), edge.source === edge.target) });
     }
+    this.edgeIds = new Set(this.drawn.map(({ edge }) => edge.id));
   }
 
   hit(px: number, py: number): Hit {
@@ -324,9 +326,11 @@ export class Renderer {
     return tone === "plain" ? this.palette.faint : this.palette[tone];
   }
 
-  /** What all else fades for. Pointing at things does not redraw a heavy picture. */
+  /** What all else fades for: nothing, when a flow is selected, or what is no longer in the picture. Pointing at things does not redraw a heavy picture. */
   private get active(): string {
-    return (this.heavy ? "" : this.hovered) || this.selected;
+    const shown = (id: string) => this.positions.has(id) || this.edgeIds.has(id);
+    if (!this.heavy && shown(this.hovered)) return this.hovered;
+    return shown(this.selected) ? this.selected : "";
   }
 
   private lit(edge: SceneEdge): boolean {
@@ -400,8 +404,6 @@ export class Renderer {
         set.add(edge.target);
       }
     }
-    // What has gone from the picture fades nothing.
-    if (set.size === 0 && !this.positions.has(key)) for (const id of this.positions.keys()) set.add(id);
     this.neighbourCache = { key, drawn: this.drawn, set };
     return set;
   }
@@ -531,7 +533,8 @@ export class Renderer {
     const active = this.active;
     const size = 11 / Math.min(1, Math.max(scale, 0.55));
     const taken: Rect[] = [];
-    const wanted = this.drawn.filter(({ edge }) => {
+    const wanted = this.drawn.filter(({ edge, curve }) => {
+      if (!overlaps(curve.bounds, view)) return false;
       const asked = active !== "" && (edge.id === active || ((edge.source === active || edge.target === active) && scale > 0.4));
       return asked || (edge.loud && scale > 0.42 && this.lit(edge));
     });
@@ -540,7 +543,6 @@ export class Renderer {
     c.textBaseline = "middle";
     c.textAlign = "center";
     for (const { edge, curve } of wanted.slice(0, 120)) {
-      if (!overlaps(curve.bounds, view)) continue;
       c.font = `600 ${size}px ${FONT}`;
       const width = c.measureText(edge.label).width + size * 1.1;
       const height = size * 1.75;

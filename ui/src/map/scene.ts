@@ -1,6 +1,6 @@
 // What the renderer draws: a graph with its layout, plus how each edge is to look. Flows, policies and comparisons all
 // become one of these.
-import { type Edge, type Graph, edgeRate, portRate } from "../model/graph";
+import { type Graph, edgeCount, edgeRate, portRate } from "../model/graph";
 import { type Layout, layout } from "../model/layout";
 import { rateText } from "../model/format";
 
@@ -48,17 +48,14 @@ const dropsText = (rate: number, count: number): string => `✕ ${rate < 0.005 ?
 
 const tones: Record<string, EdgeTone> = { forwarded: "forwarded", dropped: "dropped", audit: "audit", error: "error", other: "plain" };
 
-export type RateOf = (edge: Edge) => number;
-
 export function sceneOf(graph: Graph, place: Layout, now: number, seconds: number | null): Scene {
-  const rateOf: RateOf = (edge) => (seconds === null ? edgeRate(edge, now) : edge.total / seconds);
   const edges: SceneEdge[] = [];
   for (const edge of graph.edges.values()) {
-    const rate = rateOf(edge);
+    const rate = edgeRate(edge, now, seconds);
     const dropped = edge.verdict === "dropped";
     edges.push({
       id: edge.id, source: edge.source, target: edge.target, portKey: edge.portKey, tone: tones[edge.verdict] ?? "plain", dashed: dropped || edge.verdict === "audit",
-      rate, label: dropped ? dropsText(rate, edge.total) : `${edge.portKey} · ${rateText(rate)}`, loud: dropped,
+      rate, label: dropped ? dropsText(rate, edgeCount(edge)) : `${edge.portKey} · ${rateText(rate)}`, loud: dropped,
     });
   }
   const rank: Record<string, number> = { forwarded: 0, plain: 0, audit: 1, error: 2, dropped: 3 };
@@ -69,7 +66,7 @@ export function sceneOf(graph: Graph, place: Layout, now: number, seconds: numbe
     const rows = (placed?.ports ?? []).flatMap(({ key }) => {
       const port = node.ports.get(key);
       if (!port) return [];
-      const rate = seconds === null ? portRate(port, now) : Math.max(port.ingress.count, port.egress.count) / seconds;
+      const rate = portRate(port, now, seconds);
       return {
         name: port.protocol === "" ? "any" : port.port ? `${port.port}` : port.protocol,
         layer: port.layer || (port.port ? port.protocol : ""),

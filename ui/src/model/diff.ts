@@ -52,7 +52,7 @@ export function compare(before: Graph, after: Graph, seconds: { before: number; 
     const was = before.edges.get(id);
     const is = after.edges.get(id);
     const edge = (is ?? was)!;
-    const counts = { before: was ? edgeCount(was) || (was.total ? was.total : 1) : 0, after: is ? edgeCount(is) || (is.total ? is.total : 1) : 0 };
+    const counts = { before: was ? edgeCount(was) || 1 : 0, after: is ? edgeCount(is) || 1 : 0 };
     edges.set(id, {
       id, source: edge.source, target: edge.target, portKey: edge.portKey, verdict: edge.verdict, edge,
       change: changeOf(counts.before, counts.after, seconds), before: counts.before / seconds.before, after: counts.after / seconds.after,

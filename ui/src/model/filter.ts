@@ -4,7 +4,7 @@ import type { WireFilter } from "../api/wire";
 import { inCidr, parseCidr } from "./ip";
 import { type End, type Flow, reasonText } from "./flow";
 
-export type Side = "from" | "to" | "";
+type Side = "from" | "to" | "";
 
 export interface Term {
   negated: boolean;

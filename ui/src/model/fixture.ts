@@ -2,7 +2,7 @@
 import type { WireFlow } from "../api/wire";
 import { type Flow, parseFlow } from "./flow";
 
-export interface Brief {
+interface Brief {
   from?: string; // "shop/web", "world", "host"
   to?: string;
   port?: number;

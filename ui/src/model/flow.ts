@@ -20,7 +20,7 @@ export interface End {
   reserved: string;
 }
 
-export interface PolicyRef {
+interface PolicyRef {
   kind: string;
   namespace: string;
   name: string;

@@ -9,7 +9,7 @@ describe("aggregation", () => {
     const graph = graphOf([brief(), brief({ reply: true })], "workload");
     expect([...graph.edges.keys()]).toEqual(["workload:shop/web>workload:shop/api>TCP/80>forwarded"]);
     const [edge] = graph.edges.values();
-    expect(edge!.total).toBe(1);
+    expect(edgeCount(edge!)).toBe(1);
     expect([...graph.nodes.get("workload:shop/api")!.ports.keys()]).toEqual(["TCP/80"]);
     expect(graph.nodes.get("workload:shop/web")!.ports.size).toBe(0);
   });
@@ -17,8 +17,12 @@ describe("aggregation", () => {
     const graph = graphOf([brief({ direction: "EGRESS" }), brief({ direction: "INGRESS" })], "workload");
     const [edge] = graph.edges.values();
     expect(edgeCount(edge!)).toBe(1);
-    expect(edgeRate(edge!, graph.now)).toBeCloseTo(1 / 8);
-    expect(portRate(graph.nodes.get("workload:shop/api")!.ports.get("TCP/80")!, graph.now)).toBeCloseTo(1 / 8);
+    const port = graph.nodes.get("workload:shop/api")!.ports.get("TCP/80")!;
+    expect(edgeRate(edge!, graph.now, null)).toBeCloseTo(1 / 8);
+    expect(portRate(port, graph.now, null)).toBeCloseTo(1 / 8);
+    // Of a period as well.
+    expect(edgeRate(edge!, graph.now, 10)).toBeCloseTo(1 / 10);
+    expect(portRate(port, graph.now, 10)).toBeCloseTo(1 / 10);
   });
   test("drops are counted wherever they are, with their reasons", () => {
     const drop = (direction: "INGRESS" | "EGRESS", reason: string) => brief({ direction, verdict: "DROPPED", more: { drop_reason_desc: reason } });
@@ -59,6 +63,26 @@ describe("aggregation", () => {
     expect(graph.edges.size).toBe(1);
     expect(graph.shape).toBeGreaterThan(before);
     expect(graph.expire(T + 1)).toBe(false);
+  });
+  test("a port that nobody asks for any more goes, and drops that are over are no alarm", () => {
+    const drop = { verdict: "DROPPED", port: 443 };
+    const graph = graphOf([brief({ time: T, ...drop }), brief({ time: T, port: 80, verdict: "DROPPED" }), brief({ time: T + 60_000, port: 80 }), brief({ time: T + 60_000, port: 80, verdict: "DROPPED", from: "shop/cart" })], "workload");
+    const api = graph.nodes.get("workload:shop/api")!;
+    expect([...api.ports.keys()]).toEqual(["TCP/443", "TCP/80"]);
+    expect(api.dropped).toBe(3);
+    expect(graph.expire(T + 1)).toBe(true);
+    expect([...api.ports.keys()]).toEqual(["TCP/80"]);
+    expect(api.dropped).toBe(1);
+    expect(api.ports.get("TCP/80")!.dropped.count).toBe(1);
+  });
+  test("names that have gone leave their place to others", () => {
+    const graph = new Graph("workload");
+    const named = (name: string, time: number) => brief({ to: "world", time, more: { destination_names: [name] } });
+    for (let index = 0; index < 41; index++) graph.add(named(`host-${index}.example.com`, T));
+    graph.add(named("host-0.example.com", T + 60_000));
+    graph.expire(T + 1);
+    graph.add(named("new.example.com", T + 60_000));
+    expect([...graph.nodes.values()].filter((node) => node.kind === "dns").map((node) => node.title)).toEqual(["host-0.example.com", "new.example.com"]);
   });
   test("the sample is the latest request, not an answer", () => {
     const graph = graphOf([brief({ uuid: "request", time: T }), brief({ uuid: "answer", reply: true, time: T + 1 })], "workload");

@@ -3,7 +3,7 @@ import { type End, type Flow, type Verdict, clientOf, serverOf } from "./flow";
 
 export type Grouping = "workload" | "pod" | "namespace" | `label:${string}`;
 
-export interface PortStat {
+interface PortStat {
   key: string; // "TCP/80"
   protocol: string;
   port: number;
@@ -38,7 +38,6 @@ export interface Edge {
   /** Counted where it left and where it arrived: one connection is seen at both, and is one. */
   ingress: Rate;
   egress: Rate;
-  total: number;
   bytes: number;
   reasons: Map<string, number>;
   /** The latest, what the explanation starts from. */
@@ -168,7 +167,7 @@ export class Graph {
     if (!edge) {
       edge = {
         id, source: client.id, target: server.id, portKey, verdict: flow.verdict, ingress: new Rate(), egress: new Rate(),
-        total: 0, bytes: 0, reasons: new Map(), sample: flow, firstSeen: time, lastSeen: time,
+        bytes: 0, reasons: new Map(), sample: flow, firstSeen: time, lastSeen: time,
       };
       this.edges.set(id, edge);
       this.shape++;
@@ -180,7 +179,6 @@ export class Graph {
     }
     edge.bytes = Math.max(edge.bytes, flow.bytes);
     if (flow.reply) return; // an answer is no second request
-    edge.total++;
     // A drop happens in one place; what is forwarded is seen on both sides.
     (flow.direction === "egress" ? edge.egress : edge.ingress).add(time);
     if (flow.verdict === "dropped") {
@@ -193,18 +191,30 @@ export class Graph {
     }
   }
 
-  /** Forgets what has not been seen since; true when something went. */
+  /** Forgets what has not been seen since, and the drops that were of it; true when something went. */
   expire(before: number): boolean {
     const shape = this.shape;
     for (const [id, edge] of this.edges) {
-      if (edge.lastSeen < before) {
-        this.edges.delete(id);
-        this.shape++;
-      }
+      if (edge.lastSeen >= before) continue;
+      this.edges.delete(id);
+      this.shape++;
+      const server = edge.verdict === "dropped" ? this.nodes.get(edge.target) : undefined;
+      if (!server) continue;
+      const drops = edgeCount(edge);
+      server.dropped -= drops;
+      server.ports.get(edge.portKey)!.dropped.count -= drops;
     }
+    const used = new Set([...this.edges.values()].map((edge) => `${edge.target}>${edge.portKey}`));
     for (const [id, node] of this.nodes) {
       if (node.lastSeen < before) {
         this.nodes.delete(id);
+        if (node.kind === "dns") this.names.delete(node.title);
+        this.shape++;
+        continue;
+      }
+      for (const key of node.ports.keys()) {
+        if (used.has(`${id}>${key}`)) continue;
+        node.ports.delete(key);
         this.shape++;
       }
     }
@@ -212,14 +222,18 @@ export class Graph {
   }
 }
 
-/** Connections per second of an edge. */
-export function edgeRate(edge: Edge, now: number): number {
+/** Connections per second of an edge: now, or on the average of a period of so many seconds. */
+export function edgeRate(edge: Edge, now: number, seconds: number | null): number {
+  if (seconds !== null) return edgeCount(edge) / seconds;
   const inward = edge.ingress.perSecond(now);
   const outward = edge.egress.perSecond(now);
   return edge.verdict === "dropped" ? inward + outward : Math.max(inward, outward);
 }
 
-export const portRate = (port: PortStat, now: number): number => Math.max(port.ingress.perSecond(now), port.egress.perSecond(now));
+export function portRate(port: PortStat, now: number, seconds: number | null): number {
+  if (seconds !== null) return Math.max(port.ingress.count, port.egress.count) / seconds;
+  return Math.max(port.ingress.perSecond(now), port.egress.perSecond(now));
+}
 
 export function edgeCount(edge: Edge): number {
   return edge.verdict === "dropped" ? edge.ingress.count + edge.egress.count : Math.max(edge.ingress.count, edge.egress.count);

@@ -1,6 +1,6 @@
 // Addresses and prefixes, just enough to test "is this address in that prefix".
 
-export interface Cidr {
+interface Cidr {
   bits: bigint;
   length: number;
   width: 32 | 128;

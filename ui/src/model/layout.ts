@@ -47,11 +47,11 @@ export interface Layout {
   dense: boolean;
 }
 
-export const CARD_WIDTH = 208;
+const CARD_WIDTH = 208;
 export const HEADER = 46;
 export const PORT_ROW = 20;
 const CARD_FOOT = 6;
-export const BOX_TITLE = 34;
+const BOX_TITLE = 34;
 const MOST_PORTS = 4;
 const DENSE_FROM = 400;
 

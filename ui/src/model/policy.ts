@@ -13,7 +13,7 @@ export interface Known {
   reserved: string;
 }
 
-export interface PolicyEdge {
+interface PolicyEdge {
   id: string;
   source: string;
   target: string;
@@ -23,7 +23,7 @@ export interface PolicyEdge {
   policies: string[];
 }
 
-export interface PolicyInfo {
+interface PolicyInfo {
   key: string; // "CiliumNetworkPolicy shop/web"
   kind: string;
   namespace: string;
@@ -239,7 +239,7 @@ function kubernetesSpec(spec: Json, namespace: string, all: readonly Known[], na
   return { subjects, whole: isEmpty(record(spec.podSelector)) ? namespace : "", ingress, egress, rules };
 }
 
-export const policyKey = (object: WireObject): string =>
+const policyKey = (object: WireObject): string =>
   `${object.kind ?? ""} ${object.metadata?.namespace ? `${object.metadata.namespace}/` : ""}${object.metadata?.name ?? ""}`;
 
 export function drawPolicies(wire: WirePolicies, all: readonly Known[], onlyNamespace: string): PolicyPicture {

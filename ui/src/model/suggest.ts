@@ -20,7 +20,7 @@ function labelsOf(end: End): Label[] {
 }
 
 /** The labels that say what a pod is; all of its own when none is known to. */
-export function tellingLabels(end: End): Label[] {
+function tellingLabels(end: End): Label[] {
   const own = labelsOf(end).filter(({ key }) => !key.startsWith("io.kubernetes.") && !key.startsWith("io.cilium.") && !/hash|revision|generation|pod-index|pod-name/.test(key));
   const telling = own.filter(({ key }) => TELLING.includes(key));
   return (telling.length ? telling : own).sort((a, b) => (a.key < b.key ? -1 : 1));

@@ -2,12 +2,14 @@
 import type { Grouping } from "./graph";
 
 export type View = "map" | "policies" | "compare";
-export type Dock = "bottom" | "right" | "hidden";
+type Dock = "bottom" | "right" | "hidden";
 
 export interface Period {
   since: number;
   until: number;
 }
+
+export const secondsOf = (period: Period): number => Math.max(1, (period.until - period.since) / 1000);
 
 export interface ViewState {
   namespace: string; // "" is all
@@ -22,7 +24,7 @@ export interface ViewState {
   span: number;
   /** node:…, edge:…, flow:…; "" is nothing. */
   selected: string;
-  /** What is not shown: dns, replies, host, world. */
+  /** What is not shown: keys of NOISE. */
   hidden: readonly string[];
   dock: Dock;
 }

@@ -26,12 +26,10 @@ export const namespaces = signal<readonly string[]>([]);
 export const version = signal("");
 /** The relay is not told which nodes there are. */
 export const blind = signal(false);
-export const oldest = signal<number | null>(null);
 export const loading = signal(false);
 /** Why what is shown is not all; "" when it is. */
 export const truncated = signal("");
 export const failure = signal("");
-export const flowsSeen = signal(0);
 export const history = signal<{ buckets: readonly WireBucket[]; since: number; until: number; step: number; complete: boolean; error: string }>({
   buckets: [], since: 0, until: 0, step: 10, complete: true, error: "",
 });
@@ -39,7 +37,9 @@ export const history = signal<{ buckets: readonly WireBucket[]; since: number; u
 export const terms = computed<Term[]>(() => parseTerms(view.value.query));
 const filterKey = computed(() => JSON.stringify([view.value.query, view.value.namespace, view.value.hidden]));
 const periodKey = computed(() => JSON.stringify(view.value.period));
-const grouping = computed(() => view.value.grouping);
+const span = computed(() => view.value.span);
+/** Policies select pods: a picture of whole namespaces could not show whom. */
+const grouping = computed(() => (view.value.view === "policies" && view.value.grouping === "namespace" ? "workload" : view.value.grouping));
 
 function predicate(): (flow: Flow) => boolean {
   const { namespace, hidden } = view.value;
@@ -49,19 +49,16 @@ function predicate(): (flow: Flow) => boolean {
     (!namespace || flow.source.namespace === namespace || flow.destination.namespace === namespace) && test(flow) && !noise(flow);
 }
 
-let dirty = false;
 let ticking = 0;
+let shown = 0; // flows, at the last tick
 
 /** A change is shown at the next tick, however many there are. */
 function touch(): void {
-  dirty = true;
   if (ticking) return;
-  const wait = flowsSeen.value === 0 ? 0 : TICK_MS;
+  const wait = shown === 0 ? 0 : TICK_MS;
   ticking = window.setTimeout(() => {
     ticking = 0;
-    if (!dirty) return;
-    dirty = false;
-    flowsSeen.value = log.size;
+    shown = log.size;
     tick.value++;
   }, wait);
 }
@@ -71,7 +68,7 @@ function rebuild(): void {
   touch();
 }
 
-export function ingest(line: WireLine, wanted: (flow: Flow) => boolean): void {
+function ingest(line: WireLine, wanted: (flow: Flow) => boolean): void {
   if (line.flows) {
     const fresh = log.add(line.flows.map(parseFlow).filter(wanted));
     for (const flow of fresh) graph.value.add(flow);
@@ -82,11 +79,10 @@ export function ingest(line: WireLine, wanted: (flow: Flow) => boolean): void {
     const { count, node, source } = line.lost;
     lost.value = { count: lost.value.count + count, at: Date.now(), last: [node, source?.toLowerCase().replaceAll("_", " ")].filter(Boolean).join(", ") };
   }
-  if (line.error) failure.value = line.error;
 }
 
-function mergeNodes(list: readonly WireNode[]): void {
-  const byName = new Map(nodes.value.map((node) => [node.name, node]));
+function mergeNodes(list: readonly WireNode[], known = nodes.value): void {
+  const byName = new Map(known.map((node) => [node.name, node]));
   for (const node of list) {
     if (node.state === "NODE_GONE") byName.delete(node.name);
     else byName.set(node.name, { ...byName.get(node.name), ...node });
@@ -116,7 +112,11 @@ function runPeriod(since: number, until: number): () => void {
   const filters = serverFilters(terms.value, view.value.namespace);
   const stop = new AbortController();
   loading.value = true;
-  void loadPeriod(since, until, stop.signal, (line) => ingest(line, wanted))
+  void readLines(flowsPath({ since, until, last: KEPT, filters }), stop.signal, (line) => {
+    if (link.value.state !== "live") link.value = { state: "live", why: "", since: Date.now() };
+    if (line.end && !line.end.complete) truncated.value = line.end.reason ?? `Only the latest ${KEPT.toLocaleString("en")} flows of the period are shown`;
+    ingest(line, wanted);
+  })
     .catch((error: unknown) => {
       if (stop.signal.aborted) return;
       if (error instanceof ApiError) failure.value = error.message;
@@ -126,26 +126,18 @@ function runPeriod(since: number, until: number): () => void {
       if (!stop.signal.aborted) loading.value = false;
     });
   return () => stop.abort();
-
-  async function loadPeriod(from: number, to: number, signal: AbortSignal, sink: (line: WireLine) => void): Promise<void> {
-    await readLines(flowsPath({ since: from, until: to, last: KEPT, filters }), signal, (line) => {
-      if (link.value.state !== "live") link.value = { state: "live", why: "", since: Date.now() };
-      if (line.end && !line.end.complete) truncated.value = line.end.reason ?? `Only the latest ${KEPT.toLocaleString("en")} flows of the period are shown`;
-      sink(line);
-    });
-  }
 }
 
 let historyRequest: AbortController | null = null;
 
-export async function refreshHistory(): Promise<void> {
+async function refreshHistory(): Promise<void> {
   historyRequest?.abort();
   const request = new AbortController();
   historyRequest = request;
-  const { span, namespace } = view.value;
-  const step = Math.max(1, Math.round((span * 60) / 120));
+  const { namespace } = view.value;
+  const step = Math.max(1, Math.round((span.value * 60) / 120));
   const until = Math.ceil(Date.now() / 1000 / step) * step * 1000;
-  const since = until - span * 60_000;
+  const since = until - span.value * 60_000;
   try {
     const answer = await fetchHistory(since, until, step, serverFilters(terms.value, namespace), request.signal);
     history.value = { buckets: answer.buckets, since, until, step: answer.step_seconds, complete: answer.complete, error: "" };
@@ -160,10 +152,8 @@ async function refreshStatus(): Promise<void> {
   try {
     const status = await fetchStatus();
     version.value = status.version ?? "";
-    oldest.value = status.oldest ? Date.parse(status.oldest) : null;
     blind.value = status.peer_service_connected === false;
-    nodes.value = [];
-    mergeNodes(status.nodes);
+    mergeNodes(status.nodes, []);
     namespaces.value = await fetchNamespaces();
   } catch {
     // The stream tells when the relay is gone.
@@ -175,7 +165,7 @@ export function start(): void {
   let previous = "";
   effect(() => {
     const period = periodKey.value;
-    const filter = filterKey.value;
+    void filterKey.value;
     untracked(() => {
       stop();
       truncated.value = "";
@@ -189,7 +179,6 @@ export function start(): void {
       loading.value = false;
       stop = chosen ? runPeriod(chosen.since, chosen.until) : runLive();
     });
-    return () => void filter;
   });
   let grouped = grouping.value;
   effect(() => {
@@ -201,7 +190,7 @@ export function start(): void {
   setTimeout(() => {
     effect(() => {
       void filterKey.value;
-      void view.value.span;
+      void span.value;
       untracked(() => void refreshHistory());
     });
     void refreshStatus();

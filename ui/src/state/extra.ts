@@ -1,5 +1,5 @@
 // What the other two pictures need: policies, and a second period.
-import { effect, signal, untracked } from "@preact/signals";
+import { computed, effect, signal, untracked } from "@preact/signals";
 import { fetchPolicies, flowsPath } from "../api/client";
 import { readLines } from "../api/stream";
 import { compile, serverFilters } from "../model/filter";
@@ -9,7 +9,7 @@ import { Graph } from "../model/graph";
 import { isNoise } from "../model/noise";
 import { type Known, type PolicyPicture, drawPolicies } from "../model/policy";
 import type { WirePolicies } from "../api/wire";
-import type { Period } from "../model/url";
+import { type Period, secondsOf } from "../model/url";
 import { KEPT, graph, terms } from "./engine";
 import { change, view } from "./view";
 
@@ -17,7 +17,7 @@ export const policies = signal<{ answer: WirePolicies | null; error: string }>({
 export const comparison = signal<{ result: Comparison | null; loading: boolean; error: string; partial: boolean }>({ result: null, loading: false, error: "", partial: false });
 
 /** The workloads that the page has seen, for selectors to choose among. */
-export function knownOf(from: Graph): Known[] {
+function knownOf(from: Graph): Known[] {
   return [...from.nodes.values()].map((node) => ({
     id: node.id, namespace: node.group, title: node.title, subtitle: node.subtitle, kind: node.kind, labels: node.labels, reserved: node.id.startsWith("reserved:") ? node.id.slice(9) : "",
   }));
@@ -49,14 +49,13 @@ async function graphOfPeriod(period: Period, stop: AbortSignal): Promise<{ graph
       if (namespace && flow.source.namespace !== namespace && flow.destination.namespace !== namespace) continue;
       if (test(flow) && !noise(flow)) result.add(flow);
     }
-    if (line.error) throw new Error(line.error);
     if (line.end && !line.end.complete) complete = false;
   });
   return { graph: result, complete };
 }
 
 /** The two periods to begin with: the last five minutes, and the five before. */
-export function defaultPeriods(): { period: Period; before: Period } {
+function defaultPeriods(): { period: Period; before: Period } {
   const { period } = view.value;
   const now = Math.floor(Date.now() / 1000) * 1000;
   const after = period ?? { since: now - 300_000, until: now };
@@ -64,18 +63,23 @@ export function defaultPeriods(): { period: Period; before: Period } {
   return { period: after, before: { since: after.since - length, until: after.since } };
 }
 
+const policiesShown = computed(() => view.value.view === "policies");
+
 export function startExtras(): void {
   effect(() => {
-    if (view.value.view !== "policies") return undefined;
+    if (!policiesShown.value) return undefined;
     const stop = new AbortController();
     const load = async () => {
       try {
-        policies.value = { answer: await fetchPolicies(stop.signal), error: "" };
+        const answer = await fetchPolicies(stop.signal);
+        const { answer: known } = policies.value;
+        // The same policies are the same object: nothing is drawn anew.
+        policies.value = { answer: JSON.stringify(answer) === JSON.stringify(known) ? known : answer, error: "" };
       } catch (error) {
-        if (!stop.signal.aborted) policies.value = { ...untracked(() => policies.value), error: error instanceof Error ? error.message : String(error) };
+        if (!stop.signal.aborted) policies.value = { ...policies.value, error: error instanceof Error ? error.message : String(error) };
       }
     };
-    void load();
+    untracked(() => void load());
     const timer = setInterval(() => void load(), 15_000);
     return () => {
       stop.abort();
@@ -103,8 +107,7 @@ export function startExtras(): void {
     untracked(() => { comparison.value = { ...comparison.value, loading: true, error: "" }; });
     void Promise.all([graphOfPeriod(before, own), graphOfPeriod(period, own)])
       .then(([was, is]) => {
-        const seconds = { before: Math.max(1, (before.until - before.since) / 1000), after: Math.max(1, (period.until - period.since) / 1000) };
-        comparison.value = { result: compare(was.graph, is.graph, seconds), loading: false, error: "", partial: !was.complete || !is.complete };
+        comparison.value = { result: compare(was.graph, is.graph, { before: secondsOf(before), after: secondsOf(period) }), loading: false, error: "", partial: !was.complete || !is.complete };
       })
       .catch((error: unknown) => {
         if (!own.aborted) comparison.value = { result: null, loading: false, error: error instanceof Error ? error.message : String(error), partial: false };

@@ -13,6 +13,7 @@ describe("the list of flows", () => {
     const log = new FlowLog(100);
     for (let index = 0; index < 1000; index++) log.add([brief({ uuid: `u${index}`, time: index })]);
     expect(log.size).toBeLessThanOrEqual(125);
+    expect(log.added).toBe(1000); // it only grows: what came while somebody read is the difference
     expect(log.all.at(-1)!.id).toBe("u999");
     expect(log.find("u0")).toBeUndefined();
     expect(log.find("u999")).toBeDefined();

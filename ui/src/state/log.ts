@@ -4,8 +4,8 @@ import type { Flow } from "../model/flow";
 export class FlowLog {
   private items: Flow[] = [];
   private ids = new Set<string>();
-  /** Grows with every change. */
-  version = 0;
+  /** So many have been added, those that are gone included. */
+  added = 0;
 
   constructor(readonly capacity: number) {}
 
@@ -31,20 +31,18 @@ export class FlowLog {
       const gone = this.items.splice(0, this.items.length - this.capacity);
       for (const flow of gone) this.ids.delete(flow.id);
     }
-    this.version++;
+    this.added += fresh.length;
     return fresh;
   }
 
   keep(test: (flow: Flow) => boolean): void {
     this.items = this.items.filter(test);
     this.ids = new Set(this.items.map((flow) => flow.id));
-    this.version++;
   }
 
   clear(): void {
     this.items = [];
     this.ids.clear();
-    this.version++;
   }
 
   get size(): number {

@@ -13,11 +13,23 @@ export function change(part: Partial<ViewState>, push = false): void {
   history[push ? "pushState" : "replaceState"](null, "", search || location.pathname);
 }
 
+const PAUSED_MS = 300_000;
+
+/** Two periods can be compared, now cannot: there the way back leads to the map. */
+export function goLive(): void {
+  change({ period: null, before: null, selected: "", ...(view.value.view === "compare" ? { view: "map" as const } : {}) }, true);
+}
+
+/** What was live until then stays. */
+export function pause(until: number): void {
+  change({ period: { since: until - PAUSED_MS, until }, selected: "" }, true);
+}
+
 window.addEventListener("popstate", () => {
   view.value = parseView(location.search);
 });
 
-export type Theme = "dark" | "light";
+type Theme = "dark" | "light";
 export const theme = signal<Theme>(document.documentElement.dataset.theme === "dark" ? "dark" : "light");
 
 export function setTheme(next: Theme): void {

@@ -2,9 +2,10 @@ import { useComputed, useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { rateText } from "../model/format";
+import { secondsOf } from "../model/url";
 import { graph, failure, history, link, loading, log, nodes, terms, tick } from "../state/engine";
 import { comparison, policies, policyPicture } from "../state/extra";
-import { change, setTheme, theme, view } from "../state/view";
+import { change, goLive, pause, setTheme, theme, view } from "../state/view";
 import type { Hit } from "../map/renderer";
 import { LayoutCache, type Scene, sceneOf } from "../map/scene";
 import { compareScene, policyScene } from "../map/scenes";
@@ -15,7 +16,7 @@ import { Help as HelpSheet } from "./Help";
 import { Help, Logo, Moon, Quiet, Funnel, Sun, Unplugged, Wait, Shield } from "./icons";
 import { CompareList, PolicyList } from "./Lists";
 import { MapView, mapAspect } from "./MapView";
-import { Panel, nodeTitle } from "./Panel";
+import { Panel } from "./Panel";
 import { Timeline } from "./Timeline";
 import { NamespaceMenu, Tools } from "./Tools";
 
@@ -28,7 +29,7 @@ function StatusPill(): JSX.Element {
   const text = state === "unreachable" ? "Unreachable" : state === "connecting" ? "Connecting" : past ? "Past" : "Live";
   const detail = nodes.value.length ? `${up}/${nodes.value.length} nodes` : "";
   return (
-    <button type="button" class={`status ${state === "live" && past ? "past" : state}`} title={nodes.value.map((node) => `${node.name}: ${node.state.replace("NODE_", "").toLowerCase()}${node.message ? `, ${node.message}` : ""}`).join("\n") || link.value.why} onClick={() => view.value.period && change({ period: null, selected: "" }, true)}>
+    <button type="button" class={`status ${state === "live" && past ? "past" : state}`} title={nodes.value.map((node) => `${node.name}: ${node.state.replace("NODE_", "").toLowerCase()}${node.message ? `, ${node.message}` : ""}`).join("\n") || link.value.why} onClick={() => view.value.period && goLive()}>
       <i class="dot" />
       <span>{text}</span>
       {detail && <span class="note">{detail}</span>}
@@ -89,7 +90,7 @@ function Picture(): JSX.Element {
     // A picture of thousands shows new rates once a second: nobody reads them faster, and each costs a frame.
     const crowded = from.nodes.size > 400 && last.current.of === from && last.current.scene.nodes.size > from.nodes.size * 0.7;
     if (crowded && performance.now() - last.current.at < 1000) return last.current.scene;
-    const made = sceneOf(from, cache.current.of(from, aspect), period ? from.now : Math.max(from.now, Date.now()), period ? Math.max(1, (period.until - period.since) / 1000) : null);
+    const made = sceneOf(from, cache.current.of(from, aspect), period ? from.now : Math.max(from.now, Date.now()), period && secondsOf(period));
     last.current = { scene: made, of: from, at: performance.now() };
     return made;
   }, [kind, allowed, compared, kind === "map" ? now : 0, kind === "map" ? graph.value : 0, period, aspect]);
@@ -175,8 +176,11 @@ function Splitter({ vertical }: { vertical: boolean }): JSX.Element {
       const rect = stage().getBoundingClientRect();
       set(vertical ? rect.right - now.clientX : rect.bottom - now.clientY);
     };
-    element.addEventListener("pointermove", move);
-    element.addEventListener("pointerup", () => element.removeEventListener("pointermove", move), { once: true });
+    const released = new AbortController();
+    const up = () => released.abort();
+    element.addEventListener("pointermove", move, released);
+    element.addEventListener("pointerup", up, released);
+    element.addEventListener("pointercancel", up, released);
   }
   return (
     <div
@@ -205,8 +209,8 @@ export function App(): JSX.Element {
       else if (event.key === "t") change({ dock: view.value.dock === "hidden" ? "bottom" : "hidden" });
       else if (event.key === "d") setTheme(theme.value === "dark" ? "light" : "dark");
       else if (event.key === "p") {
-        const now = history.value.until || Date.now();
-        change({ period: view.value.period ? null : { since: now - 300_000, until: now }, selected: "" }, true);
+        if (view.value.period) goLive();
+        else pause(history.value.until || Date.now());
       } else if (event.key === "Escape" && view.value.selected) change({ selected: "" }, true);
       else return;
       event.preventDefault();
@@ -253,5 +257,3 @@ function ShowTable(): JSX.Element {
     </div>
   );
 }
-
-export { nodeTitle };

@@ -55,7 +55,7 @@ function seen(key: string): string[] {
   return [...counts].sort((a, b) => b[1] - a[1]).map(([value]) => value);
 }
 
-export function suggestionsFor(text: string): Suggestion[] {
+function suggestionsFor(text: string): Suggestion[] {
   const match = /^(-?)((?:from|to)\.)?(?:([a-z]+):)?(.*)$/.exec(text);
   if (!match) return [];
   const [, minus = "", side = "", key, rest = ""] = match;

@@ -1,5 +1,5 @@
 // The flows themselves. Only the rows in view exist; while somebody reads, nothing moves under their eyes.
-import { useComputed, useSignal } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { clockText } from "../model/format";
@@ -45,16 +45,13 @@ export function FlowTable(): JSX.Element {
   const height = useSignal(240);
   const active = useSignal("");
   /** The list as it was when the reader left its top; null follows. */
-  const held = useSignal<readonly Flow[] | null>(null);
-  const narrowed = useComputed(() => {
-    const selected = view.value.selected;
-    return selected.startsWith("edge:") || selected.startsWith("node:") ? selected : "";
-  });
+  const held = useSignal<{ flows: readonly Flow[]; added: number } | null>(null);
+  const hold = () => { held.value ??= { flows: log.all.slice(), added: log.added }; };
 
   void tick.value;
-  const rows = held.value ?? log.all;
+  const rows = held.value?.flows ?? log.all;
   const count = rows.length;
-  const newer = held.value ? log.size - held.value.length : 0;
+  const newer = held.value ? log.added - held.value.added : 0;
 
   useEffect(() => {
     const element = body.current!;
@@ -75,7 +72,7 @@ export function FlowTable(): JSX.Element {
     const element = event.currentTarget as HTMLElement;
     scroll.value = element.scrollTop;
     if (element.scrollTop < 4) held.value = null;
-    else if (!held.value) held.value = log.all.slice();
+    else hold();
   }
 
   const rowAt = (index: number): Flow | undefined => rows[count - 1 - index];
@@ -90,7 +87,7 @@ export function FlowTable(): JSX.Element {
     const move = moves[event.key];
     const now = active.value ? indexOf(active.value) : -1;
     if (move !== undefined) {
-      if (!held.value) held.value = log.all.slice();
+      hold();
       const next = Math.max(0, Math.min(count - 1, now + move));
       active.value = rowAt(next)?.id ?? "";
       const element = body.current!;
@@ -135,7 +132,7 @@ export function FlowTable(): JSX.Element {
   }
   const { dock } = view.value;
   return (
-    <section class="flows" aria-label="Flows" data-narrowed={narrowed.value}>
+    <section class="flows" aria-label="Flows">
       <div class="head">
         <h2>Flows</h2>
         <span class="note grow" role="status">

@@ -1,5 +1,6 @@
 // The lists beside the other two pictures: policies, and what has changed.
 import type { JSX } from "preact";
+import { plural } from "../map/scene";
 import { type Comparison, type EdgeChange, ordered } from "../model/diff";
 import { clockText, rateText } from "../model/format";
 import type { PolicyPicture } from "../model/policy";
@@ -7,8 +8,6 @@ import { comparison } from "../state/extra";
 import { change, view } from "../state/view";
 import { Code, toYaml } from "./Code";
 import { PanelFrame } from "./Panel";
-
-const plural = (count: number, one: string) => `${count} ${one}${count === 1 ? "" : "s"}`;
 
 export function PolicyList({ picture }: { picture: PolicyPicture }): JSX.Element {
   const { selected } = view.value;
@@ -31,7 +30,7 @@ export function PolicyList({ picture }: { picture: PolicyPicture }): JSX.Element
   const title = node ? picture.known.get(node)?.title ?? "" : "";
   const { ingress, egress } = picture.closed.get(node) ?? { ingress: false, egress: false };
   return (
-    <PanelFrame className="list-panel" kicker={node ? `${plural(shown.length, "policy").replace(/policys$/, "policies")} select` : "Who may talk to whom"} title={node ? title : plural(shown.length, "policy").replace(/policys$/, "policies")} {...(node ? { onClose: () => change({ selected: "" }, true) } : {})}>
+    <PanelFrame className="list-panel" kicker={node ? `${plural(shown.length, "policy", "policies")} select` : "Who may talk to whom"} title={node ? title : plural(shown.length, "policy", "policies")} {...(node ? { onClose: () => change({ selected: "" }, true) } : {})}>
       {node && <p class="note" style={{ padding: "4px 10px 8px" }}>{ingress ? "Accepts only what is drawn." : "Accepts from everybody."} {egress ? "Calls only what is drawn." : "May call everybody."}</p>}
       {!node && <p class="note" style={{ padding: "4px 10px 8px" }}>“in” and “out” mark what is closed but for the lines drawn. What carries no mark is open. Among workloads that were seen with this filter.</p>}
       {shown.map((policy) => (

@@ -9,7 +9,7 @@ import type { Scene } from "../map/scene";
 import { theme } from "../state/view";
 import { Fit, Minus, Plus } from "./icons";
 
-export interface MapProps {
+interface MapProps {
   scene: Scene;
   selected: string;
   /** Ids to show while all else fades. */

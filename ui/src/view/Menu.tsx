@@ -7,7 +7,6 @@ import { Caret } from "./icons";
 interface MenuProps {
   label: string;
   title: ComponentChildren;
-  end?: boolean;
   children: (close: () => void) => ComponentChildren;
 }
 
@@ -37,14 +36,14 @@ export function Menu(props: MenuProps): JSX.Element {
         {props.title}
         <Caret class="caret" />
       </button>
-      {open.value && <div class={`menu ${props.end ? "end" : ""}`}>{props.children(close)}</div>}
+      {open.value && <div class="menu">{props.children(close)}</div>}
     </div>
   );
 }
 
 interface ChoiceProps {
   label: string;
-  options: readonly { value: string; text: string; note?: string }[];
+  options: readonly { value: string; text: string }[];
   selected: string;
   onPick: (value: string) => void;
   search?: string;
@@ -77,7 +76,6 @@ export function Choice(props: ChoiceProps): JSX.Element {
         {shown.map((option, index) => (
           <div key={option.value} role="option" aria-selected={option.value === props.selected} class={index === at.value ? "active" : ""} onClick={() => props.onPick(option.value)}>
             <span class="grow">{option.text}</span>
-            {option.note && <span class="note">{option.note}</span>}
           </div>
         ))}
         {shown.length === 0 && <div class="hint" role="option" aria-selected={false}>No match</div>}

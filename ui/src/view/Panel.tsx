@@ -8,6 +8,7 @@ import { type End, type Flow, clientOf, endDetail, endName, parseFlow, reasonTex
 import { agoText, bytesText, clockText, dayText, rateText } from "../model/format";
 import { type Edge, type Graph, type Node, edgeCount, edgeRate } from "../model/graph";
 import { hideTerm } from "../model/noise";
+import { type Period, secondsOf } from "../model/url";
 import { suggestPolicy } from "../model/suggest";
 import { graph, log, terms, tick } from "../state/engine";
 import { change, view } from "../state/view";
@@ -45,15 +46,21 @@ function Labels({ end }: { end: { labels: readonly string[] } }): JSX.Element | 
   );
 }
 
-export function nodeTitle(id: string, from: Graph): string {
+function nodeTitle(id: string, from: Graph): string {
   const node = from.nodes.get(id);
   if (!node) return id.replace(/^[a-z]+:/, "");
   return node.group ? `${node.group}/${node.title}` : node.title;
 }
 
+/** As the map says it: of the period, or now. */
+function rateOf(edge: Edge, from: Graph): number {
+  const { period } = view.value;
+  return edgeRate(edge, from.now, period && secondsOf(period));
+}
+
 function EdgeList({ title, edges, from, side }: { title: string; edges: Edge[]; from: Graph; side: "source" | "target" }): JSX.Element | null {
   if (!edges.length) return null;
-  const sorted = [...edges].sort((a, b) => Number(b.verdict === "dropped") - Number(a.verdict === "dropped") || edgeRate(b, from.now) - edgeRate(a, from.now) || b.total - a.total);
+  const sorted = [...edges].sort((a, b) => Number(b.verdict === "dropped") - Number(a.verdict === "dropped") || rateOf(b, from) - rateOf(a, from) || edgeCount(b) - edgeCount(a));
   return (
     <section>
       <h3>{title} <span class="n">{edges.length}</span></h3>
@@ -62,7 +69,7 @@ function EdgeList({ title, edges, from, side }: { title: string; edges: Edge[]; 
           <button type="button" key={edge.id} class={edge.verdict} onClick={() => change({ selected: `edge:${edge.id}` }, true)}>
             <i class="mark" />
             <span class="name">{nodeTitle(edge[side], from)}<small>{edge.portKey}{edge.verdict === "forwarded" ? "" : ` ${edge.verdict}`}</small></span>
-            <span class="value">{rateText(edgeRate(edge, from.now))}</span>
+            <span class="value">{rateText(rateOf(edge, from))}</span>
           </button>
         ))}
         {sorted.length > 60 && <p class="note">{sorted.length - 60} more; narrow the filter to see them.</p>}
@@ -130,29 +137,32 @@ function Ends({ flow }: { flow: Flow }): JSX.Element {
   );
 }
 
+/** A flow as the relay has it with all fields; id "" asks for nothing. */
+function useFetched(id: string, time: number, around: number): { found: Flow | null; asked: boolean } {
+  const answer = useSignal<{ id: string; found: Flow | null }>({ id: "", found: null });
+  useEffect(() => {
+    if (!id) return undefined;
+    const stop = new AbortController();
+    fetchFlow(id, time, stop.signal, around)
+      .catch(() => null)
+      .then((wire) => {
+        if (!stop.signal.aborted) answer.value = { id, found: wire && parseFlow(wire) };
+      });
+    return () => stop.abort();
+  }, [id]);
+  const asked = answer.value.id === id;
+  return { found: asked ? answer.value.found : null, asked };
+}
+
 /** Why a flow was dropped. The relay is asked for all that the agent said of it; live flows come without the long texts. */
 function Why({ flow }: { flow: Flow }): JSX.Element {
-  const full = useSignal<Flow | null>(null);
-  const asked = useSignal(false);
-  useEffect(() => {
-    const stop = new AbortController();
-    full.value = null;
-    asked.value = false;
-    if (flow.explanation || flow.suggestedPolicy || flow.dropRule) {
-      full.value = flow;
-      asked.value = true;
-      return undefined;
-    }
-    fetchFlow(flow.id, flow.time, stop.signal)
-      .then((wire) => { full.value = wire ? parseFlow(wire) : null; })
-      .catch(() => { /* Without the agent's words the page says what it knows itself. */ })
-      .finally(() => { if (!stop.signal.aborted) asked.value = true; });
-    return () => stop.abort();
-  }, [flow.id]);
-  const known = full.value ?? flow;
+  const told = flow.explanation !== "" || flow.suggestedPolicy !== "" || flow.dropRule !== "";
+  const { found, asked } = useFetched(told ? "" : flow.id, flow.time, 1000);
+  // Without the agent's words the page says what it knows itself.
+  const known = found ?? flow;
   const denied = known.policies.filter((policy) => policy.denies);
   const byPolicy = /^POLICY_DEN/.test(flow.reason);
-  const suggestion = known.suggestedPolicy || (byPolicy && denied.length === 0 && asked.value ? suggestPolicy(known) : "");
+  const suggestion = known.suggestedPolicy || (byPolicy && denied.length === 0 && asked ? suggestPolicy(known) : "");
   const subject = flow.direction === "egress" ? clientOf(flow) : serverOf(flow);
   return (
     <>
@@ -169,7 +179,7 @@ function Why({ flow }: { flow: Flow }): JSX.Element {
         {denied.map((policy) => (
           <p key={policy.name} class="rule">{policy.kind || "Policy"} {policy.namespace ? `${policy.namespace}/` : ""}{policy.name} ({policy.direction})</p>
         ))}
-        {!asked.value && <p class="note">Asking the node that dropped it …</p>}
+        {!asked && <p class="note">Asking the node that dropped it …</p>}
       </div>
       {suggestion && (
         <section>
@@ -184,11 +194,20 @@ function Why({ flow }: { flow: Flow }): JSX.Element {
   );
 }
 
+const LATEST = 8;
+
+function latestOf(edge: Edge, from: Graph): Flow[] {
+  const found: Flow[] = [];
+  for (let at = log.all.length - 1; at >= 0 && found.length < LATEST; at--) {
+    const flow = log.all[at]!;
+    if (flow.verdict === edge.verdict && from.nodeId(clientOf(flow)) === edge.source && from.nodeId(serverOf(flow)) === edge.target) found.push(flow);
+  }
+  return found;
+}
+
 function EdgePanel({ edge, from }: { edge: Edge; from: Graph }): JSX.Element {
   const flow = edge.sample;
-  const period = view.value.period;
-  const rate = period ? edge.total / Math.max(1, (period.until - period.since) / 1000) : edgeRate(edge, from.now);
-  const related = log.all.filter((each) => each.verdict === edge.verdict && from.nodeId(clientOf(each)) === edge.source && from.nodeId(serverOf(each)) === edge.target).slice(-8).reverse();
+  const related = latestOf(edge, from);
   return (
     <PanelFrame kicker={`${edge.verdict[0]!.toUpperCase()}${edge.verdict.slice(1)} traffic`} title={`${nodeTitle(edge.source, from)} → ${nodeTitle(edge.target, from)}`} onClose={close}>
       <Ends flow={flow} />
@@ -197,7 +216,7 @@ function EdgePanel({ edge, from }: { edge: Edge; from: Graph }): JSX.Element {
         <h3>Traffic</h3>
         <dl class="facts">
           <dt>Port</dt><dd>{edge.portKey}</dd>
-          <dt>Rate</dt><dd>{rateText(rate)}</dd>
+          <dt>Rate</dt><dd>{rateText(rateOf(edge, from))}</dd>
           <dt>Seen</dt><dd>{edgeCount(edge).toLocaleString("en")} times, first {clockText(edge.firstSeen, false)}, last {clockText(edge.lastSeen, false)}</dd>
           {edge.bytes > 0 && <><dt>Largest</dt><dd>{bytesText(edge.bytes)} in one connection</dd></>}
           {[...edge.reasons].map(([reason, count]) => <><dt key={reason}>{reasonText(reason)}</dt><dd>{count.toLocaleString("en")}</dd></>)}
@@ -296,24 +315,17 @@ function Gone({ what }: { what: string }): JSX.Element {
   );
 }
 
+const HOUR_MS = 3_600_000;
+
 /** A flow that a link names and that is no longer in the list: the history may hold it. */
 function FetchedFlow({ id }: { id: string }): JSX.Element {
-  const found = useSignal<Flow | null>(null);
-  const done = useSignal(false);
-  useEffect(() => {
-    const stop = new AbortController();
-    const { period } = view.value;
-    const middle = period ? (period.since + period.until) / 2 : Date.now();
-    fetchFlow(id, middle, stop.signal, period ? (period.until - period.since) / 2 : 3_600_000)
-      .then((wire) => { found.value = wire ? parseFlow(wire) : null; })
-      .catch(() => {})
-      .finally(() => { done.value = true; });
-    return () => stop.abort();
-  }, [id]);
-  if (found.value) return <FlowPanel flow={found.value} />;
+  const now = Date.now();
+  const { since, until }: Period = view.value.period ?? { since: now - HOUR_MS, until: now + HOUR_MS };
+  const { found, asked } = useFetched(id, (since + until) / 2, (until - since) / 2);
+  if (found) return <FlowPanel flow={found} />;
   return (
-    <PanelFrame kicker="Flow" title={done.value ? "No longer there" : "Looking for it …"} onClose={close}>
-      {done.value && <p class="note">The nodes keep neither flow {id} nor its time any more.</p>}
+    <PanelFrame kicker="Flow" title={asked ? "No longer there" : "Looking for it …"} onClose={close}>
+      {asked && <p class="note">The nodes keep neither flow {id} nor its time any more.</p>}
     </PanelFrame>
   );
 }

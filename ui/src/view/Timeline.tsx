@@ -4,8 +4,8 @@ import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
 import { agoText, clockText, dayText, spanText } from "../model/format";
 import { type Period, SPANS } from "../model/url";
-import { history, link, oldest } from "../state/engine";
-import { change, view } from "../state/view";
+import { history, link } from "../state/engine";
+import { change, goLive, pause, view } from "../state/view";
 
 const SHORTEST_MS = 5_000;
 
@@ -39,7 +39,7 @@ export function Timeline(): JSX.Element {
   const chart = useRef<HTMLDivElement>(null);
   const drag = useSignal<Period | null>(null);
   const { period, before, span, view: kind } = view.value;
-  const { since, until } = history.value;
+  const { since, until, error } = history.value;
   const from = since || Date.now() - span * 60_000;
   const to = until || Date.now();
   const total = to - from;
@@ -66,8 +66,9 @@ export function Timeline(): JSX.Element {
         drag.value = { since: origin.since + by, until: origin.until + by };
       } else if (Math.abs(at - start) > total / 300) drag.value = { since: Math.min(at, start), until: Math.max(at, start) };
     };
+    const released = new AbortController();
     const up = () => {
-      chart.current?.removeEventListener("pointermove", move);
+      released.abort();
       if (drag.value) {
         const { since: a, until: b } = drag.value;
         change({ period: { since: a, until: Math.max(b, a + SHORTEST_MS) }, selected: "" }, true);
@@ -78,9 +79,13 @@ export function Timeline(): JSX.Element {
       }
       drag.value = null;
     };
-    chart.current!.addEventListener("pointermove", move);
-    chart.current!.addEventListener("pointerup", up, { once: true });
-    chart.current!.addEventListener("pointercancel", () => { drag.value = null; }, { once: true });
+    const cancel = () => {
+      released.abort();
+      drag.value = null;
+    };
+    chart.current!.addEventListener("pointermove", move, released);
+    chart.current!.addEventListener("pointerup", up, released);
+    chart.current!.addEventListener("pointercancel", cancel, released);
   }
 
   function onKey(which: "since" | "until") {
@@ -104,7 +109,7 @@ export function Timeline(): JSX.Element {
         <strong>{live ? (link.value.state === "unreachable" ? "No longer live" : "Live") : chosen ? `${clockText(chosen.since, false)} – ${clockText(chosen.until, false)}` : ""}</strong>
         <span>{live ? "the last 5 minutes" : `${dayText(period.since).slice(0, 10)}, ${agoText(period.until - period.since)}`}</span>
       </div>
-      <div class="chart" ref={chart} onPointerDown={onDown} title={period ? "" : "Drag to look at a period"}>
+      <div class="chart" ref={chart} onPointerDown={onDown} title={error ? `There is no history: ${error}` : period ? "" : "Drag to look at a period"}>
         <Bars width={1000} />
         <div class="axis" aria-hidden="true">{ticks.map((text, index) => <span key={index}>{text}</span>)}</div>
         {kind === "compare" && before && <div class="range before" style={{ left: part(before.since), width: `calc(${part(before.until)} - ${part(before.since)})` }} />}
@@ -122,12 +127,12 @@ export function Timeline(): JSX.Element {
         )}
       </div>
       {live ? (
-        <button type="button" class="button" onClick={() => change({ period: { since: to - Math.min(total / 3, 5 * 60_000), until: to } }, true)}>Pause</button>
+        <button type="button" class="button" onClick={() => pause(to)}>Pause</button>
       ) : (
-        <button type="button" class="button primary" onClick={() => change({ period: null, before: null, selected: "", ...(kind === "compare" ? { view: "map" as const } : {}) }, true)}>Live</button>
+        <button type="button" class="button primary" onClick={goLive}>Live</button>
       )}
       <select aria-label="History shown" value={String(span)} onChange={(event) => change({ span: Number(event.currentTarget.value) })}>
-        {SPANS.map((minutes) => <option key={minutes} value={String(minutes)} disabled={oldest.value !== null && minutes > 15 && SPANS.indexOf(minutes) > 0 && Date.now() - oldest.value < (SPANS[SPANS.indexOf(minutes) - 1]! * 60_000) / 4}>{spanText(minutes)}</option>)}
+        {SPANS.map((minutes) => <option key={minutes} value={String(minutes)}>{spanText(minutes)}</option>)}
       </select>
     </footer>
   );
