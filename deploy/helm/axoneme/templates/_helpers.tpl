@@ -136,6 +136,11 @@ capabilities:
   mountPath: /var/lib/cilium/tls/hubble
   readOnly: true
 {{- end }}
+{{- if and $v.hubble.enabled $v.hubble.export.dynamic.enabled }}
+- name: hubble-flowlog-config
+  mountPath: /flowlog-config
+  readOnly: true
+{{- end }}
 {{- with $v.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
