@@ -2,6 +2,7 @@
 // to. Thread: any.
 #pragma once
 
+#include <axoneme/flow_counters.pb.h>
 #include <grpcpp/grpcpp.h>
 #include <observer/observer.grpc.pb.h>
 #include <peer/peer.grpc.pb.h>
@@ -15,10 +16,11 @@
 
 namespace axo::relay_server {
 
-class FakeNode final : public observer::Observer::Service {
+// A service at an address, which comes and goes. What derives from it calls stop() in its destructor.
+template <class Service>
+class FakeServer : public Service {
 public:
-    FakeNode(std::string name, std::string address) : name_(std::move(name)), address_(std::move(address)) {}
-    ~FakeNode() override { stop(); }
+    explicit FakeServer(std::string address) : address_(std::move(address)) {}
 
     void start(const std::shared_ptr<grpc::ServerCredentials>& credentials = grpc::InsecureServerCredentials()) {
         {
@@ -36,16 +38,38 @@ public:
         if (address_.ends_with(":0")) address_ = address_.substr(0, address_.size() - 1) + std::to_string(port);
     }
     void stop() {
-        {
-            const std::lock_guard lock(mutex_);
-            stopping_ = true;
-        }
-        changed_.notify_all();
+        change([this] { stopping_ = true; });
         if (server_ == nullptr) return;
         server_->Shutdown(std::chrono::system_clock::now());
         server_->Wait();
         server_ = nullptr;
     }
+    [[nodiscard]] const std::string& address() const { return address_; }
+
+protected:
+    // Does it under the lock, and wakes those that wait.
+    template <class Do>
+    void change(Do what) {
+        {
+            const std::lock_guard lock(mutex_);
+            what();
+        }
+        changed_.notify_all();
+    }
+
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    bool stopping_ = false;
+
+private:
+    std::string address_;
+    std::unique_ptr<grpc::Server> server_;
+};
+
+class FakeNode final : public FakeServer<observer::Observer::Service> {
+public:
+    FakeNode(std::string name, std::string address) : FakeServer(std::move(address)), name_(std::move(name)) {}
+    ~FakeNode() override { stop(); }
 
     // A flow of this node; time in nanoseconds.
     void add(std::int64_t time_ns, const std::string& uuid) {
@@ -61,22 +85,12 @@ public:
             time->set_seconds(time_ns / 1'000'000'000);
             time->set_nanos(static_cast<std::int32_t>(time_ns % 1'000'000'000));
         }
-        {
-            const std::lock_guard lock(mutex_);
-            flows_.push_back(std::move(response));
-        }
-        changed_.notify_all();
+        change([&] { flows_.push_back(std::move(response)); });
     }
     // Takes requests and does not answer them.
     void stall(bool on) {
-        {
-            const std::lock_guard lock(mutex_);
-            stalled_ = on;
-        }
-        changed_.notify_all();
+        change([&] { stalled_ = on; });
     }
-    [[nodiscard]] const std::string& name() const { return name_; }
-    [[nodiscard]] const std::string& address() const { return address_; }
     [[nodiscard]] std::vector<observer::GetFlowsRequest> requests() const {
         const std::lock_guard lock(mutex_);
         return requests_;
@@ -90,8 +104,11 @@ private:
         std::size_t next = 0;
         while (!context->IsCancelled() && !stopping_) {
             if (!stalled_ && next < flows_.size()) {
-                const observer::GetFlowsResponse response = flows_[next++];
+                observer::GetFlowsResponse response = flows_[next++];
                 lock.unlock();
+                // Agents tell their counters only to who asks for them.
+                if (!request->extensions().Is<axoneme::FlowCounters>() && response.has_flow())
+                    response.mutable_flow()->clear_extensions();
                 const bool sent = writer->Write(response);
                 lock.lock();
                 if (!sent) break;
@@ -123,67 +140,45 @@ private:
     }
 
     const std::string name_;
-    std::string address_;
-    mutable std::mutex mutex_;
-    std::condition_variable changed_;
-    bool stopping_ = false, stalled_ = false;
+    bool stalled_ = false;
     std::deque<observer::GetFlowsResponse> flows_;
     std::vector<observer::GetFlowsRequest> requests_;
-    std::unique_ptr<grpc::Server> server_;
 };
 
-class FakePeers final : public peer::Peer::Service {
+class FakePeers final : public FakeServer<peer::Peer::Service> {
 public:
-    explicit FakePeers(std::string address) : address_(std::move(address)) {}
+    explicit FakePeers(std::string address) : FakeServer(std::move(address)) {}
     ~FakePeers() override { stop(); }
 
-    void start() {
-        {
-            const std::lock_guard lock(mutex_);
-            stopping_ = false;
-        }
-        grpc::ServerBuilder builder;
-        builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
-        builder.RegisterService(this);
-        server_ = builder.BuildAndStart();
-    }
-    void stop() {
-        {
-            const std::lock_guard lock(mutex_);
-            stopping_ = true;
-        }
-        changed_.notify_all();
-        if (server_ == nullptr) return;
-        server_->Shutdown(std::chrono::system_clock::now());
-        server_->Wait();
-        server_ = nullptr;
-    }
     void add(const std::string& name, const std::string& address, const std::string& server_name = "") {
-        peer::ChangeNotification change;
-        change.set_name(name);
-        change.set_address(address);
-        change.set_type(peer::PEER_ADDED);
-        if (!server_name.empty()) change.mutable_tls()->set_server_name(server_name);
-        push(change);
+        peer::ChangeNotification notification;
+        notification.set_name(name);
+        notification.set_address(address);
+        notification.set_type(peer::PEER_ADDED);
+        if (!server_name.empty()) notification.mutable_tls()->set_server_name(server_name);
+        push(notification);
     }
     void remove(const std::string& name) {
-        peer::ChangeNotification change;
-        change.set_name(name);
-        change.set_type(peer::PEER_DELETED);
-        push(change);
+        peer::ChangeNotification notification;
+        notification.set_name(name);
+        notification.set_type(peer::PEER_DELETED);
+        push(notification);
+    }
+
+    // That were begun.
+    [[nodiscard]] std::size_t streams() const {
+        const std::lock_guard lock(mutex_);
+        return streams_;
     }
 
 private:
-    void push(const peer::ChangeNotification& change) {
-        {
-            const std::lock_guard lock(mutex_);
-            changes_.push_back(change);
-        }
-        changed_.notify_all();
+    void push(const peer::ChangeNotification& notification) {
+        change([&] { changes_.push_back(notification); });
     }
     grpc::Status Notify(grpc::ServerContext* context, const peer::NotifyRequest*,
                         grpc::ServerWriter<peer::ChangeNotification>* writer) override {
         std::unique_lock lock(mutex_);
+        ++streams_;
         std::size_t next = 0;
         while (!context->IsCancelled() && !stopping_) {
             if (next == changes_.size()) {
@@ -195,12 +190,8 @@ private:
         return grpc::Status::OK;
     }
 
-    const std::string address_;
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    bool stopping_ = false;
+    std::size_t streams_ = 0;
     std::deque<peer::ChangeNotification> changes_;
-    std::unique_ptr<grpc::Server> server_;
 };
 
 }  // namespace axo::relay_server

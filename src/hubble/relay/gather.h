@@ -7,7 +7,9 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "hubble/relay/pool.h"
@@ -20,9 +22,22 @@ struct Answer {
     bool asked = false;  // else: known to be unreachable
     bool ok = false;
     Response response;
+
+    [[nodiscard]] relay::NodeState state() const {
+        return ok ? relay::NODE_CONNECTED : asked ? relay::NODE_ERROR : relay::NODE_UNAVAILABLE;
+    }
 };
 template <class Response>
 using Answers = std::vector<Answer<Response>>;
+
+// Of all peers, each once: cluster and name.
+inline std::set<std::pair<std::string, std::string>> namespaces_of(
+    const Answers<observer::GetNamespacesResponse>& answers) {
+    std::set<std::pair<std::string, std::string>> all;
+    for (const auto& answer : answers)
+        for (const observer::Namespace& ns : answer.response.namespaces()) all.emplace(ns.cluster(), ns.namespace_());
+    return all;
+}
 
 // ServerStatusResponse or GetNamespacesResponse of each peer; done is called once, when all have answered or `timeout`
 // is over.

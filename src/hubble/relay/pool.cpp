@@ -4,6 +4,7 @@
 #include <peer/peer.grpc.pb.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "hubble/relay/tls.h"
 
@@ -11,8 +12,6 @@ namespace axo::relay_server {
 namespace {
 
 constexpr std::chrono::milliseconds kFirstRetry{1000};
-// Peers that a new stream has not named by then are gone: they left while nobody listened.
-constexpr std::chrono::seconds kNamesBy{5};
 
 const char* state_name(grpc_connectivity_state state) {
     switch (state) {
@@ -107,18 +106,12 @@ bool PeerPool::listen() {
     const auto reader = stub->Notify(&context, {});
     peer::ChangeNotification change;
     bool came = false;
-    const std::uint64_t generation = generation_;
-    // Nothing tells where the list of those that are there ends, so somebody has to look at the clock.
-    std::thread sweeper([this, generation] {
-        {
-            std::unique_lock lock(mutex_);
-            if (stop_changed_.wait_for(lock, kNamesBy, [&] { return stopping_ || generation != generation_; })) return;
-        }
-        if (connected_.load()) remove_unseen(generation);
-    });
     while (reader->Read(&change)) {
-        came = true;
-        connected_.store(true);
+        if (!std::exchange(came, true)) {
+            connected_.store(true);
+            const std::lock_guard lock(mutex_);
+            named_since_ = Clock::now();
+        }
         if (change.type() == peer::PEER_DELETED)
             remove(change.name());
         else if (change.type() == peer::PEER_ADDED || change.type() == peer::PEER_UPDATED)
@@ -131,13 +124,11 @@ bool PeerPool::listen() {
         const std::lock_guard lock(mutex_);
         call_ = nullptr;
         stopping = stopping_;
-        ++generation_;  // the sweeper of this stream has nothing to say any more
+        named_since_.reset();
     }
-    stop_changed_.notify_all();
     if (!stopping)
         log_.warn("the peer service does not answer; will try again",
                   {{"target", settings_.peer_service}, {"error", status.error_message()}});
-    sweeper.join();
     return came;
 }
 
@@ -168,27 +159,25 @@ void PeerPool::remove(const std::string& name) {
     }
 }
 
-void PeerPool::remove_unseen(std::uint64_t generation) {
-    std::vector<PeerRef> gone;
+std::vector<PeerRef> PeerPool::peers() {
+    std::vector<PeerRef> out, gone;
     const std::lock_guard lock(mutex_);
-    if (generation != generation_) return;
-    std::erase_if(peers_, [&](auto& entry) {
-        if (entry.second.seen == generation) return false;
-        log_.info("peer is gone", {{"peer", entry.first}});
-        gone.push_back(std::move(entry.second.peer));
-        return true;
-    });
-}
-
-std::vector<PeerRef> PeerPool::peers() const {
-    const std::lock_guard lock(mutex_);
-    std::vector<PeerRef> out;
+    // Nothing tells where the list of those that are there ends.
+    if (named_since_ && Clock::now() - *named_since_ >= settings_.names_by) {
+        named_since_.reset();
+        std::erase_if(peers_, [&](auto& entry) {
+            if (entry.second.seen == generation_) return false;
+            log_.info("peer is gone", {{"peer", entry.first}});
+            gone.push_back(std::move(entry.second.peer));
+            return true;
+        });
+    }
     out.reserve(peers_.size());
     for (const auto& [name, known] : peers_) out.push_back(known.peer);
     return out;
 }
 
-std::map<std::string, std::size_t> PeerPool::states() const {
+std::map<std::string, std::size_t> PeerPool::states() {
     std::map<std::string, std::size_t> out;
     for (const char* name : {"IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE", "SHUTDOWN", "NIL_CONNECTION"})
         out[name] = 0;

@@ -1,6 +1,6 @@
 // The agents of the cluster: learned from the Peer service, each with a connection that is kept up.
 //
-//   own thread: Notify stream -> peers, again after an interruption; tells of what came and went
+//   own thread: Notify stream -> peers, again after an interruption
 //
 // Thread: any.
 #pragma once
@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -48,14 +49,15 @@ public:
 
     void start();
     void stop();
-    // By name.
-    [[nodiscard]] std::vector<PeerRef> peers() const;
+    // By name. Those that left while nobody listened are dropped here, so it is to be asked now and then.
+    [[nodiscard]] std::vector<PeerRef> peers();
     // Whether the Peer service is being listened to.
     [[nodiscard]] bool service_connected() const { return connected_.load(std::memory_order_relaxed); }
     // How many connections are in which state, by gRPC's words: "READY" …
-    [[nodiscard]] std::map<std::string, std::size_t> states() const;
+    [[nodiscard]] std::map<std::string, std::size_t> states();
 
 private:
+    using Clock = std::chrono::steady_clock;
     PeerPool(RelaySettings settings, std::shared_ptr<grpc::ChannelCredentials> credentials);
     void run();
     // One life of the Notify stream; true when something came.
@@ -64,7 +66,6 @@ private:
                                                       bool tls) const;
     void upsert(const std::string& name, const std::string& address, bool tls, const std::string& server_name);
     void remove(const std::string& name);
-    void remove_unseen(std::uint64_t generation);
     bool sleep(std::chrono::milliseconds time);
 
     const RelaySettings settings_;
@@ -79,7 +80,8 @@ private:
         std::uint64_t seen = 0;  // the stream that named it last
     };
     std::map<std::string, Known> peers_;
-    std::uint64_t generation_ = 0;
+    std::uint64_t generation_ = 0;                  // of the stream
+    std::optional<Clock::time_point> named_since_;  // when it named the first, while peers_ may hold others' peers
     std::atomic<bool> connected_{false};
     std::thread thread_;
 };

@@ -1,23 +1,22 @@
 #include "hubble/relay/query.h"
 
+#include <google/protobuf/util/time_util.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/impl/codegen/proto_utils.h>
 
 #include <algorithm>
 
 namespace axo::relay_server {
 namespace {
 
+using google::protobuf::util::TimeUtil;
+
 constexpr char kMethod[] = "/observer.Observer/GetFlows";
 constexpr std::chrono::seconds kErrorWindow{10};
 constexpr std::chrono::seconds kCollectEvery{2};
 constexpr std::chrono::seconds kRetryPeer{5};
 constexpr std::size_t kErrorMessages = 64;  // different ones that wait
-
-grpc::ByteBuffer to_buffer(const std::string& bytes) {
-    const grpc::Slice slice(bytes);
-    return {&slice, 1};
-}
 
 void append(const grpc::ByteBuffer& buffer, std::string& out) {
     std::vector<grpc::Slice> slices;
@@ -38,11 +37,8 @@ bool read_varint(std::string_view& bytes, std::uint64_t& value) {
 }
 
 google::protobuf::Timestamp timestamp_now() {
-    const auto nanos = std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
-    google::protobuf::Timestamp now;
-    now.set_seconds(nanos / 1'000'000'000);
-    now.set_nanos(static_cast<std::int32_t>(nanos % 1'000'000'000));
-    return now;
+    return TimeUtil::NanosecondsToTimestamp(std::chrono::system_clock::now().time_since_epoch() /
+                                            std::chrono::nanoseconds(1));
 }
 
 }  // namespace
@@ -79,27 +75,35 @@ std::int64_t response_time(std::string_view bytes) {
 class FlowQuery::PeerStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                                     public std::enable_shared_from_this<PeerStream> {
 public:
-    PeerStream(std::shared_ptr<FlowQuery> query, PeerRef peer, const grpc::ByteBuffer& request)
-        : query_(std::move(query)), peer_(std::move(peer)), request_(request), stub_(peer_->channel) {}
+    PeerStream(std::shared_ptr<FlowQuery> query, PeerRef peer, const observer::GetFlowsRequest& request)
+        : query_(std::move(query)), peer_(std::move(peer)), stub_(peer_->channel) {
+        bool own = false;
+        (void)grpc::SerializationTraits<observer::GetFlowsRequest>::Serialize(request, &request_, &own);
+    }
 
     void start() {
         self_ = shared_from_this();
         stub_.PrepareBidiStreamingCall(&context_, kMethod, grpc::StubOptions(), this);
         StartWriteLast(&request_, grpc::WriteOptions());
         StartRead(&response_);
+        // Until the last read: read_on may come when nothing of this stream is under way, and the stream may not be
+        // over then.
+        AddHold();
         StartCall();
     }
+    // After a read that brought something, once.
     void read_on() { StartRead(&response_); }
     void cancel() { context_.TryCancel(); }
     [[nodiscard]] const Peer& peer() const { return *peer_; }
 
-    // Of the query, under its lock.
+    // Of the query, under its lock. paused: the next read waits for the client.
     bool paused = false, answered = false, stalled = false;
+    std::int64_t latest = 0;  // what it sent last, by its clock
     Clock::time_point heard = Clock::now();
 
 private:
     void OnReadDone(bool ok) override {
-        if (!ok) return;
+        if (!ok) return RemoveHold();
         std::string bytes;
         append(response_, bytes);
         response_.Clear();
@@ -120,19 +124,19 @@ private:
     std::shared_ptr<PeerStream> self_;
 };
 
-FlowQuery::FlowQuery(const RelaySettings& settings, QueryCounts& counts, observer::GetFlowsRequest request,
-                     std::string node_name, std::function<void()> wake)
-    : settings_(settings),
-      counts_(counts),
+FlowQuery::FlowQuery(std::shared_ptr<const RelaySettings> settings, std::shared_ptr<QueryCounts> counts,
+                     observer::GetFlowsRequest request, std::string node_name, std::function<void()> wake)
+    : settings_(std::move(settings)),
+      counts_(std::move(counts)),
       request_(std::move(request)),
       node_name_(std::move(node_name)),
       wake_(std::move(wake)),
-      sort_(std::max<std::size_t>(1, settings.sort_buffer_length), settings.sort_buffer_wait) {
-    counts_.requests.fetch_add(1);
+      sort_(std::max<std::size_t>(1, settings_->sort_buffer_length), settings_->sort_buffer_wait) {
+    counts_->requests.fetch_add(1);
 }
 
 FlowQuery::~FlowQuery() {
-    counts_.requests.fetch_sub(1);
+    counts_->requests.fetch_sub(1);
 }
 
 void FlowQuery::start(const std::vector<PeerRef>& peers) {
@@ -151,11 +155,10 @@ void FlowQuery::open(const PeerRef& peer, Change& change) {
     observer::GetFlowsRequest request = request_;
     if (const auto latest = latest_.find(peer->name); latest != latest_.end()) {
         request.clear_number();
-        request.mutable_since()->set_seconds((latest->second + 1) / 1'000'000'000);
-        request.mutable_since()->set_nanos(static_cast<std::int32_t>((latest->second + 1) % 1'000'000'000));
+        *request.mutable_since() = TimeUtil::NanosecondsToTimestamp(latest->second + 1);
     }
-    auto stream = std::make_shared<PeerStream>(shared_from_this(), peer, to_buffer(request.SerializeAsString()));
-    counts_.peer_streams.fetch_add(1);
+    auto stream = std::make_shared<PeerStream>(shared_from_this(), peer, request);
+    counts_->peer_streams.fetch_add(1);
     streams_[peer->name] = stream;
     change.start.push_back(std::move(stream));
 }
@@ -178,8 +181,13 @@ void FlowQuery::collect(const std::vector<PeerRef>& peers, bool first, Change& c
     }
     if (!first) {
         for (const auto& [name, stream] : streams_)
-            if (!names.contains(name)) gone.push_back(name);
+            if (!names.contains(name) && !done_.contains(name)) gone.push_back(name);
         std::erase_if(unavailable_, [&](const std::string& name) { return !names.contains(name); });
+        const auto forgotten = [&](const auto& entry) {
+            return !names.contains(entry.first) && !streams_.contains(entry.first);
+        };
+        std::erase_if(retry_at_, forgotten);
+        std::erase_if(latest_, forgotten);
     }
     if (!connected.empty()) put_event(relay::NODE_CONNECTED, connected, "", change);
     if (!unavailable.empty()) put_event(relay::NODE_UNAVAILABLE, unavailable, "", change);
@@ -190,18 +198,17 @@ void FlowQuery::collect(const std::vector<PeerRef>& peers, bool first, Change& c
             change.cancel.push_back(streams_[name]);
         }
     }
-    std::erase_if(done_, [&](const std::string& name) { return !names.contains(name) && !streams_.contains(name); });
 }
 
 bool FlowQuery::full() const {
-    return queue_.size() >= settings_.client_queue || queue_bytes_ >= settings_.client_queue_bytes;
+    return queue_.size() >= settings_->client_queue || queue_bytes_ >= settings_->client_queue_bytes;
 }
 
 void FlowQuery::put(std::vector<std::string>& messages, Change& change) {
     for (std::string& bytes : messages) {
         if (request_.follow() && full()) {
             ++lost_;
-            counts_.lost.fetch_add(1, std::memory_order_relaxed);
+            counts_->lost.fetch_add(1, std::memory_order_relaxed);
             continue;
         }
         queue_bytes_ += bytes.size();
@@ -213,7 +220,7 @@ void FlowQuery::put(std::vector<std::string>& messages, Change& change) {
 
 void FlowQuery::put_event(relay::NodeState state, const std::vector<std::string>& nodes, const std::string& error,
                           Change& change) {
-    if (queue_.size() >= 2 * settings_.client_queue) return;  // nodes that flap before a client that does not read
+    if (queue_.size() >= 2 * settings_->client_queue) return;  // nodes that flap before a client that does not read
     observer::GetFlowsResponse response;
     relay::NodeStatusEvent& event = *response.mutable_node_status();
     event.set_state_change(state);
@@ -249,17 +256,19 @@ void FlowQuery::message(PeerStream& stream, std::string bytes) {
         stream.heard = now;
         stream.answered = true;
         if (!cancelled_) {
-            counts_.flows.fetch_add(1, std::memory_order_relaxed);
+            counts_->flows.fetch_add(1, std::memory_order_relaxed);
             std::vector<std::string> out;
             const std::int64_t time = response_time(bytes);
-            if (request_.follow() && time != 0) latest_[stream.peer().name] = time;
+            if (time != 0) stream.latest = time;
             sort_.push({time, std::move(bytes)}, now, out);
             put(out, change);
         }
-        if (!request_.follow() && full())
+        if (!request_.follow() && full()) {
             stream.paused = true;
-        else
+            ++paused_;
+        } else {
             change.read_on.push_back(stream.shared_from_this());
+        }
     }
     apply(change);
 }
@@ -268,12 +277,12 @@ void FlowQuery::ended(PeerStream& stream, const std::string& error) {
     Change change;
     {
         const std::lock_guard lock(mutex_);
-        counts_.peer_streams.fetch_sub(1);
+        counts_->peer_streams.fetch_sub(1);
         const std::string name = stream.peer().name;
         const auto own = streams_.find(name);
         if (own != streams_.end() && own->second.get() == &stream) streams_.erase(own);
         std::string text = error;
-        if (stream.stalled) text = "no answer for " + std::to_string(settings_.stall_timeout.count() / 1000) + " s";
+        if (stream.stalled) text = "no answer for " + std::to_string(settings_->stall_timeout.count() / 1000) + " s";
         if (!cancelled_) {
             if (text.empty() && !request_.follow()) done_.insert(name);
             if (!text.empty() && !done_.contains(name)) {
@@ -282,7 +291,11 @@ void FlowQuery::ended(PeerStream& stream, const std::string& error) {
                 if (errors_.size() > kErrorMessages) flush_errors(change);
                 if (!request_.follow()) done_.insert(name);
             }
-            retry_at_[name] = Clock::now() + kRetryPeer;
+            // One that was gone may be back already, and is followed like any that comes.
+            if (request_.follow() && done_.erase(name) == 0) {
+                retry_at_[name] = Clock::now() + kRetryPeer;
+                if (stream.latest != 0) latest_[name] = stream.latest;
+            }
             release(change);
         }
     }
@@ -308,7 +321,7 @@ void FlowQuery::tick(Clock::time_point now, const std::vector<PeerRef>& peers) {
         }
         if (!request_.follow()) {
             for (auto& [name, stream] : streams_) {
-                if (stream->paused || stream->stalled || stream->heard + settings_.stall_timeout > now) continue;
+                if (stream->paused || stream->stalled || stream->heard + settings_->stall_timeout > now) continue;
                 stream->stalled = true;
                 change.cancel.push_back(stream);
             }
@@ -325,7 +338,7 @@ std::optional<std::string> FlowQuery::pop() {
     std::optional<std::string> out;
     {
         const std::lock_guard lock(mutex_);
-        if (lost_ != 0 && queue_.size() < settings_.client_queue / 2) {
+        if (lost_ != 0 && queue_.size() < settings_->client_queue / 2) {
             observer::GetFlowsResponse response;
             response.mutable_lost_events()->set_source(flow::OBSERVER_EVENTS_QUEUE);
             response.mutable_lost_events()->set_num_events_lost(std::exchange(lost_, 0));
@@ -336,18 +349,23 @@ std::optional<std::string> FlowQuery::pop() {
             out = std::move(queue_.front());
             queue_.pop_front();
             queue_bytes_ -= out->size();
-            // Half empty again: peers that were held up go on.
-            if (!request_.follow() && queue_.size() < settings_.client_queue / 2 &&
-                queue_bytes_ < settings_.client_queue_bytes / 2)
-                for (auto& [name, stream] : streams_)
-                    if (std::exchange(stream->paused, false)) {
-                        stream->heard = Clock::now();
-                        change.read_on.push_back(stream);
-                    }
+            // Half empty again.
+            if (queue_.size() < settings_->client_queue / 2 && queue_bytes_ < settings_->client_queue_bytes / 2)
+                resume(change);
         }
     }
     apply(change);
     return out;
+}
+
+// Peers that were held up go on.
+void FlowQuery::resume(Change& change) {
+    if (std::exchange(paused_, 0) == 0) return;
+    for (auto& [name, stream] : streams_)
+        if (std::exchange(stream->paused, false)) {
+            stream->heard = Clock::now();
+            change.read_on.push_back(stream);
+        }
 }
 
 bool FlowQuery::over() const {
@@ -356,15 +374,17 @@ bool FlowQuery::over() const {
 }
 
 void FlowQuery::cancel() {
-    std::vector<std::shared_ptr<PeerStream>> streams;
+    Change change;
     {
         const std::lock_guard lock(mutex_);
         cancelled_ = true;
         queue_.clear();
         queue_bytes_ = 0;
-        for (auto& [name, stream] : streams_) streams.push_back(stream);
+        for (auto& [name, stream] : streams_) change.cancel.push_back(stream);
+        // A stream ends with a read that fails.
+        resume(change);
     }
-    for (const auto& stream : streams) stream->cancel();
+    apply(change);
 }
 
 void FlowQuery::apply(Change& change) {

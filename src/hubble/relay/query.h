@@ -36,8 +36,8 @@ class FlowQuery : public std::enable_shared_from_this<FlowQuery> {
 public:
     using Clock = SortBuffer::Clock;
     // wake: something can be popped, or it is over. Called with no lock held, from any thread.
-    FlowQuery(const RelaySettings& settings, QueryCounts& counts, observer::GetFlowsRequest request,
-              std::string node_name, std::function<void()> wake);
+    FlowQuery(std::shared_ptr<const RelaySettings> settings, std::shared_ptr<QueryCounts> counts,
+              observer::GetFlowsRequest request, std::string node_name, std::function<void()> wake);
     ~FlowQuery();
 
     void start(const std::vector<PeerRef>& peers);
@@ -65,11 +65,13 @@ private:
                    Change& change);
     void flush_errors(Change& change);
     void release(Change& change);
+    void resume(Change& change);
     void apply(Change& change);
     [[nodiscard]] bool full() const;
 
-    const RelaySettings& settings_;
-    QueryCounts& counts_;
+    // Shared: gRPC's threads may end a stream when the service has gone.
+    const std::shared_ptr<const RelaySettings> settings_;
+    const std::shared_ptr<QueryCounts> counts_;
     const observer::GetFlowsRequest request_;
     const std::string node_name_;
     const std::function<void()> wake_;
@@ -78,11 +80,12 @@ private:
     std::deque<std::string> queue_;
     std::size_t queue_bytes_ = 0;
     std::uint64_t lost_ = 0;  // not told yet
+    std::size_t paused_ = 0;  // streams that are held up
     std::map<std::string, std::shared_ptr<PeerStream>> streams_;
-    std::set<std::string> done_;         // peers that have answered all they had
+    std::set<std::string> done_;  // peers that have answered all they had; following: that are gone, till they end
     std::set<std::string> unavailable_;  // told
     std::map<std::string, Clock::time_point> retry_at_;
-    std::map<std::string, std::int64_t> latest_;  // what a peer sent last, by its clock: where a new stream goes on
+    std::map<std::string, std::int64_t> latest_;  // what a stream that ended sent last: where a new one goes on
     struct Errors {
         std::vector<std::string> nodes;
         Clock::time_point since;

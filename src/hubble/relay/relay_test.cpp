@@ -1,17 +1,11 @@
-// The relay against peers that stall, restart, lie about the time, are gone; clients that do not read; limits; TLS.
+// The relay against peers that stall, restart, lie about the time, are gone; clients that do not read; limits.
 #include <gtest/gtest.h>
 #include <health/health.grpc.pb.h>
-#include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <thread>
 
-#include "base/file.h"
-#include "hubble/relay/fake_node.h"
-#include "hubble/relay/service.h"
+#include "hubble/relay/relay_fixture.h"
 #include "hubble/relay/sort_buffer.h"
-#include "hubble/relay/tls.h"
 
 namespace axo::relay_server {
 namespace {
@@ -60,112 +54,6 @@ TEST(ResponseTime, IsReadFromTheBytes) {
     response.mutable_time()->set_seconds(INT64_MAX);
     EXPECT_EQ(response_time(response.SerializeAsString()), 0);
 }
-
-class RelayTest : public testing::Test {
-protected:
-    void SetUp() override {
-        ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-        settings_.peer_service = "unix://" + folder_ + "/peers.sock";
-        settings_.sort_buffer_wait = 300ms;
-        settings_.retry_timeout = 1s;
-        settings_.dial_timeout = 2s;
-        settings_.stall_timeout = 1500ms;
-        peers_ = std::make_unique<FakePeers>(settings_.peer_service);
-        peers_->start();
-    }
-    void TearDown() override {
-        relay_.reset();
-        pool_.reset();
-        nodes_.clear();
-        peers_.reset();
-        std::filesystem::remove_all(folder_);
-    }
-    FakeNode& node(const std::string& name) {
-        nodes_.push_back(std::make_unique<FakeNode>(name, "unix://" + folder_ + "/" + name + ".sock"));
-        nodes_.back()->start();
-        peers_->add(name, nodes_.back()->address());
-        return *nodes_.back();
-    }
-    // Serves when `count` peers are connected to.
-    void serve(std::size_t count) {
-        auto pool = PeerPool::create(settings_);
-        ASSERT_TRUE(pool) << pool.error().message;
-        pool_ = std::move(*pool);
-        relay_ = std::make_unique<RelayService>(settings_, *pool_, "relay-1");
-        address_ = "unix://" + folder_ + "/relay.sock";
-        const auto port = relay_->listen(settings_.server.enabled ? "127.0.0.1:0" : address_, "");
-        ASSERT_TRUE(port) << port.error().message;
-        if (settings_.server.enabled) address_ = "127.0.0.1:" + std::to_string(*port);
-        pool_->start();
-        ASSERT_TRUE(eventually([&] { return pool_->states()["READY"] >= count; }));
-        channel_ = grpc::CreateChannel(address_, grpc::InsecureChannelCredentials());
-        stub_ = observer::Observer::NewStub(channel_);
-    }
-    template <class Condition>
-    static bool eventually(Condition condition, std::chrono::milliseconds within = 20s) {
-        const auto until = std::chrono::steady_clock::now() + within;
-        while (!condition()) {
-            if (std::chrono::steady_clock::now() > until) return false;
-            std::this_thread::sleep_for(20ms);
-        }
-        return true;
-    }
-    struct Got {
-        std::vector<std::string> uuids;
-        std::map<relay::NodeState, std::vector<std::string>> nodes;
-        std::uint64_t lost = 0;
-        std::string error;
-        grpc::Status status;
-    };
-    static void take(Got& got, const observer::GetFlowsResponse& response) {
-        if (response.has_flow()) got.uuids.push_back(response.flow().uuid());
-        if (response.has_lost_events()) got.lost += response.lost_events().num_events_lost();
-        if (!response.has_node_status()) return;
-        auto& names = got.nodes[response.node_status().state_change()];
-        names.insert(names.end(), response.node_status().node_names().begin(),
-                     response.node_status().node_names().end());
-        if (!response.node_status().message().empty()) got.error = response.node_status().message();
-    }
-    Got all_flows() {
-        Got got;
-        grpc::ClientContext context;
-        context.set_deadline(std::chrono::system_clock::now() + 30s);
-        observer::GetFlowsRequest request;
-        request.set_number(UINT64_MAX);
-        const auto reader = stub_->GetFlows(&context, request);
-        observer::GetFlowsResponse response;
-        while (reader->Read(&response)) take(got, response);
-        got.status = reader->Finish();
-        return got;
-    }
-    // Follows until `enough`.
-    template <class Enough>
-    Got follow(Enough enough, std::function<void()> begun = nullptr) {
-        Got got;
-        grpc::ClientContext context;
-        context.set_deadline(std::chrono::system_clock::now() + 40s);
-        observer::GetFlowsRequest request;
-        request.set_follow(true);
-        const auto reader = stub_->GetFlows(&context, request);
-        observer::GetFlowsResponse response;
-        while (!enough(got) && reader->Read(&response)) {
-            take(got, response);
-            if (begun) std::exchange(begun, nullptr)();
-        }
-        context.TryCancel();
-        got.status = reader->Finish();
-        return got;
-    }
-
-    std::string folder_ = "/tmp/axo-relay-XXXXXX", address_;
-    RelaySettings settings_;
-    std::unique_ptr<FakePeers> peers_;
-    std::vector<std::unique_ptr<FakeNode>> nodes_;
-    std::unique_ptr<PeerPool> pool_;
-    std::unique_ptr<RelayService> relay_;
-    std::shared_ptr<grpc::Channel> channel_;
-    std::unique_ptr<observer::Observer::Stub> stub_;
-};
 
 TEST_F(RelayTest, MergesByTimeAndSumsUp) {
     for (const char* name : {"a", "b", "c"}) node(name);
@@ -332,6 +220,62 @@ TEST_F(RelayTest, AClientThatDoesNotReadWhatThereIsLosesNothing) {
     EXPECT_FALSE(got.nodes.contains(relay::NODE_ERROR)) << got.error;
 }
 
+TEST_F(RelayTest, APeerThatDiesWhileItIsHeldUpEndsInOrder) {
+    settings_.client_queue = 100;
+    FakeNode& full = node("a");
+    for (int i = 0; i < 20'000; ++i) full.add(seconds(1000) + i, std::string(200, 'x'));
+    serve(1);
+    const auto held_up = [&] {
+        // It asks for no more while nobody takes what it has.
+        const std::uint64_t flows = relay_->counts().flows;
+        std::this_thread::sleep_for(300ms);
+        return flows > 100 && relay_->counts().flows == flows;
+    };
+    for (const bool goes_on : {true, false}) {
+        if (!goes_on) full.start();
+        ASSERT_TRUE(eventually([&] { return pool_->states()["READY"] == 1; }));
+        observer::GetFlowsRequest request;
+        request.set_number(UINT64_MAX);
+        auto query = relay_->query(request, [] {});
+        ASSERT_TRUE(query);
+        ASSERT_TRUE(eventually(held_up));
+        full.stop();
+        Got got;
+        if (goes_on) {
+            EXPECT_TRUE(eventually([&] {
+                while (const auto bytes = (*query)->pop()) {
+                    observer::GetFlowsResponse response;
+                    EXPECT_TRUE(response.ParseFromString(*bytes));
+                    take(got, response);
+                }
+                return (*query)->over();
+            }));
+            EXPECT_GT(got.uuids.size(), 100U);
+            EXPECT_EQ(got.nodes[relay::NODE_ERROR], std::vector<std::string>{"a"});
+        } else {
+            (*query)->cancel();
+        }
+        query->reset();
+        EXPECT_TRUE(eventually([&] { return relay_->counts().peer_streams == 0 && relay_->counts().requests == 0; }));
+    }
+}
+
+TEST_F(RelayTest, StoppingWaitsForNobodyInTheProcess) {
+    node("a");
+    serve(1);
+    observer::GetFlowsRequest request;
+    request.set_follow(true);
+    auto query = relay_->query(request, [] {});
+    ASSERT_TRUE(query);
+    ASSERT_TRUE(eventually([&] { return !nodes_[0]->requests().empty(); }));
+    const auto begin = std::chrono::steady_clock::now();
+    relay_->stop();
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 1500ms);
+    relay_.reset();
+    EXPECT_TRUE((*query)->over());
+    EXPECT_FALSE((*query)->pop());
+}
+
 TEST_F(RelayTest, RefusesMoreThanItsLimits) {
     settings_.max_requests = 20;
     node("a");
@@ -384,6 +328,50 @@ TEST_F(RelayTest, NodesComeAndGoWithinAStream) {
     EXPECT_EQ(got.nodes.at(relay::NODE_GONE), std::vector<std::string>{"b"});
 }
 
+TEST_F(RelayTest, ANodeThatComesBackAtOnceIsFollowedAgain) {
+    node("a");
+    FakeNode& leaver = node("b");
+    serve(2);
+    bool removed = false, back = false;
+    const Got got = follow([&](const Got& so_far) {
+        // Between two looks at the list of peers, which are seconds apart.
+        if (!back && so_far.nodes.contains(relay::NODE_GONE)) {
+            back = true;
+            peers_->add("b", leaver.address());
+            leaver.add(seconds(1000), "again");
+        } else if (!removed && so_far.nodes.contains(relay::NODE_CONNECTED)) {
+            removed = true;
+            peers_->remove("b");
+        }
+        return !so_far.uuids.empty();
+    });
+    EXPECT_EQ(got.uuids, std::vector<std::string>{"again"}) << got.status.error_message();
+    EXPECT_EQ(got.nodes.at(relay::NODE_GONE), std::vector<std::string>{"b"});
+    EXPECT_EQ(got.nodes.at(relay::NODE_CONNECTED), (std::vector<std::string>{"a", "b", "b"}));
+    EXPECT_FALSE(got.nodes.contains(relay::NODE_ERROR)) << got.error;
+}
+
+TEST_F(RelayTest, APeerServiceMayTakeItsTimeToNamePeers) {
+    settings_.names_by = 1s;
+    for (const char* name : {"a", "b", "c"}) node(name);
+    serve(3);
+    peers_->stop();
+    peers_ = std::make_unique<FakePeers>(settings_.peer_service);
+    peers_->start();
+    ASSERT_TRUE(eventually([&] { return peers_->streams() == 1; }));
+    std::this_thread::sleep_for(1100ms);
+    EXPECT_EQ(pool_->peers().size(), 3U);
+    peers_->add("a", nodes_[0]->address());
+    std::this_thread::sleep_for(300ms);
+    EXPECT_EQ(pool_->peers().size(), 3U);
+    peers_->add("b", nodes_[1]->address());
+    ASSERT_TRUE(eventually([&] { return pool_->peers().size() != 3; }));
+    const auto left = pool_->peers();
+    ASSERT_EQ(left.size(), 2U);
+    EXPECT_EQ(left[0]->name, "a");
+    EXPECT_EQ(left[1]->name, "b");
+}
+
 TEST_F(RelayTest, PeersThatLeftWhileNobodyListenedAreForgotten) {
     node("a");
     node("b");
@@ -393,81 +381,6 @@ TEST_F(RelayTest, PeersThatLeftWhileNobodyListenedAreForgotten) {
     peers_->add("a", nodes_[0]->address());
     peers_->start();
     EXPECT_TRUE(eventually([&] { return pool_->peers().size() == 1; }, 30s));
-}
-
-// A certificate authority and what it signed.
-class RelayTlsTest : public RelayTest {
-protected:
-    void SetUp() override {
-        RelayTest::SetUp();
-        make_ca("ca");
-        make("node", "ca", "a.default.hubble-grpc.cilium.io");
-        make("relay", "ca", "ui.hubble-relay.cilium.io");
-        make("client", "ca", "client");
-        make_ca("other");
-        make("stranger", "other", "client");
-    }
-    void run(const std::string& command) { ASSERT_EQ(std::system((command + " 2>/dev/null").c_str()), 0) << command; }
-    [[nodiscard]] std::string file(const std::string& name) const { return folder_ + "/" + name; }
-    void make_ca(const std::string& name) {
-        run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=" + name +
-            " -keyout " + file(name + ".key") + " -out " + file(name + ".crt"));
-    }
-    void make(const std::string& name, const std::string& ca, const std::string& dns) {
-        run("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=" + name + " -keyout " +
-            file(name + ".key") + " -out " + file(name + ".csr"));
-        ASSERT_TRUE(write_atomic(file(name + ".ext"), "subjectAltName=DNS:" + dns + "\n"));
-        run("openssl x509 -req -days 2 -in " + file(name + ".csr") + " -CA " + file(ca + ".crt") + " -CAkey " +
-            file(ca + ".key") + " -CAcreateserial -extfile " + file(name + ".ext") + " -out " + file(name + ".crt"));
-    }
-    [[nodiscard]] TlsSettings tls(const std::string& name, const std::string& ca) const {
-        return {.enabled = true,
-                .certificate = file(name + ".crt"),
-                .key = file(name + ".key"),
-                .others = {file(ca + ".crt")}};
-    }
-    // Asks the relay as a client with this certificate.
-    grpc::Status ask(const std::string& name, const std::string& server_name) {
-        auto credentials = grpc::SslCredentials({.pem_root_certs = *read_file(file("ca.crt")),
-                                                 .pem_private_key = *read_file(file(name + ".key")),
-                                                 .pem_cert_chain = *read_file(file(name + ".crt"))});
-        grpc::ChannelArguments arguments;
-        arguments.SetSslTargetNameOverride(server_name);
-        channel_ = grpc::CreateCustomChannel(address_, credentials, arguments);
-        stub_ = observer::Observer::NewStub(channel_);
-        grpc::ClientContext context;
-        context.set_deadline(std::chrono::system_clock::now() + 10s);
-        observer::ServerStatusResponse status;
-        return stub_->ServerStatus(&context, {}, &status);
-    }
-};
-
-TEST_F(RelayTlsTest, BothWays) {
-    settings_.client = tls("client", "ca");
-    settings_.server = tls("relay", "ca");
-    nodes_.push_back(std::make_unique<FakeNode>("a", "127.0.0.1:0"));
-    nodes_[0]->start(*server_credentials(tls("node", "ca")));
-    nodes_[0]->add(seconds(1), "one");
-    peers_->add("a", nodes_[0]->address(), tls_server_name("a", "default"));
-    peers_->add("liar", nodes_[0]->address(), tls_server_name("liar", "default"));
-    serve(1);
-    EXPECT_TRUE(ask("client", "ui.hubble-relay.cilium.io").ok());
-    const Got got = all_flows();
-    EXPECT_EQ(got.uuids, std::vector<std::string>{"one"});
-    // A peer whose certificate is of another name is no peer.
-    EXPECT_TRUE(eventually([&] { return pool_->states()["TRANSIENT_FAILURE"] == 1; }));
-    EXPECT_FALSE(ask("stranger", "ui.hubble-relay.cilium.io").ok());
-    EXPECT_FALSE(ask("client", "another.hubble-relay.cilium.io").ok());
-}
-
-TEST_F(RelayTlsTest, BadFilesAreNamed) {
-    TlsSettings missing = tls("client", "ca");
-    missing.key = file("nothing.key");
-    EXPECT_NE(channel_credentials(missing).error().message.find("nothing.key"), std::string::npos);
-    TlsSettings swapped = tls("client", "ca");
-    std::swap(swapped.key, swapped.certificate);
-    EXPECT_NE(server_credentials(swapped).error().message.find("holds no PEM"), std::string::npos);
-    EXPECT_EQ(tls_server_name("k8s.1", "my.cluster"), "k8s-1.my-cluster.hubble-grpc.cilium.io");
 }
 
 }  // namespace

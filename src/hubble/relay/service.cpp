@@ -25,10 +25,10 @@ std::string listen_address(const std::string& address) {
 }  // namespace
 
 struct RelayService::Impl {
-    const RelaySettings settings;
+    const std::shared_ptr<const RelaySettings> settings;
     PeerPool& pool;
     const std::string node_name;
-    QueryCounts counts;
+    const std::shared_ptr<QueryCounts> counts = std::make_shared<QueryCounts>();
     std::mutex mutex;
     std::vector<std::weak_ptr<FlowQuery>> queries;
     std::condition_variable stop_changed;
@@ -41,7 +41,7 @@ struct RelayService::Impl {
     std::unique_ptr<grpc::Server> server, health_server;
 
     Impl(const RelaySettings& of, PeerPool& peers, std::string name)
-        : settings(of), pool(peers), node_name(std::move(name)) {}
+        : settings(std::make_shared<RelaySettings>(of)), pool(peers), node_name(std::move(name)) {}
     Result<std::shared_ptr<FlowQuery>> query(observer::GetFlowsRequest request, std::function<void()> wake);
     void tick();
     void set_health();
@@ -49,17 +49,17 @@ struct RelayService::Impl {
 
 Result<std::shared_ptr<FlowQuery>> RelayService::Impl::query(observer::GetFlowsRequest request,
                                                              std::function<void()> wake) {
-    const std::vector<PeerRef> peers = pool.peers();
+    const std::size_t peers = pool.peers().size();
     const auto refuse = [&](const std::string& what, std::size_t limit) {
-        counts.refused.fetch_add(1);
+        counts->refused.fetch_add(1);
         return fail(Code::kResourceExhausted, "the relay is serving as many flow requests as it may (" + what + ": " +
                                                   std::to_string(limit) + "); try again later");
     };
-    if (counts.requests.load() >= settings.max_requests) return refuse("max-flow-requests", settings.max_requests);
-    if (counts.peer_streams.load() + peers.size() > settings.max_peer_streams && counts.peer_streams.load() > 0)
-        return refuse("max-peer-streams", settings.max_peer_streams);
-    auto made = std::make_shared<FlowQuery>(settings, counts, std::move(request), node_name, std::move(wake));
     const std::lock_guard lock(mutex);
+    if (counts->requests.load() >= settings->max_requests) return refuse("max-flow-requests", settings->max_requests);
+    if (const std::size_t open = counts->peer_streams.load(); open + peers > settings->max_peer_streams && open > 0)
+        return refuse("max-peer-streams", settings->max_peer_streams);
+    auto made = std::make_shared<FlowQuery>(settings, counts, std::move(request), node_name, std::move(wake));
     std::erase_if(queries, [](const std::weak_ptr<FlowQuery>& query) { return query.expired(); });
     queries.push_back(made);
     return made;
@@ -73,12 +73,8 @@ public:
         auto reactor = std::make_shared<FlowReactor>();
         reactor->self_ = reactor;
         observer::GetFlowsRequest request;
-        std::vector<grpc::Slice> slices;
-        std::string text;
-        if (bytes.Dump(&slices).ok())
-            for (const grpc::Slice& slice : slices)
-                text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-        if (!request.ParseFromString(text)) {
+        grpc::ByteBuffer read = bytes;
+        if (!grpc::SerializationTraits<observer::GetFlowsRequest>::Deserialize(&read, &request).ok()) {
             reactor->end(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "not a GetFlowsRequest"));
             return reactor.get();
         }
@@ -199,9 +195,7 @@ public:
                     node.set_address(answer.peer->address);
                     node.mutable_tls()->set_enabled(answer.peer->tls);
                     node.mutable_tls()->set_server_name(answer.peer->server_name);
-                    node.set_state(answer.ok      ? relay::NODE_CONNECTED
-                                   : answer.asked ? relay::NODE_ERROR
-                                                  : relay::NODE_UNAVAILABLE);
+                    node.set_state(answer.state());
                     node.set_version(answer.response.version());
                     node.set_uptime_ns(answer.response.uptime_ns());
                     node.set_num_flows(answer.response.num_flows());
@@ -213,18 +207,14 @@ public:
 
     grpc::ServerUnaryReactor* GetNamespaces(grpc::CallbackServerContext* context, const observer::GetNamespacesRequest*,
                                             observer::GetNamespacesResponse* out) override {
-        return ask<observer::GetNamespacesResponse>(
-            context, [out](const Answers<observer::GetNamespacesResponse>& answers) {
-                std::set<std::pair<std::string, std::string>> all;
-                for (const auto& answer : answers)
-                    for (const observer::Namespace& ns : answer.response.namespaces())
-                        all.emplace(ns.cluster(), ns.namespace_());
-                for (const auto& [cluster, ns] : all) {
-                    observer::Namespace& one = *out->add_namespaces();
-                    one.set_cluster(cluster);
-                    one.set_namespace_(ns);
-                }
-            });
+        return ask<observer::GetNamespacesResponse>(context,
+                                                    [out](const Answers<observer::GetNamespacesResponse>& answers) {
+                                                        for (const auto& [cluster, ns] : namespaces_of(answers)) {
+                                                            observer::Namespace& one = *out->add_namespaces();
+                                                            one.set_cluster(cluster);
+                                                            one.set_namespace_(ns);
+                                                        }
+                                                    });
     }
 
 private:
@@ -232,7 +222,7 @@ private:
     grpc::ServerUnaryReactor* ask(grpc::CallbackServerContext* context,
                                   std::function<void(const Answers<Response>&)> merge) {
         grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-        gather<Response>(impl_.pool.peers(), impl_.settings.dial_timeout,
+        gather<Response>(impl_.pool.peers(), impl_.settings->dial_timeout,
                          [reactor, merge = std::move(merge)](const Answers<Response>& answers) {
                              merge(answers);
                              reactor->Finish(grpc::Status::OK);
@@ -281,7 +271,7 @@ RelayService::~RelayService() {
 }
 
 Result<int> RelayService::listen(const std::string& address, const std::string& health_address) {
-    TRY_ASSIGN(const auto credentials, server_credentials(impl_->settings.server));
+    TRY_ASSIGN(const auto credentials, server_credentials(impl_->settings->server));
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     int port = 0;
@@ -327,9 +317,6 @@ void RelayService::stop() {
             (*server)->Shutdown(until);
             (*server)->Wait();
         }
-    // Peers' streams answer their cancelling on gRPC's threads, and still know the counts.
-    for (int i = 0; i < 200 && impl_->counts.requests.load() != 0; ++i)
-        std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
 
 Result<std::shared_ptr<FlowQuery>> RelayService::query(observer::GetFlowsRequest request, std::function<void()> wake) {
@@ -339,7 +326,7 @@ Result<std::shared_ptr<FlowQuery>> RelayService::query(observer::GetFlowsRequest
 }
 
 const QueryCounts& RelayService::counts() const {
-    return impl_->counts;
+    return *impl_->counts;
 }
 
 PeerPool& RelayService::pool() {

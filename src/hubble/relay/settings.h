@@ -29,6 +29,8 @@ struct RelaySettings {
     // Messages that wait for one client. What comes on top of them while it does not read is lost, and told.
     std::size_t client_queue = 2048;
     std::size_t client_queue_bytes = 1U << 20;
+    // Peers that the Peer service has not named so long after it named the first have left while nobody listened.
+    std::chrono::milliseconds names_by{5000};
     // How long a peer may keep silent that is asked for what it has.
     std::chrono::milliseconds stall_timeout{30000};
 };
