@@ -1,26 +1,25 @@
 #include "app/relay/web.h"
 
-#include <nlohmann/json.hpp>
-
+#include "app/relay/loop_gate.h"
 #include "app/relay/web_files.h"
 #include "app/relay/web_flows.h"
 #include "app/relay/web_history.h"
 #include "hubble/relay/gather.h"
 #include "hubble/text/version.h"
 #include "io/resources.h"
+#include "model/json.h"
 #include "runtime/task.h"
 
 namespace axo {
 namespace {
 
-using Json = nlohmann::json;
 using relay_server::Answers;
 using relay_server::PeerRef;
 
 constexpr std::chrono::seconds kPatience{3};
 
 HttpResponse json(const Json& value) {
-    return {.status = 200, .body = value.dump(-1, ' ', false, Json::error_handler_t::replace)};
+    return {.status = 200, .body = json_text(value)};
 }
 
 // What a picture of it needs: not the status, not who wrote which field when.
@@ -37,7 +36,7 @@ Json policy_of(const Json& object, const ResourceType& type) {
 }  // namespace
 
 HttpResponse web_error(int status, const std::string& message) {
-    return {.status = status, .body = Json{{"error", message}}.dump(-1, ' ', false, Json::error_handler_t::replace)};
+    return {.status = status, .body = json_text({{"error", message}})};
 }
 
 HttpResponse web_error(const Error& error) {
@@ -51,33 +50,29 @@ HttpResponse web_error(const Error& error) {
 }
 
 struct WebApi::Impl {
-    EventLoop& loop;
     relay_server::RelayService& service;
     ObjectStore* store;
     WebSettings settings;
     WebFlows flows;
     WebHistory history;
     TaskGroup tasks;
-    std::shared_ptr<bool> alive = std::make_shared<bool>(true);  // for answers that arrive later
+    LoopGate gate;
 
-    Impl(EventLoop& a_loop, relay_server::RelayService& a_service, ObjectStore* a_store, WebSettings a_settings)
-        : loop(a_loop),
-          service(a_service),
+    Impl(EventLoop& loop, relay_server::RelayService& a_service, ObjectStore* a_store, WebSettings a_settings)
+        : service(a_service),
           store(a_store),
           settings(std::move(a_settings)),
-          flows(a_loop, a_service),
-          history(a_loop, a_service) {}
+          flows(loop, a_service),
+          history(loop, a_service),
+          gate(loop) {}
 
     // A question to all nodes; done runs on the loop.
     template <class Response>
     void ask(std::function<void(const Answers<Response>&)> done) {
-        relay_server::gather<Response>(
-            service.pool().peers(), kPatience,
-            [&loop = loop, weak = std::weak_ptr(alive), done = std::move(done)](const Answers<Response>& answers) {
-                loop.post([weak, done, answers] {
-                    if (weak.lock()) done(answers);
-                });
-            });
+        relay_server::gather<Response>(service.pool().peers(), kPatience,
+                                       [post = gate.post(), done = std::move(done)](const Answers<Response>& answers) {
+                                           post([done, answers] { done(answers); });
+                                       });
     }
 
     void status(const std::shared_ptr<HttpResponder>& responder) {
@@ -90,9 +85,7 @@ struct WebApi::Impl {
                 flows_most += answer.response.max_flows();
                 rate += answer.response.flows_rate();
                 nodes.push_back({{"name", answer.peer->name},
-                                 {"state", answer.ok      ? "NODE_CONNECTED"
-                                           : answer.asked ? "NODE_ERROR"
-                                                          : "NODE_UNAVAILABLE"},
+                                 {"state", relay::NodeState_Name(answer.state())},
                                  {"message", answer.ok      ? ""
                                              : answer.asked ? "it does not answer"
                                                             : "no connection to " + answer.peer->address},
@@ -110,11 +103,9 @@ struct WebApi::Impl {
 
     void namespaces(const std::shared_ptr<HttpResponder>& responder) {
         ask<observer::GetNamespacesResponse>([responder](const Answers<observer::GetNamespacesResponse>& answers) {
-            std::set<std::pair<std::string, std::string>> names;
-            for (const auto& answer : answers)
-                for (const auto& each : answer.response.namespaces()) names.emplace(each.cluster(), each.namespace_());
             Json list = Json::array();
-            for (const auto& [cluster, name] : names) list.push_back({{"cluster", cluster}, {"namespace", name}});
+            for (const auto& [cluster, name] : relay_server::namespaces_of(answers))
+                list.push_back({{"cluster", cluster}, {"namespace", name}});
             responder->send(json({{"namespaces", list}}));
         });
     }

@@ -10,6 +10,7 @@
 #include "app/relay/web_query.h"
 #include "hubble/text/explain.h"
 #include "hubble/text/proto_json.h"
+#include "model/json.h"
 
 namespace axo {
 namespace {
@@ -24,10 +25,6 @@ constexpr std::size_t kMostPending = 2U << 20;
 constexpr std::uint64_t kShare = 4;
 constexpr std::uint64_t kLeastOfNode = 500;
 
-std::string text_of(const nlohmann::json& value) {
-    return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
 // The fields that a picture or a table needs; without the long texts that each drop carries, unless they are asked for.
 void narrow(flow::Flow& flow, bool full) {
     flow.clear_ethernet();
@@ -35,19 +32,20 @@ void narrow(flow::Flow& flow, bool full) {
     flow.clear_node_labels();
     flow.clear_summary();
     axoneme::FlowCounters counters;
-    const bool carried = flow.has_extensions() && flow.extensions().UnpackTo(&counters);
+    if (!flow.has_extensions() || !flow.extensions().UnpackTo(&counters)) counters.Clear();
     if (full) {
-        if (const auto why = explain_drop(flow)) {
-            if (counters.explanation().empty()) counters.set_explanation(why->sentence);
-            if (counters.suggested_policy().empty()) counters.set_suggested_policy(why->policy);
-            flow.mutable_extensions()->PackFrom(counters);
-        }
-    } else if (carried) {
+        const auto why = explain_drop(flow);
+        if (!why) return;
+        if (counters.explanation().empty()) counters.set_explanation(why->sentence);
+        if (counters.suggested_policy().empty()) counters.set_suggested_policy(why->policy);
+    } else {
+        if (counters.explanation().empty() && counters.suggested_policy().empty() && counters.drop_rule().empty())
+            return;
         counters.clear_explanation();
         counters.clear_suggested_policy();
         counters.clear_drop_rule();
-        flow.mutable_extensions()->PackFrom(counters);
     }
+    flow.mutable_extensions()->PackFrom(counters);
 }
 
 }  // namespace
@@ -133,7 +131,7 @@ private:
     bool say(const nlohmann::json& value) {
         if (!flush()) return false;
         spoken_ = relay_server::FlowQuery::Clock::now();
-        return responder_->send_chunk(text_of(value) + "\n");
+        return responder_->send_chunk(json_text(value) + "\n");
     }
 
     const std::shared_ptr<HttpResponder> responder_;
@@ -148,9 +146,9 @@ private:
     relay_server::FlowQuery::Clock::time_point spoken_{};
 };
 
-WebFlows::WebFlows(EventLoop& loop, relay_server::RelayService& service) : loop_(loop), service_(service) {
+WebFlows::WebFlows(EventLoop& loop, relay_server::RelayService& service) : service_(service), gate_(loop) {
     // Lines that are gathered for a tenth of a second cost a tenth of what each flow alone would.
-    timer_ = loop_.every(kPumpEvery, [this] {
+    timer_ = loop.every(kPumpEvery, [this] {
         const auto now = relay_server::FlowQuery::Clock::now();
         std::erase_if(streams_, [&](const std::shared_ptr<Stream>& stream) { return !stream->pump(now); });
     });
@@ -164,6 +162,8 @@ void WebFlows::serve(const HttpRequest& request, const std::shared_ptr<HttpRespo
     const std::string full = request.query_value("full");
     if (!full.empty() && full != "true" && full != "false")
         return responder->send(web_error(400, "full: '" + full + "': accepted: true, false"));
+    // Agents tell their counters only to who asks for them.
+    wanted->mutable_extensions()->PackFrom(axoneme::FlowCounters());
     std::uint64_t most = wanted->number();
     if (const std::size_t nodes = service_.pool().peers().size(); most != 0 && nodes > kShare) {
         most = std::min(most, std::max(kLeastOfNode, kShare * most / nodes));
@@ -173,9 +173,9 @@ void WebFlows::serve(const HttpRequest& request, const std::shared_ptr<HttpRespo
     // The timer asks often enough for who follows; an answer that is waited for goes on as soon as there is more.
     const std::weak_ptr<Stream> weak = stream;
     const bool follow = wanted->follow();
-    auto query = service_.query(std::move(*wanted), [this, &loop = loop_, weak, follow] {
+    auto query = service_.query(std::move(*wanted), [this, post = gate_.post(), weak, follow] {
         if (follow) return;
-        loop.post([this, weak] {
+        post([this, weak] {
             const auto kept = weak.lock();
             if (kept && streams_.contains(kept) && !kept->pump(relay_server::FlowQuery::Clock::now()))
                 streams_.erase(kept);

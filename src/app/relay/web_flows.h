@@ -4,6 +4,7 @@
 #include <memory>
 #include <set>
 
+#include "app/relay/loop_gate.h"
 #include "hubble/relay/service.h"
 #include "io/http.h"
 #include "runtime/event_loop.h"
@@ -18,10 +19,10 @@ public:
 
 private:
     class Stream;
-    EventLoop& loop_;
     relay_server::RelayService& service_;
     std::set<std::shared_ptr<Stream>> streams_;
     EventLoop::Handle timer_;
+    LoopGate gate_;
 };
 
 }  // namespace axo

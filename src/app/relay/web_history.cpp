@@ -54,8 +54,8 @@ struct WebHistory::Count {
     }
 };
 
-WebHistory::WebHistory(EventLoop& loop, relay_server::RelayService& service) : loop_(loop), service_(service) {
-    timer_ = loop_.every(std::chrono::milliseconds(50), [this] {
+WebHistory::WebHistory(EventLoop& loop, relay_server::RelayService& service) : service_(service) {
+    timer_ = loop.every(std::chrono::milliseconds(50), [this] {
         std::erase_if(counts_, [this](const std::shared_ptr<Count>& one) { return !pump(*one); });
     });
 }

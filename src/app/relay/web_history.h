@@ -33,7 +33,6 @@ private:
     bool pump(Count& count);
     void finish(Count& count);
 
-    EventLoop& loop_;
     relay_server::RelayService& service_;
     std::list<std::shared_ptr<Series>> series_;  // the latest used first
     std::set<std::shared_ptr<Count>> counts_;

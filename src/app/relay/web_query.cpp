@@ -49,11 +49,11 @@ Status read_filters(const HttpRequest& request, const std::string& name, std::ve
     return {};
 }
 
-}  // namespace
-
 std::int64_t to_nanoseconds(const google::protobuf::Timestamp& time) {
     return TimeUtil::TimestampToNanoseconds(time);
 }
+
+}  // namespace
 
 std::string to_text(std::int64_t nanoseconds) {
     return TimeUtil::ToString(TimeUtil::NanosecondsToTimestamp(nanoseconds));

@@ -15,7 +15,6 @@ namespace axo {
 Result<observer::GetFlowsRequest> web_flows_request(const HttpRequest& request);
 // "10s", "1m", "2h", "10": whole seconds, at least one.
 Result<std::int64_t> web_step_seconds(const std::string& text);
-std::int64_t to_nanoseconds(const google::protobuf::Timestamp& time);
 std::string to_text(std::int64_t nanoseconds);  // RFC 3339, UTC
 
 }  // namespace axo

@@ -2,24 +2,22 @@
 #include <axoneme/flow_counters.pb.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "app/relay/loop_gate.h"
 #include "app/relay/web.h"
 #include "app/relay/web_files.h"
 #include "app/relay/web_query.h"
 #include "base/file.h"
-#include "hubble/relay/fake_node.h"
+#include "hubble/relay/relay_fixture.h"
 
 namespace axo {
 namespace {
 
 using namespace std::chrono_literals;
 using Json = nlohmann::json;
-using relay_server::FakeNode;
-using relay_server::FakePeers;
 
 constexpr std::int64_t kSecond = 1'000'000'000;
 
@@ -40,28 +38,13 @@ flow::Flow some_flow(const std::string& uuid, flow::Verdict verdict, const std::
     return flow;
 }
 
-class WebTest : public testing::Test {
+class WebTest : public relay_server::RelayFixture {
 protected:
     void SetUp() override {
-        ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-        settings_.peer_service = "unix://" + folder_ + "/peers.sock";
+        RelayFixture::SetUp();
         settings_.sort_buffer_wait = 100ms;
-        settings_.retry_timeout = 1s;
-        settings_.dial_timeout = 2s;
-        peers_ = std::make_unique<FakePeers>(settings_.peer_service);
-        peers_->start();
-        for (const std::string name : {"n1", "n2"}) {
-            nodes_.push_back(std::make_unique<FakeNode>(name, "unix://" + folder_ + "/" + name + ".sock"));
-            nodes_.back()->start();
-            peers_->add(name, nodes_.back()->address());
-        }
-        auto pool = relay_server::PeerPool::create(settings_);
-        ASSERT_TRUE(pool) << pool.error().message;
-        pool_ = std::move(*pool);
-        relay_ = std::make_unique<relay_server::RelayService>(settings_, *pool_, "relay-1");
-        ASSERT_TRUE(relay_->listen("unix://" + folder_ + "/relay.sock", ""));
-        pool_->start();
-        ASSERT_TRUE(eventually([&] { return pool_->states()["READY"] == 2; }));
+        for (const char* name : {"n1", "n2"}) node(name);
+        ASSERT_NO_FATAL_FAILURE(serve(2));
 
         root_ = folder_ + "/ui";
         std::filesystem::create_directories(root_ + "/assets");
@@ -92,22 +75,7 @@ protected:
         server_.reset();
         api_.reset();
         store_.reset();
-        if (relay_) relay_->stop();
-        if (pool_) pool_->stop();
-        relay_.reset();
-        pool_.reset();
-        nodes_.clear();
-        peers_.reset();
-        std::filesystem::remove_all(folder_);
-    }
-    template <class Condition>
-    static bool eventually(Condition condition) {
-        const auto until = std::chrono::steady_clock::now() + 20s;
-        while (!condition()) {
-            if (std::chrono::steady_clock::now() > until) return false;
-            std::this_thread::sleep_for(20ms);
-        }
-        return true;
+        RelayFixture::TearDown();
     }
     HttpResponse get(const std::string& target, const std::string& method = "GET") {
         auto client = HttpClient::connect("unix://" + folder_ + "/web.sock", 20s);
@@ -135,12 +103,7 @@ protected:
         return out;
     }
 
-    std::string folder_ = "/tmp/axo-web-XXXXXX", root_, store_folder_;
-    relay_server::RelaySettings settings_;
-    std::unique_ptr<FakePeers> peers_;
-    std::vector<std::unique_ptr<FakeNode>> nodes_;
-    std::unique_ptr<relay_server::PeerPool> pool_;
-    std::unique_ptr<relay_server::RelayService> relay_;
+    std::string root_, store_folder_;
     EventLoop loop_;
     std::unique_ptr<ObjectStore> store_;
     std::unique_ptr<WebApi> api_;
@@ -167,6 +130,8 @@ TEST_F(WebTest, FlowsOfAllNodesComeInOrderAsLines) {
     EXPECT_EQ(asked.whitelist_size(), 2);
     EXPECT_EQ(asked.whitelist(1).source_port(0), "1");
     EXPECT_EQ(asked.number(), 1000U);
+    // Agents tell their counters only to who asks for them.
+    EXPECT_TRUE(asked.extensions().Is<axoneme::FlowCounters>());
 
     nodes_[0]->add(9000 * kSecond, some_flow("drop", flow::DROPPED, "n1"));
     const auto [full, full_end] = flows("?full=true&since=1970-01-01T00:00:00Z&until=1970-01-02T00:00:00.5Z");
@@ -278,6 +243,27 @@ TEST_F(WebTest, PoliciesAndNamespaces) {
     const Json spaces = json("/api/v1/namespaces")["namespaces"];
     ASSERT_EQ(spaces.size(), 3U) << spaces;
     EXPECT_EQ(spaces[2]["namespace"], "shared");
+}
+
+TEST(LoopGate, NothingComesThroughWhenItIsClosed) {
+    LoopGate::Post post;
+    int came = 0;
+    {
+        EventLoop loop;
+        LoopGate open(loop);
+        auto closed = std::make_unique<LoopGate>(loop);
+        closed->post()([&] { came += 100; });
+        post = closed->post();
+        closed.reset();
+        post([&] { came += 10; });
+        open.post()([&] {
+            ++came;
+            loop.stop();
+        });
+        loop.run();
+    }
+    post([&] { came += 10; });
+    EXPECT_EQ(came, 1);
 }
 
 TEST_F(WebTest, FilesOfThePageAndNoOthers) {
