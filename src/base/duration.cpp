@@ -15,7 +15,7 @@ Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
         std::size_t used = 0;
         while (used < text.size() && (std::isdigit(static_cast<unsigned char>(text[used])) != 0 || text[used] == '.'))
             ++used;
-        if (used == 0 || used > 15) return bad();
+        if (used == 0) return bad();
         char* end = nullptr;
         const double number = std::strtod(std::string(text.substr(0, used)).c_str(), &end);
         if (*end != '\0') return bad();
@@ -26,6 +26,8 @@ Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
             unit = 1, width = 2;
         } else if (text.starts_with("us")) {
             unit = 1e3, width = 2;
+        } else if (text.starts_with("µs") || text.starts_with("μs")) {  // the sign, and the letter
+            unit = 1e3, width = 3;
         } else if (text.starts_with("ms")) {
             unit = 1e6, width = 2;
         } else if (text.starts_with("s")) {

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "base/duration.h"
 #include "base/file.h"
 #include "features/ipam/pod_pools.h"
 #include "model/names.h"
@@ -49,38 +50,10 @@ Result<std::int64_t> parse_number(std::string_view text, std::int64_t low, std::
     return number;
 }
 
-// Go's syntax: "1h2m3.5s", "100ms", "0".
-Result<Duration> parse_duration(std::string_view text) {
-    const auto wrong = [] { return accepted("a duration such as 15s, 5m0s, 1h30m or 0"); };
-    if (text == "0") return Duration{0};
-    if (text.empty()) return wrong();
-    double total = 0;
-    while (!text.empty()) {
-        double amount = 0;
-        const auto [end, error] =
-            std::from_chars(text.data(), text.data() + text.size(), amount, std::chars_format::fixed);
-        if (error != std::errc{} || amount < 0) return wrong();
-        text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-        const std::size_t unit_length = std::min(text.find_first_of("0123456789."), text.size());
-        const std::string_view unit = text.substr(0, unit_length);
-        text.remove_prefix(unit_length);
-        if (unit == "ns")
-            total += amount;
-        else if (unit == "us" || unit == "µs")
-            total += amount * 1e3;
-        else if (unit == "ms")
-            total += amount * 1e6;
-        else if (unit == "s")
-            total += amount * 1e9;
-        else if (unit == "m")
-            total += amount * 60e9;
-        else if (unit == "h")
-            total += amount * 3600e9;
-        else
-            return wrong();
-    }
-    if (total > 9e18) return wrong();
-    return Duration{static_cast<Duration::rep>(total)};
+Result<Duration> read_duration(std::string_view text) {
+    const auto duration = parse_duration(text);
+    if (!duration) return accepted("a duration such as 15s, 5m0s, 1h30m or 0");
+    return *duration;
 }
 
 std::vector<std::string> split(std::string_view text, std::string_view separators) {
@@ -105,7 +78,7 @@ auto boolean(Field field) {
 template <class Field>
 auto duration(Field field, Duration least) {
     return [field, least](OperatorConfig& config, const std::string& text) -> Status {
-        TRY_ASSIGN(const Duration value, parse_duration(text));
+        TRY_ASSIGN(const Duration value, read_duration(text));
         if (value < least)
             return accepted("a duration of at least " + std::to_string(least / std::chrono::milliseconds(1)) + "ms");
         field(config) = value;
@@ -287,7 +260,7 @@ const std::vector<Option>& options() {
                  c.unmanaged_pod_interval = seconds(*bare);
                  return {};
              }
-             TRY_ASSIGN(c.unmanaged_pod_interval, parse_duration(text));
+             TRY_ASSIGN(c.unmanaged_pod_interval, read_duration(text));
              return {};
          }},
         {"skip-crd-creation", "false", "Leave the CustomResourceDefinitions to somebody else", true, false,

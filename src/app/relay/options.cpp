@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 
+#include "base/duration.h"
 #include "base/file.h"
 #include "hubble/text/version.h"
 #include "model/yaml.h"
@@ -13,6 +14,7 @@ namespace axo {
 namespace {
 
 constexpr const char* kUsualConfig = "/etc/hubble-relay/config.yaml";
+constexpr std::chrono::milliseconds kNever{0}, kMostTime{10'000'000'000};
 
 struct Key {
     std::string_view name, help;
@@ -41,25 +43,12 @@ Status set_number(Int& value, const std::string& text, std::uint64_t least, std:
     return {};
 }
 
-// Go's durations in the forms that configurations use: 500ms, 1s, 1.5m, 1m30s.
 Status set_duration(std::chrono::milliseconds& value, const std::string& text) {
-    double total = 0;
-    std::string_view rest = text;
-    bool good = !rest.empty();
-    while (good && !rest.empty()) {
-        const std::size_t digits = std::min(rest.find_first_not_of("0123456789."), rest.size());
-        const double number = std::strtod(std::string(rest.substr(0, digits)).c_str(), nullptr);
-        rest.remove_prefix(digits);
-        const std::size_t letters = std::min(rest.find_first_of("0123456789."), rest.size());
-        const std::string_view unit = rest.substr(0, letters);
-        rest.remove_prefix(letters);
-        const double scale = unit == "ms" ? 1 : unit == "s" ? 1000 : unit == "m" ? 60'000 : unit == "h" ? 3'600'000 : 0;
-        good = digits != 0 && scale != 0;
-        total += number * scale;
-    }
-    if (!good || total < 1 || total > 1e10)
+    const auto read = parse_duration(text);
+    const auto number = read ? std::chrono::duration_cast<std::chrono::milliseconds>(*read) : kNever;
+    if (number < std::chrono::milliseconds(1) || number > kMostTime)
         return fail(Code::kInvalidArgument, "expected a duration such as 500ms or 30s, got '" + text + "'");
-    value = std::chrono::milliseconds(static_cast<std::int64_t>(total));
+    value = number;
     return {};
 }
 
@@ -80,6 +69,25 @@ template <class Member>
 auto text_key(Member member) {
     return [member](RelayOptions& o, const std::string& v) -> Status {
         member(o) = v;
+        return {};
+    };
+}
+
+// A file for each word; a flag that comes again adds to it.
+template <class Member>
+auto files_key(Member member) {
+    return [member](RelayOptions& o, const std::string& v) -> Status {
+        split(member(o), v);
+        return {};
+    };
+}
+
+template <class Member>
+auto off_key(Member member) {
+    return [member](RelayOptions& o, const std::string& v) -> Status {
+        bool off = false;
+        TRY(set_bool(off, v));
+        member(o) = !off;
         return {};
     };
 }
@@ -126,12 +134,7 @@ const std::vector<Key>& keys() {
         {.name = "disable-client-tls",
          .help = "Speak to peers without TLS",
          .flag = true,
-         .set = [](O& o, const std::string& v) -> Status {
-             bool off = false;
-             TRY(set_bool(off, v));
-             o.relay.client.enabled = !off;
-             return {};
-         }},
+         .set = off_key([](O& o) -> bool& { return o.relay.client.enabled; })},
         {.name = "tls-hubble-client-cert-file",
          .help = "Certificate shown to peers (PEM)",
          .set = text_key([](O& o) -> std::string& { return o.relay.client.certificate; })},
@@ -140,19 +143,11 @@ const std::vector<Key>& keys() {
          .set = text_key([](O& o) -> std::string& { return o.relay.client.key; })},
         {.name = "tls-hubble-server-ca-files",
          .help = "Authority that peers' certificates come from (PEM)",
-         .set = [](O& o, const std::string& v) -> Status {
-             split(o.relay.client.others, v);
-             return {};
-         }},
+         .set = files_key([](O& o) -> std::vector<std::string>& { return o.relay.client.others; })},
         {.name = "disable-server-tls",
          .help = "Serve clients without TLS",
          .flag = true,
-         .set = [](O& o, const std::string& v) -> Status {
-             bool off = false;
-             TRY(set_bool(off, v));
-             o.relay.server.enabled = !off;
-             return {};
-         }},
+         .set = off_key([](O& o) -> bool& { return o.relay.server.enabled; })},
         {.name = "tls-relay-server-cert-file",
          .help = "Certificate shown to clients (PEM)",
          .set = text_key([](O& o) -> std::string& { return o.relay.server.certificate; })},
@@ -161,10 +156,7 @@ const std::vector<Key>& keys() {
          .set = text_key([](O& o) -> std::string& { return o.relay.server.key; })},
         {.name = "tls-relay-client-ca-files",
          .help = "Authority that clients' certificates have to come from (PEM)",
-         .set = [](O& o, const std::string& v) -> Status {
-             split(o.relay.server.others, v);
-             return {};
-         }},
+         .set = files_key([](O& o) -> std::vector<std::string>& { return o.relay.server.others; })},
         {.name = "max-flow-requests",
          .help = "Flow requests served at once; more are refused (default 1000)",
          .set = [](O& o, const std::string& v) { return set_number(o.relay.max_requests, v, 1, 1'000'000); }},
@@ -224,7 +216,10 @@ std::string scalar(const Json& value) {
     return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-Status read_config(const std::string& path, RelayOptions& options) {
+using Flags = std::vector<std::pair<const Key*, std::string>>;
+
+// What stands in the flags is not taken from the file.
+Status read_config(const std::string& path, const Flags& flags, RelayOptions& options) {
     TRY_ASSIGN(const std::string text, read_file(path));
     auto yaml = parse_yaml(text);
     if (!yaml) return std::unexpected(std::move(yaml.error()).with_context(path));
@@ -236,6 +231,7 @@ Status read_config(const std::string& path, RelayOptions& options) {
             Logger("hubble-relay").warn("unknown key in the config file", {{"file", path}, {"key", name}});
             continue;
         }
+        if (std::ranges::find(flags, key, &Flags::value_type::first) != flags.end()) continue;
         const std::string given = scalar(value);
         if (Status set = key->set(options, given.empty() && key->flag ? "true" : given); !set)
             return std::unexpected(std::move(set.error()).with_context(path + ": " + name));
@@ -249,7 +245,7 @@ Result<RelayOptions> parse_relay_options(const std::vector<std::string>& argumen
     RelayOptions options;
     options.relay.client.enabled = true;
     options.relay.server.enabled = true;
-    std::vector<std::pair<const Key*, std::string>> flags;
+    Flags flags;
     std::optional<std::string> config;
     for (std::size_t i = 0; i < arguments.size(); ++i) {
         const std::string& argument = arguments[i];
@@ -284,7 +280,8 @@ Result<RelayOptions> parse_relay_options(const std::vector<std::string>& argumen
             flags.emplace_back(key, value);
     }
     std::error_code none;
-    if (config || std::filesystem::exists(kUsualConfig, none)) TRY(read_config(config.value_or(kUsualConfig), options));
+    if (config || std::filesystem::exists(kUsualConfig, none))
+        TRY(read_config(config.value_or(kUsualConfig), flags, options));
     for (const auto& [key, value] : flags)
         if (Status set = key->set(options, value); !set)
             return std::unexpected(std::move(set.error()).with_context("--" + std::string(key->name)));

@@ -32,6 +32,23 @@ TEST(RelayOptions, TakesHubbleRelaysConfigFile) {
     EXPECT_EQ(options->log_level, LogLevel::kDebug);
 }
 
+TEST(RelayOptions, FlagsTakeTheFilesPlace) {
+    const std::string path = "/tmp/axo-relay-options-" + std::to_string(::getpid()) + ".yaml";
+    ASSERT_TRUE(write_atomic(path,
+                             "tls-hubble-server-ca-files: [/file.crt, /file2.crt]\ntls-relay-client-ca-files: /f.crt\n"
+                             "disable-client-tls: true\ndebug: true\nretry-timeout: soon\n"));
+    const auto options =
+        parse_relay_options({"--config=" + path, "--tls-hubble-server-ca-files=/a.crt,/b.crt", "--retry-timeout=1m1.5s",
+                             "--tls-hubble-server-ca-files", "/c.crt", "--disable-client-tls=false", "--debug=false"});
+    std::remove(path.c_str());
+    ASSERT_TRUE(options) << options.error().message;
+    EXPECT_EQ(options->relay.client.others, (std::vector<std::string>{"/a.crt", "/b.crt", "/c.crt"}));
+    EXPECT_EQ(options->relay.server.others, std::vector<std::string>{"/f.crt"});
+    EXPECT_TRUE(options->relay.client.enabled);
+    EXPECT_EQ(options->log_level, LogLevel::kInfo);
+    EXPECT_EQ(options->relay.retry_timeout, std::chrono::milliseconds(61'500));
+}
+
 TEST(RelayOptions, RefusesWithNames) {
     const auto error = [](const std::vector<std::string>& arguments) {
         return parse_relay_options(arguments).error().message;

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <ctime>
 
+#include "base/duration.h"
+
 namespace axo::cli {
 namespace {
 
@@ -84,39 +86,10 @@ std::string format_layout(TimeLayout layout, std::int64_t seconds, std::int32_t 
 }
 
 Result<std::chrono::nanoseconds> parse_go_duration(std::string_view text) {
-    const std::string_view whole = text;
-    const auto bad = [&] {
-        return fail(Code::kInvalidArgument, "time: invalid duration \"" + std::string(whole) + "\"");
-    };
-    double sign = 1;
-    if (!text.empty() && (text.front() == '-' || text.front() == '+')) {
-        if (text.front() == '-') sign = -1;
-        text.remove_prefix(1);
-    }
-    if (text == "0") return std::chrono::nanoseconds(0);
-    if (text.empty()) return bad();
-    struct Unit {
-        std::string_view name;
-        double nanos;
-    };
-    static constexpr Unit kUnits[] = {{"ns", 1},  {"us", 1e3}, {"µs", 1e3},  {"ms", 1e6},
-                                      {"s", 1e9}, {"m", 6e10}, {"h", 3.6e12}};
-    double total = 0;
-    while (!text.empty()) {
-        std::size_t end = 0;
-        while (end < text.size() && ((text[end] >= '0' && text[end] <= '9') || text[end] == '.')) ++end;
-        const std::string digits(text.substr(0, end));
-        if (digits.empty() || digits == "." || std::ranges::count(digits, '.') > 1) return bad();
-        text.remove_prefix(end);
-        std::size_t letters = 0;
-        while (letters < text.size() && text[letters] != '.' && (text[letters] < '0' || text[letters] > '9')) ++letters;
-        const auto* unit = std::ranges::find(kUnits, text.substr(0, letters), &Unit::name);
-        if (unit == std::end(kUnits)) return bad();
-        text.remove_prefix(letters);
-        total += std::strtod(digits.c_str(), nullptr) * unit->nanos;
-    }
-    if (total > 9.2e18) return bad();
-    return std::chrono::nanoseconds(static_cast<std::int64_t>(sign * total));
+    const bool negative = text.starts_with('-');
+    const auto read = parse_duration(text.substr(negative || text.starts_with('+') ? 1 : 0));
+    if (!read) return fail(Code::kInvalidArgument, "time: invalid duration \"" + std::string(text) + "\"");
+    return negative ? -*read : *read;
 }
 
 Result<WallTime> parse_moment(std::string_view text, WallTime now) {
