@@ -5,6 +5,7 @@ tests/proto/wire_table.txt. It talks to a real axoneme-relay before peers, and r
 Usage: tests/relay/client_test.py BUILD_DIR
 """
 import json
+import os
 import pathlib
 import re
 import struct
@@ -180,6 +181,17 @@ def check(build):
             text = subprocess.run([build / "bin/axoneme", "hubble", "status", "--server", server], capture_output=True,
                                   text=True, timeout=30).stdout
             expect("axoneme hubble status", "Ok\n" in text and "Connected Nodes: 3/3\n" in text, text)
+            # `watch peers | head` ends when nobody reads any more.
+            unread, written = os.pipe()
+            os.close(unread)
+            watch = subprocess.Popen([build / "bin/axoneme", "hubble", "watch", "peers", "--server", f"unix://{folder}/peers.sock"],
+                                     stdout=written, stderr=subprocess.DEVNULL)
+            os.close(written)
+            try:
+                expect("axoneme hubble watch peers without a reader", watch.wait(20) == 0, watch.returncode)
+            except subprocess.TimeoutExpired:
+                watch.kill()
+                problems.append("axoneme hubble watch peers goes on without a reader")
         finally:
             for process in (load, relay):
                 process.terminate()

@@ -2,6 +2,7 @@
 
 #include <axoneme/flow_counters.pb.h>
 #include <google/protobuf/util/field_mask_util.h>
+#include <google/protobuf/util/time_util.h>
 #include <observer/observer.grpc.pb.h>
 #include <unistd.h>
 
@@ -44,11 +45,8 @@ constexpr const char* kTimeFormats =
     "  RFC1123Z:               Mon, 02 Jan 2006 15:04:05 -0700";
 
 google::protobuf::Timestamp timestamp(WallTime time) {
-    const auto nanos = std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
-    google::protobuf::Timestamp out;
-    out.set_seconds(nanos / 1'000'000'000);
-    out.set_nanos(static_cast<std::int32_t>(nanos % 1'000'000'000));
-    return out;
+    return google::protobuf::util::TimeUtil::NanosecondsToTimestamp(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count());
 }
 
 // Writes what the printer made; false when nobody reads any more.
@@ -59,19 +57,26 @@ bool emit(const FlowPrinter::Text& text, bool at_once) {
            (!at_once || std::fflush(stdout) == 0);
 }
 
-// Reads a stream to its end; what the user cancels is no error.
-template <class Reader, class Response>
-Status print_stream(const Connection& connection, Reader& reader, grpc::ClientContext& context, FlowPrinter& printer,
-                    bool follow) {
+// Opens a stream and prints it to its end; what the user cancels is no error.
+template <class Request, class Response>
+Status print_stream(const Settings& settings,
+                    std::unique_ptr<grpc::ClientReader<Response>> (observer::Observer::Stub::*question)(
+                        grpc::ClientContext*, const Request&),
+                    const Request& request, FlowPrinter& printer) {
+    TRY_ASSIGN(const Connection connection, Connection::open(settings));
+    const auto stub = observer::Observer::NewStub(connection.channel());
+    grpc::ClientContext context;
+    connection.prepare(context, true);
+    const CancelOnInterrupt interrupt(context);
+    const auto reader = ((*stub).*question)(&context, request);
     Response response;
-    while (reader.Read(&response)) {
-        if (emit(printer.print(response), follow)) continue;
+    while (reader->Read(&response)) {
+        if (emit(printer.print(response), request.follow())) continue;
         context.TryCancel();
         break;
     }
-    const grpc::Status status = reader.Finish();
+    const grpc::Status status = reader->Finish();
     write_text(printer.finish());
-    std::fflush(stdout);
     if (status.ok() || status.error_code() == grpc::StatusCode::CANCELLED) return {};
     return forward_error(connection.error(status));
 }
@@ -172,7 +177,7 @@ Result<observer::GetFlowsRequest> ObserveCommand::flows_request(WallTime now) co
     // What else an agent of ours knows of a drop; it tells only who asks, and others do not look at it.
     if (explain_) request.mutable_extensions()->PackFrom(axoneme::FlowCounters());
 
-    const bool json = output_ == "json" || output_ == "JSON" || output_ == "jsonpb";
+    const bool json = parse_observe_output(output_).value_or(ObserveOutput::kCompact) == ObserveOutput::kJson;
     std::vector<std::string> mask = field_mask_;
     if (!json && !mask.empty())
         return fail(Code::kInvalidArgument, output_ + " output format is not compatible with custom field mask");
@@ -193,20 +198,11 @@ Result<PrinterOptions> ObserveCommand::printer_options(bool terminal) const {
     const char* compat = std::getenv("HUBBLE_COMPAT");
     const bool legacy =
         compat != nullptr && std::string_view(compat).find("legacy-json-output") != std::string_view::npos;
-    if (output_ == "compact")
-        options.output = ObserveOutput::kCompact;
-    else if (output_ == "dict")
-        options.output = ObserveOutput::kDict;
-    else if (output_ == "json" || output_ == "JSON")
-        options.output = legacy ? ObserveOutput::kJsonLegacy : ObserveOutput::kJson;
-    else if (output_ == "jsonpb")
-        options.output = ObserveOutput::kJson;
-    else if (output_ == "tab" || output_ == "table") {
-        if (follow_) return fail(Code::kInvalidArgument, "table output format is not compatible with follow mode");
-        options.output = ObserveOutput::kTable;
-    } else {
-        return fail(Code::kInvalidArgument, "invalid output format: " + output_);
-    }
+    TRY_ASSIGN(options.output, parse_observe_output(output_));
+    if (options.output == ObserveOutput::kJson && legacy && output_ != "jsonpb")
+        options.output = ObserveOutput::kJsonLegacy;
+    if (options.output == ObserveOutput::kTable && follow_)
+        return fail(Code::kInvalidArgument, "table output format is not compatible with follow mode");
     if (colour_ == "always")
         options.colour = true;
     else if (colour_ == "auto")
@@ -251,66 +247,38 @@ Status ObserveCommand::flows() {
         write_text(printer.finish());
         return {};
     }
-    TRY_ASSIGN(const Connection connection, Connection::open(settings_));
-    const auto stub = observer::Observer::NewStub(connection.channel());
-    grpc::ClientContext context;
-    connection.prepare(context, true);
-    const CancelOnInterrupt interrupt(context);
-    const auto reader = stub->GetFlows(&context, request);
-    return print_stream<grpc::ClientReader<observer::GetFlowsResponse>, observer::GetFlowsResponse>(
-        connection, *reader, context, printer, follow_);
+    return print_stream(settings_, &observer::Observer::Stub::GetFlows, request, printer);
 }
-
-namespace {
 
 template <class Request>
-void fill(Request& request, std::uint64_t last, bool all, bool follow,
-          const std::optional<google::protobuf::Timestamp>& since,
-          const std::optional<google::protobuf::Timestamp>& until) {
-    if (!since && !until) {
-        if (all)
-            last = UINT64_MAX;
-        else if (last == 0)
-            last = kUsualCount;
+Result<Request> ObserveCommand::events_request() const {
+    TRY_ASSIGN(const Window times, window(std::chrono::system_clock::now()));
+    Request request;
+    request.set_number(last_);
+    if (!times.since && !times.until) {
+        if (all_)
+            request.set_number(UINT64_MAX);
+        else if (last_ == 0)
+            request.set_number(kUsualCount);
     }
-    request.set_number(last);
-    request.set_follow(follow);
-    if (since) *request.mutable_since() = *since;
-    if (until) *request.mutable_until() = *until;
+    request.set_follow(follow_);
+    if (times.since) *request.mutable_since() = *times.since;
+    if (times.until) *request.mutable_until() = *times.until;
+    return request;
 }
-
-}  // namespace
 
 Status ObserveCommand::agent_events() {
     TRY_ASSIGN(const PrinterOptions options, printer_options(false));
-    TRY_ASSIGN(const Window times, window(std::chrono::system_clock::now()));
-    observer::GetAgentEventsRequest request;
-    fill(request, last_, all_, follow_, times.since, times.until);
+    TRY_ASSIGN(const auto request, events_request<observer::GetAgentEventsRequest>());
     FlowPrinter printer(options);
-    TRY_ASSIGN(const Connection connection, Connection::open(settings_));
-    const auto stub = observer::Observer::NewStub(connection.channel());
-    grpc::ClientContext context;
-    connection.prepare(context, true);
-    const CancelOnInterrupt interrupt(context);
-    const auto reader = stub->GetAgentEvents(&context, request);
-    return print_stream<grpc::ClientReader<observer::GetAgentEventsResponse>, observer::GetAgentEventsResponse>(
-        connection, *reader, context, printer, follow_);
+    return print_stream(settings_, &observer::Observer::Stub::GetAgentEvents, request, printer);
 }
 
 Status ObserveCommand::debug_events() {
     TRY_ASSIGN(const PrinterOptions options, printer_options(false));
-    TRY_ASSIGN(const Window times, window(std::chrono::system_clock::now()));
-    observer::GetDebugEventsRequest request;
-    fill(request, last_, all_, follow_, times.since, times.until);
+    TRY_ASSIGN(const auto request, events_request<observer::GetDebugEventsRequest>());
     FlowPrinter printer(options);
-    TRY_ASSIGN(const Connection connection, Connection::open(settings_));
-    const auto stub = observer::Observer::NewStub(connection.channel());
-    grpc::ClientContext context;
-    connection.prepare(context, true);
-    const CancelOnInterrupt interrupt(context);
-    const auto reader = stub->GetDebugEvents(&context, request);
-    return print_stream<grpc::ClientReader<observer::GetDebugEventsResponse>, observer::GetDebugEventsResponse>(
-        connection, *reader, context, printer, follow_);
+    return print_stream(settings_, &observer::Observer::Stub::GetDebugEvents, request, printer);
 }
 
 Status ObserveCommand::run(const std::string& what) {

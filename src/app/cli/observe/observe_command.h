@@ -32,6 +32,8 @@ private:
         std::optional<google::protobuf::Timestamp> since, until;
     };
     [[nodiscard]] Result<Window> window(WallTime now) const;
+    template <class Request>
+    [[nodiscard]] Result<Request> events_request() const;
     Status flows();
     Status agent_events();
     Status debug_events();

@@ -17,21 +17,6 @@ constexpr const char* kMagenta = "\x1b[35m";
 constexpr const char* kCyan = "\x1b[36m";
 constexpr const char* kReset = "\x1b[0m";
 
-// Escape sequences and carriage returns of others become visible; our own colours are put on after this.
-std::string safe(const std::string& text) {
-    std::string out;
-    out.reserve(text.size());
-    for (const char c : text) {
-        if (c == '\x1b')
-            out += "^[";
-        else if (c == '\r')
-            out += "\\r";
-        else
-            out += c;
-    }
-    return out;
-}
-
 std::string join_host(const std::string& host, const std::string& port) {
     return host.find(':') == std::string::npos ? host + ":" + port : "[" + host + "]:" + port;
 }
@@ -76,6 +61,30 @@ std::string quoted(const std::string& text) {
 }
 
 }  // namespace
+
+std::string safe(const std::string& text) {
+    std::string out;
+    out.reserve(text.size());
+    for (const char c : text) {
+        if (c == '\x1b')
+            out += "^[";
+        else if (c == '\r')
+            out += "\\r";
+        else
+            out += c;
+    }
+    return out;
+}
+
+Result<ObserveOutput> parse_observe_output(const std::string& name) {
+    static constexpr std::pair<const char*, ObserveOutput> kNames[] = {
+        {"compact", ObserveOutput::kCompact}, {"dict", ObserveOutput::kDict},   {"json", ObserveOutput::kJson},
+        {"JSON", ObserveOutput::kJson},       {"jsonpb", ObserveOutput::kJson}, {"tab", ObserveOutput::kTable},
+        {"table", ObserveOutput::kTable}};
+    for (const auto& [known, output] : kNames)
+        if (name == known) return output;
+    return fail(Code::kInvalidArgument, "invalid output format: " + name);
+}
 
 std::string grouped(std::uint64_t number) {
     std::string digits = std::to_string(number);

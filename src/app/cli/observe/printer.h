@@ -10,6 +10,7 @@
 
 #include "app/cli/observe/go_time.h"
 #include "app/cli/output/tab_writer.h"
+#include "base/result.h"
 
 namespace axo::cli {
 
@@ -63,6 +64,10 @@ private:
     std::set<std::string> explained_;
 };
 
+// Escape sequences and carriage returns of others become visible; our own colours are put on after this.
+std::string safe(const std::string& text);
+// "compact", "json" …; an error names what is none.
+Result<ObserveOutput> parse_observe_output(const std::string& name);
 // "1,234,567"
 std::string grouped(std::uint64_t number);
 

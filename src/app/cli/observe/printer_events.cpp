@@ -100,26 +100,24 @@ FlowPrinter::Text FlowPrinter::print(const observer::GetAgentEventsResponse& res
     const flow::AgentEvent& event = response.agent_event();
     const std::string when = time(response.time(), response.has_time());
     const std::string type = flow::AgentEventType_Name(event.type());
-    const std::string text = details(event, options_.time);
+    const std::string text = safe(details(event, options_.time)), node = safe(response.node_name());
     Text out;
     switch (options_.output) {
         case ObserveOutput::kJson: out.out = proto_json(response) + "\n"; break;
         case ObserveOutput::kJsonLegacy: out.out = proto_json(event) + "\n"; break;
         case ObserveOutput::kTable:
-            options_.node_name
-                ? table({"TIMESTAMP", "NODE", "TYPE", "DETAILS"}, {when, response.node_name(), type, text})
-                : table({"TIMESTAMP", "TYPE", "DETAILS"}, {when, type, text});
+            options_.node_name ? table({"TIMESTAMP", "NODE", "TYPE", "DETAILS"}, {when, node, type, text})
+                               : table({"TIMESTAMP", "TYPE", "DETAILS"}, {when, type, text});
             break;
         case ObserveOutput::kDict: {
             std::vector<std::pair<std::string, std::string>> fields{{"TIMESTAMP", when}};
-            if (options_.node_name) fields.emplace_back("NODE", response.node_name());
+            if (options_.node_name) fields.emplace_back("NODE", node);
             fields.insert(fields.end(), {{"TYPE", type}, {"DETAILS", text}});
             out.out = dict(fields, 11);
             break;
         }
         case ObserveOutput::kCompact:
-            out.out = when + (options_.node_name ? " [" + response.node_name() + "]" : "") + ": " + type + " (" + text +
-                      ")\n";
+            out.out = when + (options_.node_name ? " [" + node + "]" : "") + ": " + type + " (" + text + ")\n";
             break;
     }
     ++lines_;
@@ -130,7 +128,8 @@ FlowPrinter::Text FlowPrinter::print(const observer::GetDebugEventsResponse& res
     const flow::DebugEvent& event = response.debug_event();
     const std::string when = time(response.time(), response.has_time());
     const std::string type = flow::DebugEventType_Name(event.type());
-    const std::string from = short_endpoint(event), mark = hex(event.has_hash(), event.hash().value());
+    const std::string node = safe(response.node_name()), message = safe(event.message());
+    const std::string from = safe(short_endpoint(event)), mark = hex(event.has_hash(), event.hash().value());
     std::string cpu = "N/A";
     if (event.has_cpu()) cpu = (event.cpu().value() < 10 ? "0" : "") + std::to_string(event.cpu().value());
     Text out;
@@ -142,24 +141,24 @@ FlowPrinter::Text FlowPrinter::print(const observer::GetDebugEventsResponse& res
             std::vector<std::string> head{"TIMESTAMP"}, cells{when};
             if (options_.node_name) {
                 head.emplace_back("NODE");
-                cells.push_back(response.node_name());
+                cells.push_back(node);
             }
             head.insert(head.end(), {"FROM", "", "TYPE", "CPU/MARK", "MESSAGE"});
-            cells.insert(cells.end(), {from, "", type, cpu + " " + mark, event.message()});
+            cells.insert(cells.end(), {from, "", type, cpu + " " + mark, message});
             table(head, cells);
             break;
         }
         case ObserveOutput::kDict: {
             std::vector<std::pair<std::string, std::string>> fields{{"TIMESTAMP", when}};
-            if (options_.node_name) fields.emplace_back("NODE", response.node_name());
+            if (options_.node_name) fields.emplace_back("NODE", node);
             fields.insert(fields.end(),
-                          {{"TYPE", type}, {"FROM", from}, {"MARK", mark}, {"CPU", cpu}, {"MESSAGE", event.message()}});
+                          {{"TYPE", type}, {"FROM", from}, {"MARK", mark}, {"CPU", cpu}, {"MESSAGE", message}});
             out.out = dict(fields, 11);
             break;
         }
         case ObserveOutput::kCompact:
-            out.out = when + (options_.node_name ? " [" + response.node_name() + "]" : "") + ": " + from + " " + type +
-                      " MARK: " + mark + " CPU: " + cpu + " (" + event.message() + ")\n";
+            out.out = when + (options_.node_name ? " [" + node + "]" : "") + ": " + from + " " + type +
+                      " MARK: " + mark + " CPU: " + cpu + " (" + message + ")\n";
             break;
     }
     ++lines_;
@@ -179,7 +178,7 @@ std::string FlowPrinter::print(const observer::ServerStatusResponse& s) {
             table.row({"NUM FLOWS", "MAX FLOWS", "SEEN FLOWS", "FLOWS PER SECOND", "UPTIME", "NUM CONNECTED NODES",
                        "NUM UNAVAILABLE NODES", "VERSION"});
             table.row({grouped(s.num_flows()), grouped(s.max_flows()), grouped(s.seen_flows()), rate,
-                       uptime(s.uptime_ns()), connected, unavailable, s.version()});
+                       uptime(s.uptime_ns()), connected, unavailable, safe(s.version())});
             return table.str();
         }
         case ObserveOutput::kDict:
@@ -190,7 +189,7 @@ std::string FlowPrinter::print(const observer::ServerStatusResponse& s) {
                          {"UPTIME", uptime(s.uptime_ns())},
                          {"NUM CONNECTED NODES", connected},
                          {"NUM UNAVAIL. NODES", unavailable},
-                         {"VERSION", s.version()}},
+                         {"VERSION", safe(s.version())}},
                         19);
         case ObserveOutput::kCompact: break;
     }
@@ -212,7 +211,7 @@ std::string FlowPrinter::print(const observer::ServerStatusResponse& s) {
     std::ranges::sort(names);
     if (!names.empty() && down > names.size())
         names.push_back("and " + std::to_string(down - names.size()) + " more...");
-    for (const std::string& name : names) out += "  - " + name + "\n";
+    for (const std::string& name : names) out += "  - " + safe(name) + "\n";
     return out;
 }
 

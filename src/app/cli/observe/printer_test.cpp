@@ -114,6 +114,37 @@ TEST(FlowPrinter, ColoursAreOursAlone) {
     EXPECT_NE(printed({.colour = true}, evil).find("(^[[2Jgone\\r)"), std::string::npos);
 }
 
+TEST(FlowPrinter, NothingElseSteersTheTerminalEither) {
+    const std::string evil = R"("\u001b[2Jgone\r")";
+    const auto harmless = [](const std::string& text) {
+        EXPECT_NE(text.find("^[[2Jgone\\r"), std::string::npos) << text;
+        EXPECT_EQ(text.find_first_of("\x1b\r"), std::string::npos) << text;
+    };
+    const auto agent = from_json<observer::GetAgentEventsResponse>(
+        R"({"agent_event":{"type":"ENDPOINT_CREATED","endpoint_update":{"id":"1","pod_name":)" + evil +
+        R"(}},"node_name":)" + evil + "}");
+    const auto debug =
+        from_json<observer::GetDebugEventsResponse>(R"({"debug_event":{"source":{"namespace":"a","pod_name":)" + evil +
+                                                    R"(},"message":)" + evil + R"(},"node_name":)" + evil + "}");
+    const auto status = from_json<observer::ServerStatusResponse>(
+        R"({"num_unavailable_nodes":1,"unavailable_nodes":[)" + evil + R"(],"version":)" + evil + "}");
+    for (const auto output : {ObserveOutput::kCompact, ObserveOutput::kDict, ObserveOutput::kTable}) {
+        FlowPrinter agents({.output = output, .node_name = true}), debugs({.output = output, .node_name = true});
+        const std::string of_agent = agents.print(agent).out, of_debug = debugs.print(debug).out;
+        harmless(of_agent + agents.finish());
+        harmless(of_debug + debugs.finish());
+        harmless(FlowPrinter({.output = output}).print(status));
+    }
+    harmless(nodes_table(from_json<observer::GetNodesResponse>(R"({"nodes":[{"name":)" + evil + R"(,"version":)" +
+                                                               evil + R"(,"address":)" + evil + "}]}"),
+                         true));
+    harmless(namespaces_table(from_json<observer::GetNamespacesResponse>(R"({"namespaces":[{"namespace":)" + evil +
+                                                                         R"(,"cluster":)" + evil + "}]}"),
+                              true));
+    harmless(peer_line(from_json<peer::ChangeNotification>(R"({"name":)" + evil + R"(,"address":)" + evil +
+                                                           R"(,"tls":{"server_name":)" + evil + "}}")));
+}
+
 TEST(FlowPrinter, L7AndSockTypes) {
     const auto type = [](const std::string& more) {
         const std::string text = printed({.output = ObserveOutput::kDict}, sample(more));

@@ -42,6 +42,20 @@ std::string json_list(const List& list) {
     return all.dump(2) + "\n";
 }
 
+// One question of a service; doing: what failed, for the error.
+template <class Service, class Request, class Response>
+Status ask(const Connection& connection,
+           grpc::Status (Service::Stub::*question)(grpc::ClientContext*, const Request&, Response*),
+           const std::type_identity_t<Request>& request, Response& response, std::string_view doing = {}) {
+    const auto stub = Service::NewStub(connection.channel());
+    grpc::ClientContext context;
+    connection.prepare(context, false);
+    const grpc::Status asked = ((*stub).*question)(&context, request, &response);
+    if (asked.ok()) return {};
+    Error error = connection.error(asked);
+    return std::unexpected(doing.empty() ? std::move(error) : std::move(error).with_context(doing));
+}
+
 Status table_or_json(const std::string& output) {
     if (output == "json" || output == "table" || output == "wide") return {};
     return fail(Code::kInvalidArgument, "unknown output format: " + output);
@@ -51,25 +65,13 @@ Status table_or_json(const std::string& output) {
 
 Status show_status(const Settings& settings, const std::string& output) {
     PrinterOptions options;
-    if (output == "compact")
-        options.output = ObserveOutput::kCompact;
-    else if (output == "dict")
-        options.output = ObserveOutput::kDict;
-    else if (output == "json" || output == "JSON" || output == "jsonpb")
-        options.output = ObserveOutput::kJson;
-    else if (output == "tab" || output == "table")
-        options.output = ObserveOutput::kTable;
-    else
-        return fail(Code::kInvalidArgument, "invalid output format: " + output);
+    TRY_ASSIGN(options.output, parse_observe_output(output));
     TRY_ASSIGN(const Connection connection, Connection::open(settings));
     grpc::health::v1::HealthCheckRequest check;
     check.set_service("observer.Observer");
     grpc::health::v1::HealthCheckResponse health;
-    grpc::ClientContext health_context;
-    connection.prepare(health_context, false);
-    const grpc::Status checked =
-        grpc::health::v1::Health::NewStub(connection.channel())->Check(&health_context, check, &health);
-    if (!checked.ok()) return std::unexpected(connection.error(checked).with_context("failed getting status"));
+    TRY(ask<grpc::health::v1::Health>(connection, &grpc::health::v1::Health::Stub::Check, check, health,
+                                      "failed getting status"));
     const bool healthy = health.status() == grpc::health::v1::HealthCheckResponse::SERVING;
     if (options.output == ObserveOutput::kCompact)
         write_text(
@@ -79,10 +81,8 @@ Status show_status(const Settings& settings, const std::string& output) {
             "\n");
     if (!healthy) return fail(Code::kUnavailable, "not healthy");
     observer::ServerStatusResponse status;
-    grpc::ClientContext context;
-    connection.prepare(context, false);
-    const grpc::Status asked = observer::Observer::NewStub(connection.channel())->ServerStatus(&context, {}, &status);
-    if (!asked.ok()) return std::unexpected(connection.error(asked).with_context("failed to get hubble server status"));
+    TRY(ask<observer::Observer>(connection, &observer::Observer::Stub::ServerStatus, {}, status,
+                                "failed to get hubble server status"));
     write_text(FlowPrinter(options).print(status));
     return {};
 }
@@ -91,10 +91,7 @@ Status list_nodes(const Settings& settings, const std::string& output) {
     TRY(table_or_json(output));
     TRY_ASSIGN(const Connection connection, Connection::open(settings));
     observer::GetNodesResponse nodes;
-    grpc::ClientContext context;
-    connection.prepare(context, false);
-    const grpc::Status asked = observer::Observer::NewStub(connection.channel())->GetNodes(&context, {}, &nodes);
-    if (!asked.ok()) return forward_error(connection.error(asked));
+    TRY(ask<observer::Observer>(connection, &observer::Observer::Stub::GetNodes, {}, nodes));
     std::ranges::sort(*nodes.mutable_nodes(), {}, &observer::Node::name);
     write_text(output == "json" ? json_list(nodes.nodes()) : nodes_table(nodes, output == "wide"));
     return {};
@@ -104,11 +101,7 @@ Status list_namespaces(const Settings& settings, const std::string& output) {
     TRY(table_or_json(output));
     TRY_ASSIGN(const Connection connection, Connection::open(settings));
     observer::GetNamespacesResponse namespaces;
-    grpc::ClientContext context;
-    connection.prepare(context, false);
-    const grpc::Status asked =
-        observer::Observer::NewStub(connection.channel())->GetNamespaces(&context, {}, &namespaces);
-    if (!asked.ok()) return forward_error(connection.error(asked));
+    TRY(ask<observer::Observer>(connection, &observer::Observer::Stub::GetNamespaces, {}, namespaces));
     write_text(output == "json" ? json_list(namespaces.namespaces()) : namespaces_table(namespaces, output == "wide"));
     return {};
 }
@@ -121,7 +114,11 @@ Status watch_peers(const Settings& settings) {
     const CancelOnInterrupt interrupt(context);
     const auto reader = stub->Notify(&context, {});
     peer::ChangeNotification change;
-    while (reader->Read(&change)) write_text(peer_line(change));
+    while (reader->Read(&change)) {
+        if (write_text(peer_line(change))) continue;
+        context.TryCancel();
+        break;
+    }
     const grpc::Status status = reader->Finish();
     if (status.ok() || status.error_code() == grpc::StatusCode::CANCELLED) return {};
     return forward_error(connection.error(status));
@@ -133,7 +130,7 @@ std::string nodes_table(const observer::GetNodesResponse& nodes, bool wide) {
     if (wide) head.insert(head.end(), {"VERSION", "ADDRESS", "TLS"});
     table.row(head);
     for (const observer::Node& node : nodes.nodes()) {
-        std::vector<std::string> cells{node.name(), state_text(node.state()), "N/A", "N/A", "N/A"};
+        std::vector<std::string> cells{safe(node.name()), state_text(node.state()), "N/A", "N/A", "N/A"};
         if (const std::uint64_t seconds = (node.uptime_ns() + 500'000'000) / 1'000'000'000; seconds > 0) {
             cells[2] = go_duration(static_cast<std::int64_t>(seconds));
             cells[3] = format("%.2f", static_cast<double>(node.seen_flows()) / static_cast<double>(seconds));
@@ -143,7 +140,7 @@ std::string nodes_table(const observer::GetNodesResponse& nodes, bool wide) {
                        format(" (%6.2f%%)",
                               static_cast<double>(node.num_flows()) / static_cast<double>(node.max_flows()) * 100);
         if (wide)
-            cells.insert(cells.end(), {node.version().empty() ? "N/A" : node.version(), node.address(),
+            cells.insert(cells.end(), {node.version().empty() ? "N/A" : safe(node.version()), safe(node.address()),
                                        !node.has_tls()        ? "N/A"
                                        : node.tls().enabled() ? "Enabled"
                                                               : "Disabled"});
@@ -157,17 +154,18 @@ std::string namespaces_table(const observer::GetNamespacesResponse& namespaces, 
     table.row(wide ? std::vector<std::string>{"NAMESPACE", "CLUSTER"} : std::vector<std::string>{"NAMESPACE"});
     for (const observer::Namespace& ns : namespaces.namespaces()) {
         if (wide && !ns.cluster().empty())
-            table.row({ns.namespace_(), ns.cluster()});
+            table.row({safe(ns.namespace_()), safe(ns.cluster())});
         else
-            table.row({ns.namespace_()});
+            table.row({safe(ns.namespace_())});
     }
     return table.str();
 }
 
 std::string peer_line(const peer::ChangeNotification& change) {
     const std::string type = peer::ChangeNotificationType_Name(change.type());
-    return type + std::string(type.size() < 12 ? 12 - type.size() : 0, ' ') + " " + change.address() + " " +
-           change.name() + (change.has_tls() ? " (TLS.ServerName: " + change.tls().server_name() + ")" : "") + "\n";
+    return type + std::string(type.size() < 12 ? 12 - type.size() : 0, ' ') + " " + safe(change.address()) + " " +
+           safe(change.name()) +
+           (change.has_tls() ? " (TLS.ServerName: " + safe(change.tls().server_name()) + ")" : "") + "\n";
 }
 
 }  // namespace axo::cli

@@ -6,10 +6,9 @@
 
 namespace axo::cli {
 
-// Nobody reading any more (`| head`) is no error.
-inline void write_text(std::string_view text) {
-    if (!text.empty()) std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
+// False when nobody reads any more (`| head`), which is no error; what goes on for ever has to end then.
+inline bool write_text(std::string_view text) {
+    return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
 }
 
 }  // namespace axo::cli
