@@ -3,6 +3,7 @@
 
 #include "app/agent/config_parse.h"
 #include "hubble/core/flow_metrics.h"
+#include "hubble/text/proto_json.h"
 
 namespace axo {
 
@@ -26,7 +27,7 @@ Status parse_hubble_listen(Config& config, const std::string& value) {
 }
 
 Status parse_filters(std::vector<std::string>& into, const std::string& value) {
-    auto objects = hubble::split_json_objects(value);
+    auto objects = split_json_objects(value);
     if (!objects) return not_accepted("FlowFilters as JSON objects behind one another");
     into = std::move(*objects);
     return {};

@@ -71,6 +71,10 @@ int run(int argc, char** argv) {
     if (called_as == "hubble") return hubble("hubble", false, context, {argv + 1, argv + argc});
     if (called_as == "cilium" || called_as == "cilium-dbg" || called_as == "cilium-health") context.program = called_as;
 
+    std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+    if (const auto own = context.program == "axoneme" ? hubble_arguments(arguments, context) : std::nullopt)
+        return hubble(own->program, own->program == "axoneme" || !context.host.empty(), context, own->arguments);
+
     CLI::App app("Axoneme: eBPF networking for containers, compatible with Cilium", context.program);
     app.require_subcommand(0, 1);
     app.fallthrough();  // -H and -D are accepted behind the command too
@@ -80,9 +84,6 @@ int run(int argc, char** argv) {
     const Command root(&app, context);
     add_all_commands(root);
 
-    std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
-    if (const auto own = context.program == "axoneme" ? hubble_arguments(arguments, context) : std::nullopt)
-        return hubble(own->program, own->program == "axoneme" || !context.host.empty(), context, own->arguments);
     // `cilium-health status` is `axoneme health status`.
     if (context.program == "cilium-health") arguments.insert(arguments.begin(), "health");
     if (arguments.empty()) {

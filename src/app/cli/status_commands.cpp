@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <ctime>
 #include <filesystem>
 #include <optional>
@@ -125,11 +124,11 @@ void add_status_commands(const Command& root) {
         .flag("--all-redirects", options->details.redirects, "every proxy redirect")
         .flag("--all-clusters", options->details.clusters, "every remote cluster")
         .flag("--wait", options->wait, "until the agent, or the cluster, is healthy")
+        // As cilium-dbg's: a Boolean that is on unless it is said otherwise.
+        .flag("--require-k8s-connectivity,!--no-require-k8s-connectivity", options->require_kubernetes,
+              "not healthy while the API server is out of reach (on; =false: healthy even so)")
         .option("--wait-duration", options->wait_duration, "how long --wait waits")
         .output(options->output);
-    // As cilium-dbg's: a Boolean that is on unless it is said otherwise.
-    command.app()->add_flag("--require-k8s-connectivity,!--no-require-k8s-connectivity", options->require_kubernetes,
-                            "not healthy while the API server is out of reach (on; =false: healthy even so)");
 }
 
 }  // namespace axo::cli

@@ -16,6 +16,12 @@ Direction side_of(const flow_event& event) {
 }
 
 // What an endpoint sends is egress, and so are the replies that it gets to what it has sent.
+// The local endpoint that an event is about; 0: none. Hubble calls it the event's source.
+std::uint16_t observed_endpoint(const flow_event& event) {
+    if (event.type == EVENT_TRACE) return event.subtype == TRACE_TO_LXC ? event.endpoint_dst : event.endpoint_src;
+    return (event.flags & EVENT_F_INGRESS) != 0 ? event.endpoint_dst : event.endpoint_src;
+}
+
 Direction direction_of(const flow_event& event) {
     switch (event.type) {
         case EVENT_POLICY_VERDICT: return side_of(event);
@@ -54,11 +60,6 @@ Reply reply_of(const flow_event& event, Verdict verdict) {
 }
 
 }  // namespace
-
-std::uint16_t observed_endpoint(const flow_event& event) {
-    if (event.type == EVENT_TRACE) return event.subtype == TRACE_TO_LXC ? event.endpoint_dst : event.endpoint_src;
-    return (event.flags & EVENT_F_INGRESS) != 0 ? event.endpoint_dst : event.endpoint_src;
-}
 
 void decode(FlowRecord& record) {
     record.direction = direction_of(record.event);

@@ -8,7 +8,4 @@ namespace axo::hubble {
 // Sets what follows from record.event alone.
 void decode(FlowRecord& record);
 
-// The local endpoint that an event is about; 0: none. Hubble calls it the event's source.
-std::uint16_t observed_endpoint(const flow_event& event);
-
 }  // namespace axo::hubble

@@ -43,7 +43,4 @@ private:
     bool done_ = false;
 };
 
-// The number on the wire; our codes are gRPC's.
-int wire_code(Code code);
-
 }  // namespace axo::rpc

@@ -34,8 +34,7 @@ std::string percent_encoded(std::string_view text) {
     return encoded;
 }
 
-}  // namespace
-
+// The number on the wire; our codes are gRPC's.
 int wire_code(Code code) {
     switch (code) {
         case Code::kCancelled: return 1;
@@ -56,6 +55,8 @@ int wire_code(Code code) {
     }
     return 2;
 }
+
+}  // namespace
 
 struct Callbacks {
     static Connection& self(void* user) { return *static_cast<Connection*>(user); }

@@ -192,32 +192,6 @@ private:
     std::string error_;
 };
 
-Result<std::vector<std::string>> split_json_objects(const std::string& text) {
-    std::vector<std::string> objects;
-    std::size_t begin = 0;
-    int depth = 0;
-    bool in_text = false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const char c = text[i];
-        if (in_text) {
-            if (c == '\\')
-                ++i;
-            else if (c == '"')
-                in_text = false;
-            continue;
-        }
-        if (c == '"') in_text = true;
-        if (c == '{' && depth++ == 0) begin = i;
-        if (c == '}' && --depth == 0) objects.push_back(text.substr(begin, i + 1 - begin));
-        const bool between = depth == 0 && c != '}' && c != ' ' && c != '\n' && c != '\t' && c != '\r' && c != ',';
-        if (depth < 0 || between)
-            return fail(Code::kInvalidArgument,
-                        "\"" + text + "\": expected JSON objects, at offset " + std::to_string(i));
-    }
-    if (depth != 0 || in_text) return fail(Code::kInvalidArgument, "\"" + text + "\": the last JSON object has no end");
-    return objects;
-}
-
 axo::Status Exporters::check(const ExportSettings& settings) {
     const Observer nobody({.cluster = "c", .node = "n", .node_labels = {}, .version = "", .capacity = 1}, nullptr);
     if (auto made = One::make(settings, nobody); !made) return forward_error(std::move(made).error());

@@ -31,8 +31,7 @@ struct ExportSettings {
 
 // hubble-flowlogs-config-path: the YAML of ConfigMap cilium-flowlog-config.
 Result<std::map<std::string, ExportSettings>> parse_flow_logs(const std::string& yaml);
-// JSON objects behind one another, as hubble-export-allowlist has them.
-Result<std::vector<std::string>> split_json_objects(const std::string& text);
+
 class Exporters {
 public:
     explicit Exporters(Observer& observer);

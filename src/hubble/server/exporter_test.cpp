@@ -165,9 +165,6 @@ TEST(FlowLogs, AreReadAndMistakesAreNamed) {
               std::string::npos);
     EXPECT_NE(error("flowLogs: [{name: a, filePath: /a, aggregationInterval: soon}]").find("aggregationInterval"),
               std::string::npos);
-    EXPECT_EQ(split_json_objects(R"({"a":"}"} {"b":{}})").value().size(), 2U);
-    EXPECT_FALSE(split_json_objects("{"));
-    EXPECT_FALSE(split_json_objects("x"));
 }
 
 }  // namespace

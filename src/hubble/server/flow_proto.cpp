@@ -14,6 +14,21 @@ namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
 
+// "SYN, ACK"
+std::string tcp_flags_summary(std::uint8_t flags) {
+    // Hubble's order.
+    static constexpr std::pair<std::uint8_t, const char*> kFlags[] = {{0x02, "SYN"}, {0x10, "ACK"}, {0x04, "RST"},
+                                                                      {0x01, "FIN"}, {0x08, "PSH"}, {0x20, "URG"},
+                                                                      {0x40, "ECE"}, {0x80, "CWR"}};
+    std::string text;
+    for (const auto& [bit, name] : kFlags) {
+        if ((flags & bit) == 0) continue;
+        if (!text.empty()) text += ", ";
+        text += name;
+    }
+    return text;
+}
+
 void fill_endpoint(const EndpointInfo& info, ::flow::Endpoint& endpoint) {
     endpoint.set_id(info.id);
     endpoint.set_identity(info.identity);
@@ -148,20 +163,6 @@ const char* source_file(std::uint8_t file) {
 }
 
 }  // namespace
-
-std::string tcp_flags_summary(std::uint8_t flags) {
-    // Hubble's order.
-    static constexpr std::pair<std::uint8_t, const char*> kFlags[] = {{0x02, "SYN"}, {0x10, "ACK"}, {0x04, "RST"},
-                                                                      {0x01, "FIN"}, {0x08, "PSH"}, {0x20, "URG"},
-                                                                      {0x40, "ECE"}, {0x80, "CWR"}};
-    std::string text;
-    for (const auto& [bit, name] : kFlags) {
-        if ((flags & bit) == 0) continue;
-        if (!text.empty()) text += ", ";
-        text += name;
-    }
-    return text;
-}
 
 void to_timestamp(std::int64_t ns, ::google::protobuf::Timestamp& time) {
     std::int64_t seconds = ns / kSecond, rest = ns % kSecond;

@@ -22,7 +22,5 @@ void to_proto(const FlowRecord& record, ::flow::LostEvent& lost);
 void to_timestamp(std::int64_t ns, ::google::protobuf::Timestamp& time);
 // Since the epoch. Out of range: the nearest that can be said.
 std::int64_t from_timestamp(const ::google::protobuf::Timestamp& time);
-// "SYN, ACK"
-std::string tcp_flags_summary(std::uint8_t flags);
 
 }  // namespace axo::hubble

@@ -47,6 +47,11 @@ std::string_view sock_point(flow::SocketTranslationPoint point) {
     }
 }
 
+// "L3-L4" …
+std::string_view policy_match_name(std::uint32_t match) {
+    return match < std::size(kMatches) ? kMatches[match] : "unknown";
+}
+
 }  // namespace
 
 std::optional<int> monitor_type(std::string_view name) {
@@ -73,10 +78,6 @@ std::string drop_reason_text(int reason) {
 #undef X
         default: return std::to_string(reason);
     }
-}
-
-std::string_view policy_match_name(std::uint32_t match) {
-    return match < std::size(kMatches) ? kMatches[match] : "unknown";
 }
 
 std::string flow_type_text(const flow::Flow& flow) {

@@ -30,8 +30,6 @@ std::string_view trace_point_name(int sub_type);
 std::optional<int> trace_point(std::string_view name);
 // "Policy denied" for 133; the number when nothing is known of it.
 std::string drop_reason_text(int reason);
-// "L3-L4" …
-std::string_view policy_match_name(std::uint32_t match);
 // What the TYPE column says: "to-endpoint", "Policy denied", "policy-verdict:L3-L4 INGRESS", "dns-request proxy" …
 std::string flow_type_text(const flow::Flow& flow);
 // "world", "(ID:1234)" is not said here: "" for numbers that are not reserved.

@@ -247,4 +247,29 @@ Status parse_proto_json(std::string_view text, UnknownFields unknown, google::pr
     return {};
 }
 
+Result<std::vector<std::string>> split_json_objects(std::string_view text) {
+    std::vector<std::string> objects;
+    std::size_t begin = 0;
+    int depth = 0;
+    bool in_text = false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const char c = text[i];
+        if (in_text) {
+            if (c == '\\')
+                ++i;
+            else if (c == '"')
+                in_text = false;
+            continue;
+        }
+        if (c == '"') in_text = true;
+        if (c == '{' && depth++ == 0) begin = i;
+        if (c == '}' && --depth == 0) objects.emplace_back(text.substr(begin, i + 1 - begin));
+        const bool between = depth == 0 && c != '}' && c != ' ' && c != '\n' && c != '\t' && c != '\r' && c != ',';
+        if (depth < 0 || between)
+            return fail(Code::kInvalidArgument, "expected JSON objects, at offset " + std::to_string(i));
+    }
+    if (depth != 0 || in_text) return fail(Code::kInvalidArgument, "the last JSON object has no end");
+    return objects;
+}
+
 }  // namespace axo

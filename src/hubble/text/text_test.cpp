@@ -128,6 +128,13 @@ TEST(ExplainDrop, DenyRulesAndOtherReasons) {
     EXPECT_EQ(explain_drop(told)->policy, "policy: this\n");
 }
 
+TEST(ProtoJson, ObjectsBehindOneAnother) {
+    EXPECT_EQ(*split_json_objects(R"({"a":"}"} {"b":{}},{"c":"\"}"})"),
+              (std::vector<std::string>{R"({"a":"}"})", R"({"b":{}})", R"({"c":"\"}"})"}));
+    EXPECT_TRUE(split_json_objects(" \n")->empty());
+    for (const char* bad : {"{", "x", "{} x", "{}}", R"({"a":"})"}) EXPECT_FALSE(split_json_objects(bad)) << bad;
+}
+
 TEST(FlowWords, NamesAndNumbers) {
     EXPECT_EQ(*trace_point("to-network"), 11);
     EXPECT_EQ(trace_point_name(12), "from-crypto");

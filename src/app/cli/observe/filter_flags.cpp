@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "hubble/text/flow_words.h"
 #include "hubble/text/proto_json.h"
 
 namespace axo::cli {
@@ -12,34 +11,33 @@ namespace {
 
 using Texts = google::protobuf::RepeatedPtrField<std::string>;
 
-// Flags of one group exclude one another: they write the same fields.
-const std::vector<std::vector<std::string>> kConflicts = {
-    {"from-fqdn", "from-ip", "ip", "fqdn", "from-namespace", "namespace", "from-all-namespaces", "all-namespaces"},
-    {"from-fqdn", "from-ip", "ip", "fqdn", "from-pod", "pod"},
-    {"to-fqdn", "to-ip", "ip", "fqdn", "to-namespace", "namespace", "to-all-namespaces", "all-namespaces"},
-    {"to-fqdn", "to-ip", "ip", "fqdn", "to-pod", "pod"},
-    {"to-pod", "namespace", "all-namespaces"},
-    {"from-pod", "namespace", "all-namespaces"},
-    {"to-service", "namespace", "all-namespaces"},
-    {"from-service", "namespace", "all-namespaces"},
-    {"label", "from-label"},
-    {"label", "to-label"},
-    {"service", "from-service"},
-    {"service", "to-service"},
-    {"port", "to-port"},
-    {"port", "from-port"},
-    {"identity", "to-identity"},
-    {"identity", "from-identity"},
-    {"workload", "to-workload"},
-    {"workload", "from-workload"},
-    {"encrypted", "unencrypted"},
-};
-
 bool contains(const std::vector<std::string>& list, std::string_view text) {
     return std::ranges::find(list, text) != list.end();
 }
 
 Status check_conflicts(const std::vector<std::string>& used) {
+    // Flags of one group exclude one another: they write the same fields.
+    static const std::vector<std::vector<std::string>> kConflicts = {
+        {"from-fqdn", "from-ip", "ip", "fqdn", "from-namespace", "namespace", "from-all-namespaces", "all-namespaces"},
+        {"from-fqdn", "from-ip", "ip", "fqdn", "from-pod", "pod"},
+        {"to-fqdn", "to-ip", "ip", "fqdn", "to-namespace", "namespace", "to-all-namespaces", "all-namespaces"},
+        {"to-fqdn", "to-ip", "ip", "fqdn", "to-pod", "pod"},
+        {"to-pod", "namespace", "all-namespaces"},
+        {"from-pod", "namespace", "all-namespaces"},
+        {"to-service", "namespace", "all-namespaces"},
+        {"from-service", "namespace", "all-namespaces"},
+        {"label", "from-label"},
+        {"label", "to-label"},
+        {"service", "from-service"},
+        {"service", "to-service"},
+        {"port", "to-port"},
+        {"port", "from-port"},
+        {"identity", "to-identity"},
+        {"identity", "from-identity"},
+        {"workload", "to-workload"},
+        {"workload", "from-workload"},
+        {"encrypted", "unencrypted"},
+    };
     for (const auto& group : kConflicts)
         for (const std::string& flag : group)
             for (const std::string& other : group)
@@ -143,10 +141,6 @@ Status FilterFlags::check() const {
     return {};
 }
 
-bool FilterFlags::uses(std::string_view flag) const {
-    return contains(allow_.used, flag) || contains(deny_.used, flag);
-}
-
 Status FilterFlags::apply(const std::string& name, const std::string& value, const Change& change) {
     Side& side = negate_ ? deny_ : allow_;
     negate_ = false;
@@ -229,33 +223,15 @@ Result<std::vector<flow::FlowFilter>> parse_raw_filters(const std::string& flag,
                                                         const std::vector<std::string>& texts) {
     std::vector<flow::FlowFilter> filters;
     for (const std::string& text : texts) {
-        // Objects one after another: cut where brackets outside strings close.
-        std::size_t from = 0;
-        int depth = 0;
-        bool quoted = false;
-        for (std::size_t i = 0; i < text.size(); ++i) {
-            const char c = text[i];
-            if (quoted) {
-                if (c == '\\')
-                    ++i;
-                else if (c == '"')
-                    quoted = false;
-                continue;
-            }
-            if (c == '"') quoted = true;
-            if (c == '{') ++depth;
-            if (c != '}' || --depth != 0) continue;
-            flow::FlowFilter filter;
-            const std::string object = text.substr(from, i + 1 - from);
-            if (const Status read = parse_proto_json(object, UnknownFields::kRefuse, filter); !read)
-                return fail(Code::kInvalidArgument,
-                            "invalid --" + flag + " flag: failed to decode '" + text + "': " + read.error().message);
-            filters.push_back(std::move(filter));
-            from = i + 1;
-        }
-        if (text.find_first_not_of(" \t\n", from) != std::string::npos)
+        const auto wrong = [&](const Error& error) {
             return fail(Code::kInvalidArgument,
-                        "invalid --" + flag + " flag: failed to decode '" + text + "': not a JSON object");
+                        "invalid --" + flag + " flag: failed to decode '" + text + "': " + error.message);
+        };
+        const auto objects = split_json_objects(text);
+        if (!objects) return wrong(objects.error());
+        for (const std::string& object : *objects)
+            if (const Status read = parse_proto_json(object, UnknownFields::kRefuse, filters.emplace_back()); !read)
+                return wrong(read.error());
     }
     return filters;
 }

@@ -26,7 +26,6 @@ public:
     [[nodiscard]] Status check() const;
     [[nodiscard]] std::vector<flow::FlowFilter> allow() const { return allow_.filters(); }
     [[nodiscard]] std::vector<flow::FlowFilter> deny() const { return deny_.filters(); }
-    [[nodiscard]] bool uses(std::string_view flag) const;
 
 private:
     struct Side {

@@ -22,18 +22,18 @@ Status set_flag(const Flag& flag, const std::string& value) {
                 "invalid argument \"" + value + "\" for \"" + names + "\" flag: " + set.error().message);
 }
 
-std::vector<std::string> split(const std::string& text) {
+}  // namespace
+
+std::vector<std::string> split_commas(const std::string& text) {
     std::vector<std::string> parts;
     std::size_t from = 0;
-    while (from <= text.size()) {
+    while (from <= text.size() && !text.empty()) {
         const std::size_t comma = std::min(text.find(',', from), text.size());
         parts.push_back(text.substr(from, comma - from));
         from = comma + 1;
     }
     return parts;
 }
-
-}  // namespace
 
 Result<bool> parse_bool(const std::string& text) {
     for (const char* yes : {"1", "t", "T", "true", "TRUE", "True"})
@@ -56,18 +56,18 @@ void FlagSet::text(std::string name, char shorthand, std::string& value, std::st
          }});
 }
 
-void FlagSet::texts(std::string name, std::vector<std::string>& values, std::string help, bool split_commas) {
+void FlagSet::texts(std::string name, std::vector<std::string>& values, std::string help, bool by_commas) {
     add({.name = std::move(name),
          .shorthand = 0,
          .type = "strings",
          .if_bare = "",
          .help = std::move(help),
          .preset = "",
-         .set = [&values, split_commas](const std::string& given) -> Status {
-             if (!split_commas)
+         .set = [&values, by_commas](const std::string& given) -> Status {
+             if (!by_commas)
                  values.push_back(given);
-             else if (!given.empty())
-                 for (std::string& part : split(given)) values.push_back(std::move(part));
+             else
+                 for (std::string& part : split_commas(given)) values.push_back(std::move(part));
              return {};
          }});
 }

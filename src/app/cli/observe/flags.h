@@ -28,11 +28,10 @@ public:
 
     void add(Flag flag) { flags_.push_back(std::move(flag)); }
     void text(std::string name, char shorthand, std::string& value, std::string help);
-    void texts(std::string name, std::vector<std::string>& values, std::string help, bool split_commas);
+    void texts(std::string name, std::vector<std::string>& values, std::string help, bool by_commas);
     void boolean(std::string name, char shorthand, bool& value, std::string help);
     void number(std::string name, std::uint64_t& value, std::string help);
 
-    [[nodiscard]] const std::string& title() const { return title_; }
     [[nodiscard]] const std::vector<Flag>& flags() const { return flags_; }
     [[nodiscard]] std::string usage() const;
 
@@ -41,6 +40,8 @@ private:
     std::vector<Flag> flags_;
 };
 
+// "a,b" -> a, b; "" -> none.
+std::vector<std::string> split_commas(const std::string& text);
 Result<bool> parse_bool(const std::string& text);
 // What is no flag, in order. Errors are pflag's: "unknown flag: --x", "flag needs an argument: --last" …
 Result<std::vector<std::string>> parse_flags(const std::vector<const FlagSet*>& sets,

@@ -74,17 +74,6 @@ std::string scalar(const ::axo::Json& value) {
     return value.is_string() ? value.get<std::string>() : value.is_null() ? "" : value.dump();
 }
 
-std::vector<std::string> commas(const std::string& text) {
-    std::vector<std::string> out;
-    std::size_t from = 0;
-    while (from <= text.size() && !text.empty()) {
-        const std::size_t comma = std::min(text.find(',', from), text.size());
-        out.push_back(text.substr(from, comma - from));
-        from = comma + 1;
-    }
-    return out;
-}
-
 Status check_type(const Settings::Key& key, const std::string& value) {
     Status ok;
     if (key.type == "bool") {
@@ -122,7 +111,7 @@ void Settings::add_flag(FlagSet& set, const Key& key) {
                  if (key.type != "strings")
                      list = {value};
                  else
-                     for (std::string& part : commas(value)) list.push_back(std::move(part));
+                     for (std::string& part : split_commas(value)) list.push_back(std::move(part));
                  return {};
              }});
 }
@@ -177,7 +166,7 @@ std::vector<std::string> Settings::values(const Key& key) const {
     if (const auto given = given_.find(key.name); given != given_.end()) return given->second;
     if (const std::string value = environment(environment_name(key.name)); !value.empty()) {
         if (key.name == "allowlist" || key.name == "denylist" || key.type != "strings") return {value};
-        return commas(value);
+        return split_commas(value);
     }
     if (const auto read = file_.find(key.name); read != file_.end()) return read->second;
     const std::string value = preset(key);
@@ -248,7 +237,7 @@ Status Settings::set(const std::string& name, const std::string& value) const {
         root.erase(name);
     } else if (key->type == "strings") {
         const bool bracketed = value.starts_with('[') && value.ends_with(']');
-        root[name] = commas(bracketed ? value.substr(1, value.size() - 2) : value);
+        root[name] = split_commas(bracketed ? value.substr(1, value.size() - 2) : value);
     } else {
         TRY(check_type(*key, value));
         if (key->type == "bool")
