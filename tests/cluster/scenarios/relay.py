@@ -19,7 +19,7 @@ def start_relay(cluster, node):
 
 @scenario(cost=20)
 def relay_over_two_nodes(context):
-    cluster = context.cluster(nodes=2, agent_flags=["--hubble-listen-address=0.0.0.0:4244"])
+    cluster = context.cluster(nodes=2)
     cluster.add_pod("nginx", "node2", "app=nginx")
     cluster.add_pod("app1", "node1", "app=app1")
     cluster.add_pod("app2", "node1", "app=app2")
