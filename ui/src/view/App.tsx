@@ -1,6 +1,6 @@
 import { useComputed, useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { rateText } from "../model/format";
 import { secondsOf } from "../model/url";
 import { graph, failure, history, link, loading, log, nodes, terms, tick } from "../state/engine";
@@ -200,7 +200,8 @@ export function App(): JSX.Element {
   const help = useSignal(false);
   const dock = useComputed(() => view.value.dock);
 
-  useEffect(() => {
+  // Before the browser counts the page as loaded: an early key is heard too.
+  useLayoutEffect(() => {
     const keys = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
       if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) return;

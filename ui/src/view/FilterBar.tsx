@@ -1,7 +1,7 @@
 // The search field: words become chips; while typing it proposes keys, and values that have been seen.
 import { useComputed, useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { KEYS, type Term, formatTerm, formatTerms, parseTerms, termProblem } from "../model/filter";
 import { log, namespaces, nodes, terms } from "../state/engine";
 import { change } from "../state/view";
@@ -80,7 +80,7 @@ export function FilterBar(): JSX.Element {
   const options = useComputed(() => (open.value ? suggestionsFor(text.value.split(/\s+(?=\S*$)/).at(-1) ?? "") : []));
   const problem = useComputed(() => terms.value.map(termProblem).find(Boolean) ?? "");
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const focus = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
       if (event.key !== "/" || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) return;
