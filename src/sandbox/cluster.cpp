@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/file.h"
+#include "io/listen_socket.h"
 #include "sandbox/topology.h"
 
 namespace axo::sandbox {
@@ -154,6 +155,16 @@ std::vector<std::string> operator_arguments(const ClusterSpec& spec) {
     };
     flags.insert(flags.end(), spec.operator_flags.begin(), spec.operator_flags.end());
     return flags;
+}
+
+std::vector<std::string> relay_arguments(int web_listener) {
+    return {"--config=/dev/null",
+            "--object-store=dir:" + std::string(kStoreInNode),
+            "--peer-service=unix:///var/run/cilium/hubble.sock",
+            "--listen-address=127.0.0.1:4245",
+            "--web-listen-address=fd://" + std::to_string(web_listener),
+            "--disable-client-tls",
+            "--disable-server-tls"};
 }
 
 Cluster::Cluster(ClusterSpec spec) : spec_(std::move(spec)), root_(root_of(spec_.name)) {
@@ -345,7 +356,8 @@ std::vector<std::string> Cluster::processes() const {
     return names_in(root_ / "processes", ".json");
 }
 
-Status Cluster::start(const std::string& name, const std::string& node, std::vector<std::string> argv) {
+Status Cluster::start(const std::string& name, const std::string& node, std::vector<std::string> argv,
+                      std::uint16_t port) {
     TRY_ASSIGN(const Binaries binaries, Binaries::beside_this_program());
     if (auto process = running(name)) {
         return fail(Code::kAlreadyExists, name + " is running already, as process " + std::to_string(process->pid));
@@ -362,31 +374,64 @@ Status Cluster::start(const std::string& name, const std::string& node, std::vec
                                                         (path != nullptr ? path : "/usr/sbin:/usr/bin:/sbin:/bin")};
     command.prepare = [&machine] { return enter(machine); };
     TRY_ASSIGN(const ProcessId process, spawn_detached(command, log_of(name)));
-    return write_atomic(
-        process_file(root_, name),
-        nlohmann::json{{"pid", process.pid}, {"start-time", process.start_time}, {"node", node}, {"argv", command.argv}}
-                .dump(2) +
-            "\n");
+    return write_atomic(process_file(root_, name), nlohmann::json{{"pid", process.pid},
+                                                                  {"start-time", process.start_time},
+                                                                  {"node", node},
+                                                                  {"port", port},
+                                                                  {"argv", command.argv}}
+                                                           .dump(2) +
+                                                       "\n");
+}
+
+Status Cluster::check_node(const std::string& node) const {
+    if (spec_.node(node) != nullptr) return {};
+    return fail(Code::kNotFound, "cluster '" + spec_.name + "' has no node '" + node + "'");
 }
 
 Status Cluster::start_agent(const std::string& node, const std::vector<std::string>& more_flags) {
-    const NodeSpec* spec = spec_.node(node);
-    if (spec == nullptr) return fail(Code::kNotFound, "cluster '" + spec_.name + "' has no node '" + node + "'");
+    TRY(check_node(node));
     TRY_ASSIGN(const Binaries binaries, Binaries::beside_this_program());
     std::vector<std::string> argv{binaries.agent()};
-    for (const auto& flag : agent_arguments(spec_, *spec)) argv.push_back(flag);
+    for (const auto& flag : agent_arguments(spec_, *spec_.node(node))) argv.push_back(flag);
     argv.insert(argv.end(), more_flags.begin(), more_flags.end());
     return start(agent_name(node), node, std::move(argv));
 }
 
 Status Cluster::start_operator(const std::string& on_node, const std::vector<std::string>& more_flags) {
-    if (spec_.node(on_node) == nullptr)
-        return fail(Code::kNotFound, "cluster '" + spec_.name + "' has no node '" + on_node + "'");
+    TRY(check_node(on_node));
     TRY_ASSIGN(const Binaries binaries, Binaries::beside_this_program());
     std::vector<std::string> argv{binaries.operator_()};
     for (const auto& flag : operator_arguments(spec_)) argv.push_back(flag);
     argv.insert(argv.end(), more_flags.begin(), more_flags.end());
     return start(kOperator, on_node, std::move(argv));
+}
+
+Result<std::uint16_t> Cluster::start_relay(const std::string& on_node, std::optional<std::uint16_t> port,
+                                           const std::vector<std::string>& more_flags,
+                                           std::chrono::milliseconds limit) {
+    TRY(check_node(on_node));
+    TRY_ASSIGN(const Binaries binaries, Binaries::beside_this_program());
+    // Made here, in this machine's network namespace, where it stays whatever the process that inherits it enters.
+    const IpAddress loopback = IpAddress::parse("127.0.0.1").value();
+    auto listener = open_tcp_listener(loopback, port.value_or(kRelayPort));
+    if (!listener && !port) listener = open_tcp_listener(loopback, 0);
+    if (!listener) return forward_error(std::move(listener).error().with_context("the relay's port"));
+    if (::fcntl(listener->get(), F_SETFD, 0) != 0) return fail_errno("fcntl(F_SETFD)");
+    const std::uint16_t listening = local_port(listener->get());
+    std::vector<std::string> argv{binaries.relay()};
+    for (const auto& flag : relay_arguments(listener->get())) argv.push_back(flag);
+    argv.insert(argv.end(), more_flags.begin(), more_flags.end());
+    TRY(start(kRelay, on_node, std::move(argv), listening));
+    listener->reset();
+    TRY(wait_for_relay(listening, limit));
+    return listening;
+}
+
+std::optional<std::string> Cluster::relay_url() const {
+    if (!running(kRelay)) return std::nullopt;
+    const auto record = nlohmann::json::parse(read_file(process_file(root_, kRelay)).value_or(""), nullptr, false);
+    if (!record.is_object()) return std::nullopt;
+    return "http://127.0.0.1:" + std::to_string(record.value("port", 0)) + "/";
 }
 
 Status Cluster::stop(const std::vector<std::string>& names, std::chrono::milliseconds grace) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fd.h"
 #include "base/result.h"
 #include "sandbox/machine.h"
 #include "sandbox/manifests.h"
@@ -28,11 +29,14 @@ struct Binaries {
     [[nodiscard]] std::filesystem::path agent() const { return folder / "axoneme-agent"; }
     [[nodiscard]] std::filesystem::path operator_() const { return folder / "axoneme-operator"; }
     [[nodiscard]] std::filesystem::path cni() const { return folder / "axoneme-cni"; }
+    [[nodiscard]] std::filesystem::path relay() const { return folder / "axoneme-relay"; }
 };
 
 // What a process is started with; pure.
 std::vector<std::string> agent_arguments(const ClusterSpec& spec, const NodeSpec& node);
 std::vector<std::string> operator_arguments(const ClusterSpec& spec);
+// It serves its page and web API on `web_listener`, an inherited descriptor.
+std::vector<std::string> relay_arguments(int web_listener);
 
 class Cluster {
 public:
@@ -61,15 +65,23 @@ public:
     Status add_node(const NodeSpec& node);
     Status remove_node(const std::string& node);
 
-    // A process of the cluster by name: "operator", "agent-NODE". Starting what runs already is an error.
+    // A process of the cluster by name: "operator", "relay", "agent-NODE". Starting what runs already is an error.
     Status start_agent(const std::string& node, const std::vector<std::string>& more_flags);
     Status start_operator(const std::string& on_node, const std::vector<std::string>& more_flags);
+    // In the node, but its page is served on a loopback port of this machine, for this machine's browser. Port: what is
+    // listened on; without one 8081, or any free one where somebody has that. Returns when it serves.
+    Result<std::uint16_t> start_relay(const std::string& on_node, std::optional<std::uint16_t> port,
+                                      const std::vector<std::string>& more_flags, std::chrono::milliseconds limit);
+    // Of a relay that runs; "http://127.0.0.1:8081/".
+    [[nodiscard]] std::optional<std::string> relay_url() const;
     // Without grace: SIGKILL at once. Not running: success.
     Status stop(const std::vector<std::string>& processes, std::chrono::milliseconds grace);
     [[nodiscard]] std::vector<std::string> processes() const;
     [[nodiscard]] std::optional<ProcessId> running(const std::string& process) const;
     static std::string agent_name(const std::string& node) { return "agent-" + node; }
     static constexpr const char* kOperator = "operator";
+    static constexpr const char* kRelay = "relay";
+    static constexpr std::uint16_t kRelayPort = 8081;
 
     // Until the agents of these nodes are healthy, have written their CNI configuration, and know every node.
     // A process that ended, or the limit: an error with the last lines of the log.
@@ -82,9 +94,13 @@ private:
     Status build();
     Status save() const;
     Status make_node_machine(const NodeSpec& node);
-    Status start(const std::string& name, const std::string& node, std::vector<std::string> argv);
+    // port: kept beside the process.
+    Status start(const std::string& name, const std::string& node, std::vector<std::string> argv,
+                 std::uint16_t port = 0);
+    [[nodiscard]] Status check_node(const std::string& node) const;
     [[nodiscard]] std::string last_lines_of_log(const std::string& process) const;
     [[nodiscard]] Result<bool> agent_ready(const std::string& node) const;
+    Status wait_for_relay(std::uint16_t port, std::chrono::milliseconds limit);
 
     ClusterSpec spec_;
     std::filesystem::path root_;

@@ -69,6 +69,20 @@ Status Cluster::wait_ready(const std::vector<std::string>& nodes, std::chrono::m
     return sync_routes();
 }
 
+Status Cluster::wait_for_relay(std::uint16_t port, std::chrono::milliseconds limit) {
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    for (;; ::poll(nullptr, 0, 20)) {
+        if (!running(kRelay))
+            return fail(Code::kFailedPrecondition, "the relay has ended:\n" + last_lines_of_log(kRelay));
+        // The socket takes connections before the relay does: an answer is what counts.
+        if (auto client = HttpClient::connect("http://127.0.0.1:" + std::to_string(port), std::chrono::seconds(2)))
+            if (client->request("GET", "/")) return {};
+        if (std::chrono::steady_clock::now() > deadline)
+            return fail(Code::kDeadlineExceeded, "the relay answers nothing after " + std::to_string(limit.count()) +
+                                                     " ms:\n" + last_lines_of_log(kRelay));
+    }
+}
+
 std::string Cluster::last_lines_of_log(const std::string& process) const {
     std::istringstream lines(read_file(log_of(process)).value_or(""));
     std::vector<std::string> all;

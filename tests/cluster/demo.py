@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE))
 from lib import checks, policy, services  # noqa: E402
 from lib.sandbox import Cluster, CommandFailed, leftovers, root_namespace  # noqa: E402
 from lib.talk import Conversation  # noqa: E402
-from scenarios import policy_forms, policy_life, services_policy  # noqa: E402
+from scenarios import policy_forms, policy_life, relay, services_policy  # noqa: E402
 from scenarios.connectivity import place_pods  # noqa: E402
 from scenarios.restart import FLOWS  # noqa: E402
 
@@ -155,6 +155,40 @@ def services_in_force(demo, cluster):
     cluster.sandbox("pod", "del", *(name for name, _ in services_policy.PODS))
 
 
+SHOP = [("cart", "node2"), ("web", "node1"), ("batch", "node3")]
+ONLY_WEB = policy.cilium("cart", {"endpointSelector": policy.endpoints(app="cart"), "ingress": [{"fromEndpoints": [policy.endpoints(app="web")]}]})
+
+
+def flows_seen(demo, cluster):
+    """Hubble: every flow of every node at one relay, why one was dropped, and the page."""
+    for name, node in SHOP:
+        cluster.add_pod(name, node, labels=f"app={name}")
+    cluster.serve("cart")
+    cluster.apply(policy.text_of([ONLY_WEB]))
+    demo.command("axoneme sandbox relay start")
+    url = relay.start_relay(cluster)
+    hubble = relay.hubble_on(cluster, "node1")
+    demo.show(checks.check("the relay follows every node", checks.wait_until(lambda: "Connected Nodes: 3/3\n" in hubble("status"), 20, 0.3), hubble("status")))
+    demo.excerpt(hubble("status"), 5)
+
+    def told():
+        for pod in ("web", "batch"):
+            relay.connect(cluster, pod, "cart")
+        seen = hubble("observe", "--last", "200", "--to-pod", "cart", "--print-node-name")
+        return "default/web" in seen and "Policy denied DROPPED" in seen
+
+    demo.command("axoneme hubble observe --to-pod cart --last 9 --print-node-name    # web may, batch may not")
+    demo.show(checks.check("the client's node and the server's are both seen, and the drop", checks.wait_until(told, 15, 0.5), hubble("observe", "--last", "20")))
+    demo.excerpt(hubble("observe", "--last", "9", "--to-pod", "cart", "--print-node-name"), 9)
+    demo.command("axoneme hubble observe --from-pod batch --verdict DROPPED --explain --last 1")
+    text = hubble("observe", "--from-pod", "batch", "--verdict", "DROPPED", "--type", "drop", "--explain", "--last", "1")
+    demo.excerpt(text, 24)
+    demo.show(checks.check("it says why, and prints the policy that would allow it", "kind: CiliumNetworkPolicy" in text and "app: batch" in text, text))
+    told_of = relay.web_flows(url, destination_pod=["default/cart"])
+    demo.show(checks.check(f"the page is at {url}?ns=default (and knows {len(told_of)} of these flows)", "<title>Axoneme" in relay.read(url) and told_of, told_of))
+    cluster.delete(policy.text_of([ONLY_WEB]))
+
+
 def walk(demo, cluster):
     demo.step("1. A cluster: an underlay, an outside host, three nodes; one operator and three agents from a directory of manifests")
     demo.command(" ".join(["axoneme sandbox --cluster", cluster.name, "up"] + [f"--{k} {v}" for k, v in cluster.options.items() if isinstance(v, str)]))
@@ -186,7 +220,10 @@ def walk(demo, cluster):
     demo.step("6. Services, without kube-proxy")
     services_in_force(demo, cluster)
 
-    demo.step("7. kill -9 of every agent and of the operator, under load")
+    demo.step("7. Hubble: who talks to whom, and why not")
+    flows_seen(demo, cluster)
+
+    demo.step("8. kill -9 of every agent and of the operator, under load")
     demo.command("axoneme sandbox agent kill --all; axoneme sandbox operator kill")
     demo.show_all(checks.restart_under_load(cluster, FLOWS))
 
@@ -197,7 +234,7 @@ def other_modes(demo, build, cluster):
         variants.append(("native routing with a node in another L2 segment, routes through the gateway", dict(routing="native", second_segment=1)))
     variants.append(("IPv6 only, over VXLAN", dict(families="ipv6")))
     variants.append(("IPv4 only, native routing", dict(families="ipv4", routing="native")))
-    for number, (title, options) in enumerate(variants, 8):
+    for number, (title, options) in enumerate(variants, 9):
         demo.step(f"{number}. The same over {title}")
         other = Cluster(build, f"{cluster.name}-{number}", **options)
         try:
@@ -213,8 +250,9 @@ def other_modes(demo, build, cluster):
 
 def what_next(cluster):
     name = "" if cluster.name == "demo" else f" --cluster {cluster.name}"
+    page = next((line.rpartition(" ")[2] for line in cluster.sandbox("status").stdout.splitlines() if line.startswith("Relay:")), "")
     print(f"""
-{BOLD}The cluster stays up. Try:{PLAIN}
+{BOLD}The cluster stays up.{PLAIN} Its page: {BOLD}{page}{PLAIN}    Try:
   build/dev/bin/axoneme sandbox{name} status
   build/dev/bin/axoneme sandbox exec{name} node1 -- axoneme status --verbose
   build/dev/bin/axoneme sandbox exec{name} node1 -- axoneme monitor

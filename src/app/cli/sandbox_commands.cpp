@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <iostream>
+#include <optional>
 
 #include "app/cli/sandbox_output.h"
 #include "base/file.h"
@@ -30,6 +31,7 @@ struct Options {
     int timeout_seconds = 30;
     // the rest
     std::vector<std::string> names, flags;
+    std::optional<std::uint16_t> port;
     std::string node, name_space = "default", labels, annotations, ports, keep_logs;
     int segment = 1;
     bool all = false, parallel = false, raw = false;
@@ -290,6 +292,21 @@ Status operator_stop(const Options& options, milliseconds grace) {
     return cluster.stop({Cluster::kOperator}, grace);
 }
 
+Status relay_start(const Options& options) {
+    TRY_ASSIGN(Cluster cluster, Cluster::open(options.cluster));
+    const std::string node = options.node.empty() ? cluster.spec().nodes.front().name : options.node;
+    TRY(cluster.start_relay(node, options.port, options.flags, options.timeout()));
+    const std::string url = cluster.relay_url().value_or("");
+    print(options.json ? nlohmann::json{{"node", node}, {"url", url}}.dump(2) + "\n"
+                       : "relay on " + node + "; its page: " + url + "\n");
+    return {};
+}
+
+Status relay_stop(const Options& options, milliseconds grace) {
+    TRY_ASSIGN(Cluster cluster, Cluster::open(options.cluster));
+    return cluster.stop({Cluster::kRelay}, grace);
+}
+
 Status status(const Options& options) {
     TRY_ASSIGN(const Cluster cluster, Cluster::open(options.cluster));
     TRY(cluster.sync_routes());
@@ -300,9 +317,11 @@ Status status(const Options& options) {
 Status logs(const Options& options) {
     TRY_ASSIGN(const Cluster cluster, Cluster::open(options.cluster));
     for (const auto& name : options.names) {
-        const std::string process = name == Cluster::kOperator ? name : Cluster::agent_name(name);
+        const std::string process =
+            name == Cluster::kOperator || name == Cluster::kRelay ? name : Cluster::agent_name(name);
         auto text = read_file(cluster.log_of(process));
-        if (!text) return fail(Code::kNotFound, "there is no log of '" + name + "'; say 'operator' or a node's name");
+        if (!text)
+            return fail(Code::kNotFound, "there is no log of '" + name + "'; say 'operator', 'relay' or a node's name");
         print(*text);
     }
     return {};
@@ -380,7 +399,7 @@ void add_sandbox_commands(CLI::App& app, int& exit_status) {
     sub->add_option("--keep-logs", options->keep_logs, "copy the logs to this directory first");
     command(root, "status", "Nodes, processes and pods", status);
     command(root, "list", "Clusters of this machine", list);
-    names(command(root, "logs", "Log of the operator or a node's agent", logs), "process");
+    names(command(root, "logs", "Log of the operator, the relay or a node's agent", logs), "process");
     sub = command(root, "apply", "Put manifests into the cluster's store", apply);
     names(sub, "file");
     sub->add_flag("--raw", options->raw, "copy the file as it is, without a look at it");
@@ -446,6 +465,16 @@ void add_sandbox_commands(CLI::App& app, int& exit_status) {
     sub->add_option("--flag", options->flags, "a further flag")->allow_extra_args(false);
     command(op, "stop", "End it with SIGTERM", [](const Options& o) { return operator_stop(o, milliseconds(5000)); });
     command(op, "kill", "End it with SIGKILL", [](const Options& o) { return operator_stop(o, milliseconds(0)); });
+
+    CLI::App* relay = group(root, "relay", "Hubble's relay, and the page that it serves to this machine");
+    sub = command(relay, "start", "Start it", relay_start);
+    sub->add_option("--node", options->node, "on this node (default: the first)");
+    sub->add_option("--port", options->port,
+                    "of 127.0.0.1, for the page (default: 8081, or a free one); 0: a free one");
+    sub->add_option("--flag", options->flags, "a further flag")->allow_extra_args(false);
+    sub->add_option("--timeout", options->timeout_seconds, "seconds to wait for it")->capture_default_str();
+    command(relay, "stop", "End it with SIGTERM", [](const Options& o) { return relay_stop(o, milliseconds(5000)); });
+    command(relay, "kill", "End it with SIGKILL", [](const Options& o) { return relay_stop(o, milliseconds(0)); });
 }
 
 }  // namespace axo

@@ -59,7 +59,10 @@ std::string cluster_text(const Cluster& cluster) {
     std::string text = "Cluster " + spec.name + ": " + to_string(spec.families) + ", " + to_string(spec.routing) +
                        ", MTU " + std::to_string(spec.mtu) + "\nStore:    " + cluster.store().string() +
                        "\nLogs:     " + cluster.log_of("x").parent_path().string() +
-                       "\nOperator: " + process_text(cluster, Cluster::kOperator) + "\n\n";
+                       "\nOperator: " + process_text(cluster, Cluster::kOperator) + "\n";
+    if (const auto url = cluster.relay_url())
+        text += "Relay:    " + process_text(cluster, Cluster::kRelay) + ", " + *url + "\n";
+    text += "\n";
     std::vector<std::vector<std::string>> rows{{"NODE", "SEGMENT", "IPV4", "IPV6", "POD CIDRS", "AGENT"}};
     for (const auto& node : spec.nodes) {
         rows.push_back({node.name, std::to_string(node.segment),
@@ -89,6 +92,7 @@ Json cluster_json(const Cluster& cluster) {
     return {{"spec", spec},
             {"store", cluster.store().string()},
             {"operator", process_json(cluster, Cluster::kOperator)},
+            {"relay", process_json(cluster, Cluster::kRelay)},
             {"nodes", nodes},
             {"outside",
              {{"ipv4", spec.ipv4() ? segment_address_v4(kOutsideSegment, kOutsideHost).to_string() : ""},

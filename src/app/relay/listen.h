@@ -8,7 +8,8 @@
 
 namespace axo {
 
-// ":port" listens on all addresses, of IPv6 and IPv4. Errors name the address.
+// "fd://3" takes a listening socket that the relay was started with. ":port" listens on all addresses, of IPv6 and
+// IPv4. Errors name the address.
 Status listen_http(HttpServer& server, const std::string& address);
 
 }  // namespace axo

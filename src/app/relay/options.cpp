@@ -111,7 +111,7 @@ const std::vector<Key>& keys() {
          .help = "Address for Prometheus metrics (default none)",
          .set = text_key([](O& o) -> std::string& { return o.metrics_address; })},
         {.name = "web-listen-address",
-         .help = "Address of the web page and its API; empty: none (default \":8081\")",
+         .help = "Address of the web page and its API, fd://N: an inherited socket, empty: none (default \":8081\")",
          .set = text_key([](O& o) -> std::string& { return o.web_address; })},
         {.name = "web-root",
          .help = "Folder of the built page (default ../share/axoneme/ui beside this program's)",
