@@ -16,8 +16,9 @@ Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
         while (used < text.size() && (std::isdigit(static_cast<unsigned char>(text[used])) != 0 || text[used] == '.'))
             ++used;
         if (used == 0) return bad();
+        const std::string digits(text.substr(0, used));
         char* end = nullptr;
-        const double number = std::strtod(std::string(text.substr(0, used)).c_str(), &end);
+        const double number = std::strtod(digits.c_str(), &end);
         if (*end != '\0') return bad();
         text.remove_prefix(used);
         double unit = 0;
