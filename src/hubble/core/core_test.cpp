@@ -167,6 +167,47 @@ TEST(Names, WhoIsBehindAnAddressIsWhoWasThen) {
     EXPECT_EQ(enriched(names, event).destination_service, nullptr);
 }
 
+TEST(Names, NothingIsRememberedOfAnIdentityOrAnOwnerThatHasGone) {
+    NameTable names("east", nullptr);
+    const IpAddress web = IpAddress::parse("10.0.0.1").value(), api = IpAddress::parse("10.0.0.2").value();
+    const AddressOwner owner{.endpoint_id = 7, .identity = 300, .name_space = "shop", .pod = "web-1", .workloads = {}};
+    names.set_address(web, owner);
+    names.set_address(api, {.endpoint_id = 8, .identity = 300, .name_space = "shop", .pod = "api-1", .workloads = {}});
+    names.remove_address(api);  // before its labels are known
+    names.set_identity(300, pod_labels("shop", "web"));
+    names.set_identity(301, pod_labels("shop", "old"));
+    flow_event event = event_of(EVENT_TRACE, TRACE_TO_LXC);
+    set_ends(event, "10.0.0.1", "10.0.0.2");
+    event.identity_src = 301;
+    event.identity_dst = 301;
+    const FlowRecord before = enriched(names, event);
+    EXPECT_EQ(before.source->labels->texts.at(0), "k8s:app=old");
+    EXPECT_EQ(before.destination->labels->texts.at(0), "k8s:app=old");
+    EXPECT_EQ(before.destination->pod, "");
+    names.remove_identity(301);
+    EXPECT_EQ(enriched(names, event).source->labels->texts, std::vector<std::string>{});
+    EXPECT_EQ(enriched(names, event).destination->labels->texts, std::vector<std::string>{});
+    // The number is somebody else's now: also of an owner that had it before.
+    names.remove_identity(300);
+    names.set_identity(300, pod_labels("bank", "till"));
+    event.identity_src = 300;
+    const FlowRecord renamed = enriched(names, event);
+    EXPECT_EQ(renamed.source->pod, "web-1");
+    EXPECT_EQ(renamed.source->labels->texts.at(0), "k8s:app=till");
+    EXPECT_EQ(before.source->labels->texts.at(0), "k8s:app=old");
+
+    // The same news again is no news: what counts by description need not begin anew.
+    names.set_address(web, owner);
+    names.set_identity(300, pod_labels("bank", "till"));
+    EXPECT_EQ(enriched(names, event).source, renamed.source);
+    names.set_address(web, {.endpoint_id = 9, .identity = 300, .name_space = "shop", .pod = "web-2", .workloads = {}});
+    EXPECT_EQ(enriched(names, event).source->pod, "web-2");
+    EXPECT_EQ(enriched(names, event).source->id, 9U);
+    EXPECT_EQ(names.remove_address(web)->pod, "web-2");
+    EXPECT_EQ(names.remove_address(web), nullptr);
+    EXPECT_EQ(enriched(names, event).source->pod, "");
+}
+
 FlowRecord numbered(std::uint64_t number) {
     FlowRecord record;
     record.sequence = number;

@@ -45,19 +45,38 @@ EndpointRef NameTable::make(const AddressOwner& owner) const {
     return info;
 }
 
+bool NameTable::is_known(const IpAddress& address, const AddressOwner& owner) const {
+    const auto known = by_address_.find(address);
+    if (known == by_address_.end()) return false;
+    const EndpointInfo& info = *known->second;
+    return info.id == owner.endpoint_id && info.identity == owner.identity && info.name_space == owner.name_space &&
+           info.pod == owner.pod && info.workloads == owner.workloads;
+}
+
 void NameTable::set_address(const IpAddress& address, const AddressOwner& owner) {
     const std::lock_guard lock(mutex_);
+    // A new description would be one more in the metrics' memory and in the history's dictionary.
+    if (is_known(address, owner)) return;
+    forget(address);
     EndpointRef info = make(owner);
     if (info->labels == no_labels_) unlabelled_[owner.identity].push_back(address);
-    by_address_.insert_or_assign(address, std::move(info));
-    others_.clear();
+    by_address_.emplace(address, std::move(info));
 }
 
 EndpointRef NameTable::remove_address(const IpAddress& address) {
     const std::lock_guard lock(mutex_);
+    return forget(address);
+}
+
+EndpointRef NameTable::forget(const IpAddress& address) {
     others_.clear();
     const auto known = by_address_.extract(address);
-    return known ? known.mapped() : nullptr;
+    if (!known) return nullptr;
+    if (const auto waiting = unlabelled_.find(known.mapped()->identity); waiting != unlabelled_.end()) {
+        std::erase(waiting->second, address);
+        if (waiting->second.empty()) unlabelled_.erase(waiting);
+    }
+    return known.mapped();
 }
 
 void NameTable::set_identity(std::uint32_t identity, const LabelSet& labels) {
@@ -90,13 +109,20 @@ void NameTable::set_identity(std::uint32_t identity, const LabelSet& labels) {
 
 void NameTable::remove_identity(std::uint32_t identity) {
     const std::lock_guard lock(mutex_);
-    labels_.erase(identity);
+    if (labels_.erase(identity) == 0) return;
     by_identity_.erase(identity);
+    others_.clear();
+    // Numbers are used again: whoever still has this one gets the labels it comes back with.
+    for (const auto& [address, info] : by_address_) {
+        if (info->identity == identity) unlabelled_[identity].push_back(address);
+    }
 }
 
 void NameTable::set_service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol,
                             const ServiceName& name) {
     const std::lock_guard lock(mutex_);
+    const auto known = services_.find(Frontend{address, port, protocol});
+    if (known != services_.end() && *known->second == name) return;
     auto& shared = service_names_[{name.name_space, name.name}];
     ServiceRef ref = shared.lock();
     if (!ref) shared = ref = std::make_shared<const ServiceName>(name);
@@ -172,11 +198,6 @@ void NameTable::enrich(FlowRecord& record) {
         }
     }
     if (wanted && rule_wanted_) rule_wanted_(wanted);
-}
-
-NameTable::Sizes NameTable::sizes() const {
-    const std::lock_guard lock(mutex_);
-    return {by_address_.size(), labels_.size(), services_.size(), rules_.size()};
 }
 
 }  // namespace axo::hubble

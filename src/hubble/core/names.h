@@ -48,11 +48,6 @@ public:
     // Fills in both ends, the services and the rule.
     void enrich(FlowRecord& record);
 
-    struct Sizes {
-        std::size_t addresses = 0, identities = 0, services = 0, rules = 0;
-    };
-    [[nodiscard]] Sizes sizes() const;
-
 private:
     struct Frontend {
         IpAddress address;
@@ -76,6 +71,8 @@ private:
     EndpointRef owner_as(const EndpointRef& owner, std::uint32_t identity);
     [[nodiscard]] LabelsRef labels(std::uint32_t identity) const;
     [[nodiscard]] EndpointRef make(const AddressOwner& owner) const;
+    EndpointRef forget(const IpAddress& address);
+    [[nodiscard]] bool is_known(const IpAddress& address, const AddressOwner& owner) const;
 
     const std::string cluster_;
     const std::function<void(const RuleRef&)> rule_wanted_;

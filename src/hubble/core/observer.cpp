@@ -66,16 +66,15 @@ void Observer::count_second(std::int64_t second) {
     slot.flows.fetch_add(1, std::memory_order_relaxed);
 }
 
-void Observer::note_namespaces(const FlowRecord& record) {
-    if (record.source == last_noted_[0] && record.destination == last_noted_[1] &&
-        record.time_ns - last_noted_ns_ < kSecond)
-        return;
-    last_noted_ = {record.source, record.destination};
-    last_noted_ns_ = record.time_ns;
+void Observer::note_namespace(const EndpointRef& end, std::int64_t time_ns) {
+    if (end->name_space.empty()) return;
+    Noted& noted = noted_[(reinterpret_cast<std::uintptr_t>(end.get()) >> 5) % noted_.size()];
+    if (noted.end == end && time_ns - noted.at_ns < kSecond) return;
+    noted = {end, time_ns};
     const std::lock_guard lock(mutex_);
-    for (const EndpointRef& end : last_noted_) {
-        if (!end->name_space.empty()) namespaces_[{end->cluster, end->name_space}] = record.time_ns;
-    }
+    const auto [known, fresh] = namespaces_.try_emplace({end->cluster, end->name_space}, time_ns);
+    known->second = time_ns;
+    if (fresh) std::erase_if(namespaces_, [&](const auto& one) { return one.second < time_ns - kNamespaceMemory; });
 }
 
 void Observer::observe(const flow_event& event) {
@@ -86,7 +85,7 @@ void Observer::observe(const flow_event& event) {
     decode(record);
     names_.enrich(record);
     record.interface = interface_name(event.ifindex);
-    note_namespaces(record);
+    for (const EndpointRef& end : {record.source, record.destination}) note_namespace(end, record.time_ns);
     count_second(static_cast<std::int64_t>(event.time_ns) / kSecond);
     if (sink_) sink_(record);
     ring_.add(std::move(record));

@@ -63,7 +63,7 @@ public:
 private:
     std::int64_t wall_time(std::uint64_t monotonic_ns);
     std::shared_ptr<const std::string> interface_name(std::uint32_t index);
-    void note_namespaces(const FlowRecord& record);
+    void note_namespace(const EndpointRef& end, std::int64_t time_ns);
     void count_second(std::int64_t second);
 
     ObserverSettings settings_;
@@ -85,8 +85,12 @@ private:
     std::uint64_t offset_checked_ns_ = 0;
     std::unordered_map<std::uint32_t, std::shared_ptr<const std::string>> interfaces_;
     std::atomic<bool> interfaces_stale_{false};
-    std::array<EndpointRef, 2> last_noted_;  // their namespaces were noted at last_noted_ns_
-    std::int64_t last_noted_ns_ = 0;
+    // Ends whose namespaces were noted lately, by their places in memory.
+    struct Noted {
+        EndpointRef end;
+        std::int64_t at_ns = 0;
+    };
+    std::array<Noted, 256> noted_;
 
     mutable std::mutex mutex_;                                                // of what stands below
     std::map<std::pair<std::string, std::string>, std::int64_t> namespaces_;  // when last seen
