@@ -10,6 +10,15 @@ namespace axo::hubble {
 
 namespace {
 
+// A rule is named by the control loop, some time after the first verdict that has it.
+constexpr std::chrono::seconds kNaming{5};
+constexpr std::size_t kMaxUnnamed = 1024;
+
+std::uint8_t match_type(const FlowRecord& record) {
+    const auto info = record.rule ? record.rule->info() : nullptr;
+    return info ? info->match_type : std::uint8_t{0};
+}
+
 const std::vector<std::string> kContextLabels = {"source_ip",
                                                  "source_pod",
                                                  "source_namespace",
@@ -278,7 +287,7 @@ std::uint64_t FlowMetrics::rest_of(const Metric& metric, const FlowRecord& recor
         case Kind::kPortDistribution: return rest << 16 | record.destination_port();
         case Kind::kIcmp: return rest << 16 | event.icmp_type << 8 | event.icmp_code;
         case Kind::kTcp: return rest << 16 | (record.is_v6() ? 256 : 0) | event.tcp_flags;
-        case Kind::kPolicy: return rest << 32 | event.rule_cookie;
+        case Kind::kPolicy: return rest << 8 | match_type(record);
         case Kind::kLayer7: break;
     }
     return rest;
@@ -375,9 +384,8 @@ std::vector<std::vector<std::string>> FlowMetrics::values_of(const Metric& metri
         case Kind::kPolicy: {
             static const char* const kMatches[] = {"none", "l3-only",  "l3-l4",     "l4-only",
                                                    "all",  "l3-proto", "proto-only"};
-            const auto info = record.rule ? record.rule->info() : nullptr;
-            add({direction_name(record.direction), kMatches[info && info->match_type < 7 ? info->match_type : 0],
-                 lower(verdict)});
+            const std::uint8_t match = match_type(record);
+            add({direction_name(record.direction), kMatches[match < std::size(kMatches) ? match : 0], lower(verdict)});
             break;
         }
         case Kind::kLayer7: break;
@@ -389,7 +397,7 @@ FlowMetrics::Series* FlowMetrics::series_of(Metric& metric, std::vector<std::str
     const auto known = metric.series.find(values);
     if (known != metric.series.end()) return known->second.get();
     if (metric.series.size() >= kMaxSeries) return nullptr;
-    auto series = std::make_unique<Series>();
+    auto series = std::make_shared<Series>();
     const auto names = [&](const EndpointRef& end) {
         return end && !end->pod.empty() && std::ranges::any_of(values, [&](const std::string& value) {
                    return value == end->pod || value == qualified(end->name_space, end->pod);
@@ -406,30 +414,48 @@ void FlowMetrics::count(const FlowRecord& record) {
     const std::lock_guard lock(mutex_);
     for (Metric& metric : metrics_) {
         if (!applies(metric, record)) continue;
-        // A rule that has no name yet has one soon.
-        const bool remember =
-            !metric.by_address && !(metric.kind == Kind::kPolicy && record.rule && !record.rule->info());
-        const Key key{record.source.get(), record.destination.get(), rest_of(metric, record)};
-        if (remember) {
-            const auto known = metric.known.find(key);
-            if (known != metric.known.end()) {
-                for (Series* series : known->second.series) ++series->count;
+        if (metric.kind == Kind::kPolicy && record.rule) {
+            const auto now = std::chrono::steady_clock::now();
+            count_unnamed(now - kNaming);
+            if (!record.rule->info()) {
+                if (unnamed_.size() >= kMaxUnnamed) count_unnamed(unnamed_.front().since);
+                unnamed_.push_back({now, record});
                 continue;
             }
         }
-        Known made{record.source, record.destination, {}};
-        for (auto& values : values_of(metric, record)) {
-            Series* series = series_of(metric, std::move(values), record);
-            if (series == nullptr) {
-                ++metric.refused;
-                continue;
-            }
-            ++series->count;
-            made.series.push_back(series);
+        count(metric, record);
+    }
+}
+
+void FlowMetrics::count(Metric& metric, const FlowRecord& record) {
+    const Key key{record.source.get(), record.destination.get(), rest_of(metric, record)};
+    if (!metric.by_address) {
+        const auto known = metric.known.find(key);
+        if (known != metric.known.end()) {
+            for (Series* series : known->second.series) ++series->count;
+            return;
         }
-        if (!remember || made.series.empty()) continue;
-        if (metric.known.size() >= 16384) metric.known.clear();
-        metric.known.emplace(key, std::move(made));
+    }
+    Known made{record.source, record.destination, {}};
+    for (auto& values : values_of(metric, record)) {
+        Series* series = series_of(metric, std::move(values), record);
+        if (series == nullptr) {
+            ++metric.refused;
+            continue;
+        }
+        ++series->count;
+        made.series.push_back(series);
+    }
+    if (metric.by_address || made.series.empty()) return;
+    if (metric.known.size() >= 16384) metric.known.clear();
+    metric.known.emplace(key, std::move(made));
+}
+
+void FlowMetrics::count_unnamed(std::chrono::steady_clock::time_point until) {
+    const auto metric = std::ranges::find(metrics_, Kind::kPolicy, &Metric::kind);
+    while (!unnamed_.empty() && (unnamed_.front().record.rule->info() || unnamed_.front().since <= until)) {
+        count(*metric, unnamed_.front().record);
+        unnamed_.pop_front();
     }
 }
 
@@ -441,6 +467,8 @@ void FlowMetrics::count_lost(LostSource source, std::uint64_t count) {
 void FlowMetrics::remove_pod(const std::string& name_space, const std::string& pod) {
     const std::string name = qualified(name_space, pod);
     const std::lock_guard lock(mutex_);
+    // Its last verdicts must not make its series anew.
+    count_unnamed(std::chrono::steady_clock::now());
     for (Metric& metric : metrics_) {
         metric.known.clear();
         std::erase_if(metric.series, [&](const auto& entry) {
@@ -449,22 +477,40 @@ void FlowMetrics::remove_pod(const std::string& name_space, const std::string& p
     }
 }
 
-void FlowMetrics::add_to(MetricSet& set) const {
-    const std::lock_guard lock(mutex_);
-    for (const Metric& metric : metrics_) {
+void FlowMetrics::add_to(MetricSet& set) {
+    // Texts are made when flows need not wait for it.
+    struct Copy {
+        std::vector<std::pair<std::shared_ptr<const Series>, std::uint64_t>> series;
+        std::uint64_t refused = 0;
+    };
+    std::vector<Copy> copies(metrics_.size());
+    std::map<LostSource, std::uint64_t> lost;
+    {
+        const std::lock_guard lock(mutex_);
+        count_unnamed(std::chrono::steady_clock::now() - kNaming);
+        for (std::size_t i = 0; i < metrics_.size(); ++i) {
+            copies[i].refused = metrics_[i].refused;
+            copies[i].series.reserve(metrics_[i].series.size());
+            for (const auto& [values, series] : metrics_[i].series)
+                copies[i].series.emplace_back(series, series->count);
+        }
+        lost = lost_;
+    }
+    for (std::size_t i = 0; i < metrics_.size(); ++i) {
+        const Metric& metric = metrics_[i];
         set.declare(MetricSet::Kind::kCounter, metric.name, metric.help);
-        for (const auto& [values, series] : metric.series) {
+        for (const auto& [series, count] : copies[i].series) {
             MetricSet::Labels labels;
-            for (std::size_t i = 0; i < metric.labels.size() && i < values.size(); ++i)
-                labels.emplace_back(metric.labels[i], values[i]);
-            set.counter(metric.name, metric.help, static_cast<double>(series->count), std::move(labels));
+            for (std::size_t k = 0; k < metric.labels.size() && k < series->values.size(); ++k)
+                labels.emplace_back(metric.labels[k], series->values[k]);
+            set.counter(metric.name, metric.help, static_cast<double>(count), std::move(labels));
         }
         set.counter("hubble_metrics_refused_total", "Flows that would have made one series too many",
-                    static_cast<double>(metric.refused), {{"metric", metric.name}});
+                    static_cast<double>(copies[i].refused), {{"metric", metric.name}});
     }
     const char* const lost_help = "Number of lost events";
     set.declare(MetricSet::Kind::kCounter, "hubble_lost_events_total", lost_help);
-    for (const auto& [source, count] : lost_)
+    for (const auto& [source, count] : lost)
         set.counter("hubble_lost_events_total", lost_help, static_cast<double>(count),
                     {{"source", lower(std::string(lost_source_name(source)))}});
 }

@@ -4,7 +4,9 @@
 // flows are one look-up and one addition per metric. Thread: any.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -28,7 +30,7 @@ public:
     // Series that name the pod go.
     void remove_pod(const std::string& name_space, const std::string& pod);
     // Under their full names.
-    void add_to(MetricSet& set) const;
+    void add_to(MetricSet& set);
 
     static constexpr std::size_t kMaxSeries = 10'000;  // of a metric; what is more is counted as refused
 
@@ -75,7 +77,7 @@ private:
         std::vector<std::string> labels_context;
         bool any_drop = false, port = false, syn_only = false;
         bool by_address = false;  // a context is the address: nothing can be remembered for the ends
-        std::map<std::vector<std::string>, std::unique_ptr<Series>> series;
+        std::map<std::vector<std::string>, std::shared_ptr<Series>> series;
         std::unordered_map<Key, Known, KeyHash> known;
         std::uint64_t refused = 0;
     };
@@ -91,9 +93,17 @@ private:
     static std::string context_value(const Contexts& contexts, const FlowRecord& record, bool source);
     static std::string label_value(const std::string& label, const FlowRecord& record);
     Series* series_of(Metric& metric, std::vector<std::string> values, const FlowRecord& record);
+    void count(Metric& metric, const FlowRecord& record);
+    // Verdicts that wait for their rule's name: those that have it, and those that have waited long enough.
+    void count_unnamed(std::chrono::steady_clock::time_point until);
 
     mutable std::mutex mutex_;
-    std::vector<Metric> metrics_;
+    std::vector<Metric> metrics_;  // which there are, and what they are called, does not change
+    struct Unnamed {
+        std::chrono::steady_clock::time_point since;
+        FlowRecord record;
+    };
+    std::deque<Unnamed> unnamed_;
     std::map<LostSource, std::uint64_t> lost_;
 };
 

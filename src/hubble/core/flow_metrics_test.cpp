@@ -33,13 +33,13 @@ FlowRecord flow(std::uint8_t type, std::uint8_t subtype, std::uint8_t proto = 6,
     return record;
 }
 
-std::string text_of(const FlowMetrics& metrics) {
+std::string text_of(FlowMetrics& metrics) {
     MetricSet set("");
     metrics.add_to(set);
     return set.text();
 }
 
-void expect_line(const FlowMetrics& metrics, const std::string& line) {
+void expect_line(FlowMetrics& metrics, const std::string& line) {
     const std::string text = text_of(metrics);
     EXPECT_NE(("\n" + text).find("\n" + line + "\n"), std::string::npos) << line << "\n in\n" << text;
 }
@@ -71,6 +71,42 @@ TEST(FlowMetrics, CountAsHubbleDoes) {
     expect_line(*metrics, R"(hubble_policy_verdicts_total{direction="egress",match="none",action="forwarded"} 1)");
     expect_line(*metrics, R"(hubble_lost_events_total{source="hubble_ring_buffer"} 5)");
     expect_line(*metrics, "# TYPE hubble_dns_queries_total counter");
+}
+
+// A verdict whose rule has no name yet waits for it: what is "none" is a verdict that no rule stands for.
+TEST(FlowMetrics, AVerdictIsCountedUnderItsRulesMatch) {
+    auto metrics = FlowMetrics::parse("policy").value();
+    const auto verdict = [](const RuleRef& rule, std::uint8_t action = POLICY_ALLOW) {
+        FlowRecord record = flow(EVENT_POLICY_VERDICT, action);
+        record.rule = rule;
+        record.event.rule_cookie = rule->cookie();
+        return record;
+    };
+    const auto name = [](const RuleRef& rule, std::uint8_t match) {
+        auto info = std::make_shared<RuleInfo>();
+        info->match_type = match;
+        rule->fill(std::move(info));
+    };
+    const auto first = std::make_shared<RuleSlot>(77), second = std::make_shared<RuleSlot>(78),
+               never = std::make_shared<RuleSlot>(79);
+    metrics->count(verdict(first));
+    metrics->count(verdict(second));
+    EXPECT_EQ(text_of(*metrics).find("hubble_policy_verdicts_total{"), std::string::npos);
+    name(first, 2);
+    metrics->count(verdict(first));
+    expect_line(*metrics, R"(hubble_policy_verdicts_total{direction="egress",match="l3-l4",action="forwarded"} 2)");
+    name(second, 4);
+    expect_line(*metrics, R"(hubble_policy_verdicts_total{direction="egress",match="all",action="forwarded"} 1)");
+    // The same cookie after policies have changed.
+    const auto again = std::make_shared<RuleSlot>(77);
+    name(again, 1);
+    metrics->count(verdict(again));
+    expect_line(*metrics, R"(hubble_policy_verdicts_total{direction="egress",match="l3-only",action="forwarded"} 1)");
+    // More than may wait: the oldest are counted as what is known of them.
+    for (int i = 0; i < 1030; ++i) metrics->count(verdict(never, POLICY_DENY));
+    expect_line(*metrics, R"(hubble_policy_verdicts_total{direction="egress",match="none",action="dropped"} 6)");
+    metrics->remove_pod("shop", "nobody");
+    expect_line(*metrics, R"(hubble_policy_verdicts_total{direction="egress",match="none",action="dropped"} 1030)");
 }
 
 TEST(FlowMetrics, ContextsNameTheEndsAndGoWithTheirPods) {
