@@ -222,6 +222,14 @@ std::uint64_t FlowEncoder::number(std::vector<Ref>& table, const Ref& ref) {
     return known->second;
 }
 
+std::uint64_t FlowEncoder::endpoint(const EndpointRef& end) {
+    if (!end) return 0;
+    const std::uint64_t labels = number(tables_.labels, end->labels);
+    const std::uint64_t known = number(tables_.endpoints, end);
+    if (known == tables_.endpoint_labels.size()) tables_.endpoint_labels.push_back(labels);
+    return known;
+}
+
 std::uint64_t FlowEncoder::address(const IpAddress& address) {
     if (!address) return 0;
     const auto [known, fresh] = addresses_.try_emplace(address, tables_.addresses.size());
@@ -260,8 +268,7 @@ void FlowEncoder::add(const FlowRecord& record, std::string& out) {
             static_cast<char>(event.proto)};
     if (!ip) put(out, event.ethertype);
     for (const EndpointRef& end : {record.source, record.destination}) {
-        if (end) number(tables_.labels, end->labels);
-        put(out, number(tables_.endpoints, end));
+        put(out, endpoint(end));
     }
     put(out, address(record.source_ip()));
     put(out, address(record.destination_ip()));
@@ -301,14 +308,8 @@ std::string encode_tables(const FlowTables& tables, const TablesMark& from, cons
         for (const std::string& text : tables.labels[i]->texts) put(out, text);
     }
     put(out, to.endpoints - from.endpoints);
-    for (std::size_t i = from.endpoints; i < to.endpoints; ++i) {
-        const EndpointInfo& info = *tables.endpoints[i];
-        // The newest is at the end.
-        std::uint64_t labels = to.labels;
-        while (labels != 0 && (--labels, tables.labels[labels] != info.labels)) {
-        }
-        put_endpoint(out, info, labels);
-    }
+    for (std::size_t i = from.endpoints; i < to.endpoints; ++i)
+        put_endpoint(out, *tables.endpoints[i], tables.endpoint_labels[i]);
     put(out, to.services - from.services);
     for (std::size_t i = from.services; i < to.services; ++i) {
         put(out, tables.services[i]->name_space);

@@ -16,6 +16,7 @@ namespace axo::hubble {
 struct FlowTables {
     std::vector<LabelsRef> labels{nullptr};
     std::vector<EndpointRef> endpoints{nullptr};
+    std::vector<std::uint64_t> endpoint_labels{0};  // the number of each one's labels; a writer's only
     std::vector<ServiceRef> services{nullptr};
     std::vector<RuleRef> rules{nullptr};
     std::vector<std::shared_ptr<const std::string>> interfaces{nullptr};
@@ -34,6 +35,7 @@ public:
 private:
     template <class Ref>
     std::uint64_t number(std::vector<Ref>& table, const Ref& ref);
+    std::uint64_t endpoint(const EndpointRef& end);
     std::uint64_t address(const IpAddress& address);
 
     FlowTables tables_;

@@ -152,6 +152,14 @@ private:
     }
 
     void rewind_history() {
+        skip_later(&History::previous);
+        if (block_ == History::kEnd) {
+            // There are no more, or none that early.
+            block_ = history_->seek(range_.since);
+            phase_ = block_ == History::kEnd ? Phase::kRing : Phase::kHistory;
+            if (counted_ > number_) skip_ = counted_ - number_;
+            return;
+        }
         std::uint64_t here = 0;
         bool reached_since = false;
         for (const FlowRecord& record : history_->read(block_)) {
@@ -168,13 +176,20 @@ private:
         phase_ = Phase::kHistory;
     }
 
+    // Blocks that are all beyond the end need not be read.
+    void skip_later(History::Block (History::*step)(History::Block) const) {
+        while (block_ != History::kEnd && history_->is_after(block_, range_.until)) block_ = (history_->*step)(block_);
+    }
+
     // What the ring has is taken from there; but it may have lost it meanwhile.
     void read_history() {
-        const History::Block block = block_;
-        for (FlowRecord& record : history_->read(block)) {
-            if (record.time_ns >= history_from_ && record.time_ns < ring_from_) ready_.push_back(std::move(record));
+        skip_later(&History::next);
+        if (block_ != History::kEnd) {
+            for (FlowRecord& record : history_->read(block_)) {
+                if (record.time_ns >= history_from_ && record.time_ns < ring_from_) ready_.push_back(std::move(record));
+            }
+            block_ = history_->next(block_);
         }
-        block_ = history_->next(block);
         if (block_ != History::kEnd) return;
         phase_ = Phase::kRing;
         std::vector<FlowRecord> oldest;

@@ -23,6 +23,8 @@ public:
     // Those before and behind it; kEnd: there is none. A block that is gone meanwhile stands before all there are.
     [[nodiscard]] virtual Block previous(Block block) const = 0;
     [[nodiscard]] virtual Block next(Block block) const = 0;
+    // Whether all its flows are later; false if it is gone.
+    [[nodiscard]] virtual bool is_after(Block block, std::int64_t time_ns) const = 0;
     // The block's flows; none if it is gone or cannot be read.
     [[nodiscard]] virtual std::vector<FlowRecord> read(Block block) const = 0;
 };

@@ -69,6 +69,7 @@ Result<HistorySegment> HistorySegment::open(const std::filesystem::path& path) {
 void HistorySegment::appended(const BlockHead& head) {
     blocks_.push_back({size_, head});
     size_ += sizeof(head) + head.tables_length + head.flows_length;
+    flows_ += head.flows;
     last_ns_ = std::max(last_ns_, head.last_ns);
 }
 
@@ -81,16 +82,15 @@ std::optional<std::string> HistorySegment::body(const Block& block) const {
     return bytes;
 }
 
-FlowTables HistorySegment::tables(const std::vector<Block>& blocks) const {
-    FlowTables tables;
+bool HistorySegment::read_tables(std::span<const Block> blocks, FlowTables& tables) const {
     std::string bytes;
     for (const Block& block : blocks) {
         bytes.resize(block.head.tables_length);
         if (!read_at(fd_.get(), block.offset + sizeof(BlockHead), bytes.data(), bytes.size()) ||
             !decode_tables(bytes, tables))
-            break;
+            return false;
     }
-    return tables;
+    return true;
 }
 
 bool HistorySegment::read(const Block& block, const FlowTables& tables, std::vector<FlowRecord>& out) const {

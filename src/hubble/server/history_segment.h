@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,10 +47,12 @@ public:
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }
     [[nodiscard]] const std::vector<Block>& blocks() const { return blocks_; }
     [[nodiscard]] std::uint64_t size() const { return size_; }
+    [[nodiscard]] std::uint64_t flows() const { return flows_; }
     // The latest of all flows; nothing: there are none.
     [[nodiscard]] std::int64_t last_ns() const { return last_ns_; }
-    // What flows of these blocks, the first ones of the file, may refer to. Thread: any.
-    [[nodiscard]] FlowTables tables(const std::vector<Block>& blocks) const;
+    // Appends what flows of these blocks may refer to, if tables has that of those before them. False: it cannot be
+    // read, and what comes after it would be taken for something else. Thread: any.
+    bool read_tables(std::span<const Block> blocks, FlowTables& tables) const;
     // False: it is broken. Thread: any.
     bool read(const Block& block, const FlowTables& tables, std::vector<FlowRecord>& out) const;
     // A block that was appended to the file.
@@ -61,7 +64,7 @@ private:
     std::filesystem::path path_;
     Fd fd_;
     std::vector<Block> blocks_;
-    std::uint64_t size_ = 0;
+    std::uint64_t size_ = 0, flows_ = 0;
     std::int64_t last_ns_ = 0;
 };
 

@@ -73,6 +73,7 @@ void HistoryStore::add(const FlowRecord& record) {
             return;
         }
         pending_.emplace_back();
+        ++begun_;
         encoder_->begin_block();
     }
     Pending& block = pending_.back();
@@ -86,11 +87,12 @@ void HistoryStore::add(const FlowRecord& record) {
 
 void HistoryStore::flush() const {
     std::unique_lock lock(mutex_);
-    if (pending_.empty()) return;
-    flushing_ = true;
+    const std::uint64_t begun = begun_;
+    if (done_ >= begun) return;
+    wanted_ = std::max(wanted_, begun);
     changed_.notify_one();
     // The disk may be stuck: who asks gets what there is.
-    written_.wait_for(lock, std::chrono::seconds(2), [this] { return !flushing_ || stopping_; });
+    written_.wait_for(lock, std::chrono::seconds(2), [&] { return done_ >= begun || stopping_; });
 }
 
 void HistoryStore::run() {
@@ -99,16 +101,18 @@ void HistoryStore::run() {
     for (;;) {
         // An idle node's thread sleeps: nothing is pending, nothing is due but the oldest.
         changed_.wait_until(lock, next_flush, [this] {
-            return stopping_ || flushing_ || (!pending_.empty() && pending_.front().count >= kBlockFlows);
+            return stopping_ || done_ < wanted_ || (!pending_.empty() && pending_.front().count >= kBlockFlows);
         });
         const bool due = std::chrono::steady_clock::now() >= next_flush;
-        while (!pending_.empty() && (pending_.front().count >= kBlockFlows || due || stopping_ || flushing_))
+        // Flows come while it writes; a block that was begun since this look is not asked for yet.
+        const std::uint64_t until = due || stopping_ ? begun_ : wanted_;
+        for (std::size_t left = kPendingBlocks; left != 0 && !pending_.empty(); --left) {
+            if (pending_.front().count < kBlockFlows && done_ >= until) break;
             write_first(lock);
-        if (flushing_) {
-            flushing_ = false;
+            ++done_;
             written_.notify_all();
         }
-        if (stopping_) return;
+        if (stopping_ && pending_.empty()) return;
         if (!due) continue;
         next_flush = std::chrono::steady_clock::now() + settings_.flush_interval;
         prune();
@@ -164,6 +168,9 @@ void HistoryStore::write_first(std::unique_lock<std::mutex>& lock) {
 // Errors show with the first block.
 void HistoryStore::begin_segment() {
     in_file_ = {};
+    // One that could not be written to its end keeps what it has.
+    const auto before = segments_.find(number_);
+    if (before != segments_.end() && !before->second->blocks().empty()) ++number_;
     const std::filesystem::path path = file(number_);
     file_.reset(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600));
     if (!file_) return;
@@ -172,8 +179,13 @@ void HistoryStore::begin_segment() {
         file_.reset();
         return;
     }
-    if (auto segment = HistorySegment::open(path))
-        segments_.insert_or_assign(number_, std::make_shared<HistorySegment>(std::move(*segment)));
+    auto segment = HistorySegment::open(path);
+    if (!segment) {
+        file_.reset();
+        errno = segment.error().sys_errno;
+        return;
+    }
+    segments_.insert_or_assign(number_, std::make_shared<HistorySegment>(std::move(*segment)));
 }
 
 axo::Status HistoryStore::append(const std::string& bytes) {
@@ -234,10 +246,9 @@ HistoryStore::Status HistoryStore::status() const {
     status.lost = lost_.load(std::memory_order_relaxed);
     status.error = error_;
     for (const auto& [number, segment] : segments_) {
-        for (const HistorySegment::Block& block : segment->blocks()) {
-            status.flows += block.head.flows;
-            if (status.oldest_ns == 0) status.oldest_ns = block.head.first_ns;
-        }
+        status.flows += segment->flows();
+        if (status.oldest_ns == 0 && !segment->blocks().empty())
+            status.oldest_ns = segment->blocks().front().head.first_ns;
     }
     return status;
 }
@@ -288,34 +299,56 @@ History::Block HistoryStore::next(Block block) const {
     return kEnd;
 }
 
-std::shared_ptr<const FlowTables> HistoryStore::tables_of(std::uint64_t number, const HistorySegment& segment,
-                                                          const std::vector<HistorySegment::Block>& blocks) const {
-    const std::lock_guard lock(cache_mutex_);
-    if (!cache_ || cached_ != number || cached_blocks_ < blocks.size()) {
-        cache_ = std::make_shared<const FlowTables>(segment.tables(blocks));
-        cached_ = number;
-        cached_blocks_ = blocks.size();
+const HistorySegment::Block* HistoryStore::find(Block block) const {
+    const auto segment = segments_.find(block >> kBlockBits);
+    const std::uint64_t index = block & ((1U << kBlockBits) - 1);
+    if (segment == segments_.end() || index >= segment->second->blocks().size()) return nullptr;
+    return &segment->second->blocks()[index];
+}
+
+bool HistoryStore::is_after(Block block, std::int64_t time_ns) const {
+    const std::lock_guard lock(mutex_);
+    const HistorySegment::Block* found = find(block);
+    return found != nullptr && found->head.first_ns > time_ns;
+}
+
+HistoryStore::Dictionary& HistoryStore::dictionary_of(const std::shared_ptr<HistorySegment>& segment) const {
+    const auto known =
+        std::ranges::find_if(dictionaries_, [&](const Dictionary& one) { return one.segment.lock() == segment; });
+    if (known == dictionaries_.end()) {
+        dictionaries_.emplace_front().segment = segment;
+        if (dictionaries_.size() > kDictionaries) dictionaries_.pop_back();
+    } else {
+        dictionaries_.splice(dictionaries_.begin(), dictionaries_, known);
     }
-    return cache_;
+    return dictionaries_.front();
 }
 
 std::vector<FlowRecord> HistoryStore::read(Block block) const {
-    const std::uint64_t number = block >> kBlockBits, index = block & ((1U << kBlockBits) - 1);
+    const std::lock_guard cache_lock(cache_mutex_);
     std::shared_ptr<HistorySegment> segment;
-    std::vector<HistorySegment::Block> blocks;
+    HistorySegment::Block wanted;
+    std::vector<HistorySegment::Block> fresh;
     {
         const std::lock_guard lock(mutex_);
-        const auto found = segments_.find(number);
-        if (found == segments_.end() || index >= found->second->blocks().size()) return {};
-        segment = found->second;
-        blocks = segment->blocks();
+        const HistorySegment::Block* found = find(block);
+        if (found == nullptr) return {};
+        wanted = *found;
+        segment = segments_.at(block >> kBlockBits);
+        const Dictionary& dictionary = dictionary_of(segment);
+        // Entries of blocks behind it its flows do not need.
+        const auto& all = segment->blocks();
+        for (auto at = dictionary.blocks; at < all.size() && all[at].offset <= wanted.offset; ++at)
+            fresh.push_back(all[at]);
     }
+    Dictionary& dictionary = dictionary_of(segment);
+    if (!dictionary.broken) dictionary.broken = !segment->read_tables(fresh, dictionary.tables);
+    dictionary.blocks += fresh.size();
     std::vector<FlowRecord> flows;
-    flows.reserve(blocks[index].head.flows);
-    const auto tables = tables_of(number, *segment, blocks);
-    if (!segment->read(blocks[index], *tables, flows))
+    flows.reserve(wanted.head.flows);
+    if (!segment->read(wanted, dictionary.tables, flows))
         Logger("hubble").warn("A block of the flow history is broken",
-                              {{"file", segment->path().string()}, {"offset", blocks[index].offset}});
+                              {{"file", segment->path().string()}, {"offset", wanted.offset}});
     return flows;
 }
 

@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <deque>
 #include <filesystem>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -49,6 +50,7 @@ public:
     [[nodiscard]] Block last() const override;
     [[nodiscard]] Block previous(Block block) const override;
     [[nodiscard]] Block next(Block block) const override;
+    [[nodiscard]] bool is_after(Block block, std::int64_t time_ns) const override;
     [[nodiscard]] std::vector<FlowRecord> read(Block block) const override;
 
 private:
@@ -71,11 +73,18 @@ private:
     void prune();
     [[nodiscard]] std::filesystem::path file(std::uint64_t number) const;
     [[nodiscard]] std::uint64_t total() const;
-    [[nodiscard]] std::shared_ptr<const FlowTables> tables_of(std::uint64_t number, const HistorySegment& segment,
-                                                              const std::vector<HistorySegment::Block>& blocks) const;
+    [[nodiscard]] const HistorySegment::Block* find(Block block) const;
+    // A segment's dictionary as far as it was read.
+    struct Dictionary {
+        std::weak_ptr<HistorySegment> segment;  // a file that is removed must not stay open
+        FlowTables tables;
+        std::size_t blocks = 0;  // whose entries it has
+        bool broken = false;
+    };
+    Dictionary& dictionary_of(const std::shared_ptr<HistorySegment>& segment) const;
 
     static constexpr std::uint64_t kBlockBits = 20;
-    static constexpr std::size_t kBlockFlows = 4096, kPendingBlocks = 16;
+    static constexpr std::size_t kBlockFlows = 4096, kPendingBlocks = 16, kDictionaries = 3;
 
     const HistorySettings settings_;
     mutable std::mutex mutex_;
@@ -90,12 +99,12 @@ private:
     std::string error_;
     std::atomic<std::uint64_t> lost_ = 0;
     bool stopping_ = false;
-    mutable bool flushing_ = false;
-    // The dictionary of the segment that was read last.
+    // Blocks that were begun, those of them that are written or lost, and how many somebody waits for.
+    std::uint64_t begun_ = 0, done_ = 0;
+    mutable std::uint64_t wanted_ = 0;
+    // Of the segments that were read last, the latest first: two queries may be at different places.
     mutable std::mutex cache_mutex_;
-    mutable std::uint64_t cached_ = 0;
-    mutable std::size_t cached_blocks_ = 0;
-    mutable std::shared_ptr<const FlowTables> cache_;
+    mutable std::list<Dictionary> dictionaries_;
     std::thread thread_;
 };
 

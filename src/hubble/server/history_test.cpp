@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <thread>
 
 #include "hubble/core/decode.h"
+#include "hubble/server/flow_query.h"
 #include "hubble/server/history_store.h"
 
 namespace axo::hubble {
@@ -216,6 +218,119 @@ TEST_F(HistoryTest, TheOldestGoesWhenThereIsTooMuchOrItIsTooOld) {
     settings_.max_age = std::chrono::hours(1);
     auto store = open();
     EXPECT_EQ(store->status().segments, 0U) << "these flows are of 2023";
+}
+
+// Blocks of a quiet node hold few flows each: a file has many of them.
+TEST_F(HistoryTest, ReadingCostsTheSameWhereverABlockIs) {
+    auto store = open();
+    std::chrono::steady_clock::duration first{}, last{};
+    constexpr std::uint64_t kBlocks = 3000;
+    for (std::uint64_t i = 1; i <= kBlocks; ++i) {
+        store->add(flow(i));
+        const History::Block block = store->last();
+        const auto start = std::chrono::steady_clock::now();
+        const auto flows = store->read(block);
+        const auto took = std::chrono::steady_clock::now() - start;
+        ASSERT_EQ(flows.size(), 1U);
+        if (i <= kBlocks / 10) first += took;
+        if (i > kBlocks - kBlocks / 10) last += took;
+        if (i % 500 == 0) expect_same(flows[0], flow(i));
+    }
+    EXPECT_LT(last, first * 8 + std::chrono::milliseconds(20));
+    EXPECT_EQ(all(*store).size(), kBlocks);
+    // Two queries at different places, in turn.
+    const History::Block one = store->seek(0), other = store->last();
+    for (int i = 0; i < 10; ++i) {
+        expect_same(store->read(one).at(0), flow(1));
+        expect_same(store->read(other).at(0), flow(kBlocks));
+    }
+}
+
+TEST_F(HistoryTest, WhoAsksIsNotHeldUpByFlowsThatCome) {
+    auto store = open();
+    std::atomic<bool> stop = false;
+    std::thread writer([&] {
+        for (std::uint64_t i = 1; !stop; ++i) {
+            store->add(flow(i));
+            if (i % 50 == 0) std::this_thread::sleep_for(std::chrono::microseconds(100));
+        }
+    });
+    for (int i = 0; i < 50; ++i) {
+        const auto start = std::chrono::steady_clock::now();
+        store->flush();
+        EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(1500));
+    }
+    stop = true;
+    writer.join();
+}
+
+// Counts what a query reads.
+class Counted final : public History {
+public:
+    explicit Counted(const History& history) : history_(history) {}
+    [[nodiscard]] Block seek(std::int64_t since_ns) const override { return history_.seek(since_ns); }
+    [[nodiscard]] Block last() const override { return history_.last(); }
+    [[nodiscard]] Block previous(Block block) const override { return history_.previous(block); }
+    [[nodiscard]] Block next(Block block) const override { return history_.next(block); }
+    [[nodiscard]] bool is_after(Block block, std::int64_t time_ns) const override {
+        return history_.is_after(block, time_ns);
+    }
+    [[nodiscard]] std::vector<FlowRecord> read(Block block) const override {
+        ++reads;
+        return history_.read(block);
+    }
+    mutable int reads = 0;
+
+private:
+    const History& history_;
+};
+
+TEST_F(HistoryTest, AQueryReadsTheBlocksOfItsTimeOnly) {
+    auto store = open();
+    constexpr std::uint64_t kFlows = 50'000;
+    fill(*store, 1, kFlows);
+    Observer observer({.cluster = "c", .node = "n", .node_labels = {}, .version = "v", .capacity = 15}, nullptr);
+    const auto ask = [&](const ::observer::GetFlowsRequest& request, int& reads) {
+        const Counted counted(*store);
+        auto call = query_flows(request.SerializeAsString(), observer, &counted).value();
+        std::vector<std::int64_t> times;
+        for (;;) {
+            std::string message;
+            const auto next = call->next(message);
+            if (next == rpc::Call::Next::kDone) break;
+            if (next != rpc::Call::Next::kMessage) continue;
+            ::observer::GetFlowsResponse response;
+            response.ParseFromString(message);
+            times.push_back(from_timestamp(response.time()));
+        }
+        reads = counted.reads;
+        return times;
+    };
+    int reads = 0;
+    ::observer::GetFlowsRequest request;
+    to_timestamp(flow(100).time_ns, *request.mutable_since());
+    to_timestamp(flow(5000).time_ns, *request.mutable_until());
+    // Both ends belong to it, as with Hubble.
+    auto times = ask(request, reads);
+    ASSERT_EQ(times.size(), 4901U);
+    EXPECT_EQ(times.front(), flow(100).time_ns);
+    EXPECT_EQ(times.back(), flow(5000).time_ns);
+    EXPECT_LE(reads, 3);
+    // The last ones before it.
+    request.clear_since();
+    request.set_number(10);
+    times = ask(request, reads);
+    ASSERT_EQ(times.size(), 10U);
+    EXPECT_EQ(times.front(), flow(4991).time_ns);
+    EXPECT_EQ(times.back(), flow(5000).time_ns);
+    EXPECT_LE(reads, 6);
+    // More than there are.
+    request.set_number(10'000);
+    EXPECT_EQ(ask(request, reads).size(), 5000U);
+    // All is later.
+    to_timestamp(flow(1).time_ns - 1, *request.mutable_until());
+    EXPECT_EQ(ask(request, reads).size(), 0U);
+    EXPECT_EQ(reads, 0);
 }
 
 TEST_F(HistoryTest, AFullDiskLosesFlowsCountsThemAndRecovers) {
