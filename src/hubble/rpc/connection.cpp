@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kMaxRequest = 4U << 20;
 constexpr std::size_t kFrameHead = 5;  // compressed flag, length
+constexpr std::size_t kStream = 1024;  // what a stream takes besides its texts, with nghttp2's part
 
 nghttp2_nv header(std::string_view name, std::string_view value) {
     const auto bytes = [](std::string_view text) {
@@ -66,20 +67,24 @@ struct Callbacks {
     }
 
     static int begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
-        if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
-            self(user).streams_[frame->hd.stream_id].id = frame->hd.stream_id;
+        if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+        Connection::Stream& stream = self(user).streams_[frame->hd.stream_id];
+        stream.id = frame->hd.stream_id;
+        self(user).hold(stream, kStream);
         return 0;
     }
     static int on_header(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name,
                          std::size_t name_length, const std::uint8_t* value, std::size_t value_length, std::uint8_t,
                          void* user) {
         Connection::Stream* stream = find(user, frame->hd.stream_id);
-        if (stream == nullptr) return 0;
+        if (stream == nullptr || stream->refused) return 0;
         const std::string_view key(reinterpret_cast<const char*>(name), name_length);
         const std::string_view text(reinterpret_cast<const char*>(value), value_length);
-        if (key == ":path") stream->path = text;
-        if (key == "content-type") stream->content_type = text;
-        if (key == "grpc-encoding") stream->encoding = text;
+        std::string* const into = key == ":path"           ? &stream->path
+                                  : key == "content-type"  ? &stream->content_type
+                                  : key == "grpc-encoding" ? &stream->encoding
+                                                           : nullptr;
+        if (into != nullptr && self(user).hold(*stream, text.size())) *into = text;
         return 0;
     }
     static int on_data(nghttp2_session*, std::uint8_t, std::int32_t id, const std::uint8_t* data, std::size_t length,
@@ -87,12 +92,10 @@ struct Callbacks {
         Connection::Stream* stream = find(user, id);
         if (stream == nullptr || stream->refused) return 0;
         if (stream->request.size() + length > kMaxRequest) {
-            stream->refused = true;
-            stream->request = {};
-            self(user).finish(id, fail(Code::kResourceExhausted, "the request is larger than 4 MiB"), true);
+            self(user).refuse(*stream, fail(Code::kResourceExhausted, "the request is larger than 4 MiB"));
             return 0;
         }
-        stream->request.append(reinterpret_cast<const char*>(data), length);
+        if (self(user).hold(*stream, length)) stream->request.append(reinterpret_cast<const char*>(data), length);
         return 0;
     }
     static int on_frame(nghttp2_session*, const nghttp2_frame* frame, void* user) {
@@ -102,11 +105,21 @@ struct Callbacks {
         if (stream != nullptr && !stream->refused && !stream->call) self(user).begin(*stream);
         return 0;
     }
+    // The answer is complete; the client need not send the rest. (A reset before it would take its place.)
+    static int on_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
+        if (frame->hd.type != NGHTTP2_HEADERS || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
+        const Connection::Stream* stream = find(user, frame->hd.stream_id);
+        if (stream != nullptr && stream->refused &&
+            ::nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) == 0)
+            ::nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+        return 0;
+    }
     static int on_close(nghttp2_session*, std::int32_t id, std::uint32_t, void* user) {
         Connection& connection = self(user);
         const auto found = connection.streams_.find(id);
         if (found == connection.streams_.end()) return 0;
-        if (found->second.counted) --connection.calls_;
+        if (found->second.call) --connection.load_.calls;
+        connection.release(found->second);
         connection.streams_.erase(found);
         return 0;
     }
@@ -118,15 +131,16 @@ struct Callbacks {
     }
 };
 
-Connection::Connection(std::unique_ptr<Transport> transport, const Methods& methods, std::size_t& calls,
-                       std::size_t max_calls)
-    : transport_(std::move(transport)), methods_(methods), calls_(calls), max_calls_(max_calls) {
+Connection::Connection(std::unique_ptr<Transport> transport, const Methods& methods, Load& load,
+                       const ServerLimits& limits)
+    : transport_(std::move(transport)), methods_(methods), load_(load), limits_(limits) {
     nghttp2_session_callbacks* callbacks = nullptr;
     if (::nghttp2_session_callbacks_new(&callbacks) != 0) return;
     ::nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, &Callbacks::begin_headers);
     ::nghttp2_session_callbacks_set_on_header_callback(callbacks, &Callbacks::on_header);
     ::nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, &Callbacks::on_data);
     ::nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, &Callbacks::on_frame);
+    ::nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, &Callbacks::on_sent);
     ::nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, &Callbacks::on_close);
     ::nghttp2_session_server_new(&session_, callbacks, this);
     ::nghttp2_session_callbacks_del(callbacks);
@@ -136,8 +150,9 @@ Connection::Connection(std::unique_ptr<Transport> transport, const Methods& meth
 }
 
 Connection::~Connection() {
-    for (const auto& [id, stream] : streams_) {
-        if (stream.counted) --calls_;
+    for (auto& [id, stream] : streams_) {
+        if (stream.call) --load_.calls;
+        release(stream);
     }
     ::nghttp2_session_del(session_);
 }
@@ -158,13 +173,44 @@ bool Connection::wake() {
 }
 
 bool Connection::read() {
+    // As large as TLS's records, none of which is half read then; and epoll tells of what is left.
     std::array<unsigned char, 16384> buffer;
-    for (;;) {
+    for (int turns = 0; turns < 64; ++turns) {
         const long got = transport_->read(buffer);
         if (got == Transport::kAgain) return true;
         if (got < 0) return false;
         if (::nghttp2_session_mem_recv(session_, buffer.data(), static_cast<std::size_t>(got)) < 0) return false;
     }
+    return true;
+}
+
+bool Connection::hold(Stream& stream, std::size_t bytes) {
+    const bool here = held_ + bytes > limits_.connection_bytes;
+    if (here || load_.bytes + bytes > limits_.bytes) {
+        refuse(stream, fail(Code::kResourceExhausted,
+                            std::string(here ? "this connection's" : "this server's") +
+                                " requests that are not complete take " + std::to_string(here ? held_ : load_.bytes) +
+                                " bytes; more than " + std::to_string(here ? limits_.connection_bytes : limits_.bytes) +
+                                " are not kept"));
+        return false;
+    }
+    stream.held += bytes;
+    held_ += bytes;
+    load_.bytes += bytes;
+    return true;
+}
+
+void Connection::release(Stream& stream) {
+    held_ -= stream.held;
+    load_.bytes -= stream.held;
+    stream.held = 0;
+}
+
+void Connection::refuse(Stream& stream, const Status& status) {
+    stream.refused = true;
+    stream.request = {};
+    release(stream);
+    finish(stream.id, status, true);
 }
 
 bool Connection::write() {
@@ -207,8 +253,8 @@ Result<std::unique_ptr<Call>> Connection::start(const Stream& stream) {
     for (std::size_t i = 1; i < kFrameHead; ++i) length = length << 8 | static_cast<unsigned char>(stream.request[i]);
     if (length + kFrameHead != stream.request.size())
         return fail(Code::kInternal, "the request is not one message of the length it says");
-    if (calls_ >= max_calls_)
-        return fail(Code::kResourceExhausted, "this server answers " + std::to_string(max_calls_) +
+    if (load_.calls >= limits_.calls)
+        return fail(Code::kResourceExhausted, "this server answers " + std::to_string(limits_.calls) +
                                                   " requests at a time, and has as many; try again later");
     return method->second(std::string_view(stream.request).substr(kFrameHead));
 }
@@ -229,8 +275,8 @@ void Connection::begin(Stream& stream) {
         return;
     }
     stream.call = std::move(*call);
-    stream.counted = true;
-    ++calls_;
+    release(stream);
+    ++load_.calls;
     answer_headers(stream);
 }
 

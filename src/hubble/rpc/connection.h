@@ -18,10 +18,22 @@ struct Methods {
     std::string server_version;                          // header "hubble-server-version"; empty: not sent
 };
 
+struct ServerLimits {
+    std::size_t connections = 512;
+    std::size_t calls = 256;
+    // What requests that have not come to their end may take, of a connection and of all.
+    std::size_t connection_bytes = 8U << 20, bytes = 64U << 20;
+};
+
+// Of the whole server.
+struct Load {
+    std::size_t calls = 0, bytes = 0;
+};
+
 class Connection {
 public:
-    // calls: of the whole server, which this one adds its own to; at most max_calls.
-    Connection(std::unique_ptr<Transport> transport, const Methods& methods, std::size_t& calls, std::size_t max_calls);
+    // load: which this one adds its own to.
+    Connection(std::unique_ptr<Transport> transport, const Methods& methods, Load& load, const ServerLimits& limits);
     ~Connection();
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
@@ -34,7 +46,6 @@ public:
     // Some call has not finished looking: wake() soon.
     [[nodiscard]] bool busy() const { return busy_; }
     [[nodiscard]] int fd() const { return transport_->fd(); }
-    [[nodiscard]] bool has_calls() const { return !streams_.empty(); }
 
 private:
     friend struct Callbacks;
@@ -44,11 +55,17 @@ private:
         std::unique_ptr<Call> call;
         std::string out;  // of the message that is being sent
         std::size_t sent = 0;
-        bool counted = false, waiting = false, ended = false, refused = false;
+        std::size_t held = 0;  // bytes it counts for while its request comes
+        bool waiting = false, refused = false;
     };
     bool read();
     bool write();
     void begin(Stream& stream);
+    // The stream takes so much more; false: that is too much, and it has been refused.
+    bool hold(Stream& stream, std::size_t bytes);
+    void release(Stream& stream);
+    // status: what is wrong. Whatever else the client sends of this request is not looked at.
+    void refuse(Stream& stream, const Status& status);
     Result<std::unique_ptr<Call>> start(const Stream& stream);
     void answer_headers(const Stream& stream);
     void finish(std::int32_t id, const Status& status, bool trailers_only);
@@ -57,8 +74,9 @@ private:
 
     std::unique_ptr<Transport> transport_;
     const Methods& methods_;
-    std::size_t& calls_;
-    const std::size_t max_calls_;
+    Load& load_;
+    const ServerLimits limits_;
+    std::size_t held_ = 0;  // by its streams
     nghttp2_session* session_ = nullptr;
     std::map<std::int32_t, Stream> streams_;
     std::vector<unsigned char> left_;  // taken from nghttp2, not yet written

@@ -78,7 +78,6 @@ public:
         if (!woken_.exchange(true)) signal();
     }
 
-    [[nodiscard]] std::size_t connections() const override { return count_; }
     [[nodiscard]] std::uint16_t port() const override { return port_; }
 
 private:
@@ -121,10 +120,9 @@ private:
         if (listener.tcp) keep_alive(client.get());
         const int fd = client.get();
         auto transport = std::make_unique<Transport>(std::move(client), listener.tls ? tls_ : nullptr);
-        auto connection = std::make_unique<Connection>(std::move(transport), methods_, calls_, limits_.calls);
+        auto connection = std::make_unique<Connection>(std::move(transport), methods_, load_, limits_);
         if (!add(fd, EPOLLIN)) return;
         connections_.emplace(fd, std::move(connection));
-        count_ = connections_.size();
         fresh_.push_back(fd);
     }
 
@@ -133,7 +131,6 @@ private:
         if (!alive) {
             connections_.erase(found);
             writing_.erase(fd);
-            count_ = connections_.size();
             return;
         }
         const bool wants = found->second->wants_write();
@@ -210,10 +207,9 @@ private:
     std::vector<Listener> listeners_;
     TlsContext tls_;
     std::atomic<bool> woken_ = false, stopping_ = false;
-    std::atomic<std::size_t> count_ = 0;
     std::atomic<std::uint16_t> port_ = 0;
     // The thread's only.
-    std::size_t calls_ = 0;
+    Load load_;
     std::map<int, std::unique_ptr<Connection>> connections_;
     std::set<int> writing_;
     std::vector<int> fresh_;

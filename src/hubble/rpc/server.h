@@ -15,11 +15,6 @@
 
 namespace axo::rpc {
 
-struct ServerLimits {
-    std::size_t connections = 512;
-    std::size_t calls = 256;
-};
-
 class Server {
 public:
     static Result<std::unique_ptr<Server>> start(Methods methods, ServerLimits limits = {});
@@ -32,7 +27,6 @@ public:
     virtual void set_tls(TlsContext context) = 0;
     // Calls that had nothing are asked again.
     virtual void wake() = 0;
-    [[nodiscard]] virtual std::size_t connections() const = 0;
     // Port of the last listen_tcp.
     [[nodiscard]] virtual std::uint16_t port() const = 0;
 };

@@ -11,8 +11,13 @@ void AgentEvents::add(std::string event) {
     std::function<void()> wake;
     {
         const std::lock_guard lock(mutex_);
-        if (entries_.size() == capacity_) entries_.pop_front();
+        bytes_ += entry.event.size();
         entries_.push_back(std::move(entry));
+        // The newest stays, however large.
+        while (entries_.size() > capacity_ || (bytes_ > max_bytes_ && entries_.size() > 1)) {
+            bytes_ -= entries_.front().event.size();
+            entries_.pop_front();
+        }
         ++next_;
         wake = wake_;
     }

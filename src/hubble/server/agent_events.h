@@ -16,7 +16,9 @@ public:
         std::int64_t time_ns = 0;
         std::string event;  // flow.AgentEvent on the wire
     };
-    explicit AgentEvents(std::size_t capacity = 1024) : capacity_(capacity) {}
+    // A Service with thousands of backends is one event: they are bounded in bytes as well.
+    explicit AgentEvents(std::size_t capacity = 1024, std::size_t max_bytes = 2U << 20)
+        : capacity_(capacity), max_bytes_(max_bytes) {}
 
     // event: flow.AgentEvent on the wire. (Its class and the datapath's struct flow do not fit into one file.)
     void add(std::string event);
@@ -27,9 +29,10 @@ public:
     void set_wake(std::function<void()> wake);
 
 private:
-    const std::size_t capacity_;
+    const std::size_t capacity_, max_bytes_;
     mutable std::mutex mutex_;
     std::deque<Entry> entries_;
+    std::size_t bytes_ = 0;
     std::uint64_t next_ = 1;
     std::function<void()> wake_;
 };

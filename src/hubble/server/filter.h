@@ -27,7 +27,6 @@ public:
                                          const std::string& deny_name = "blacklist");
 
     [[nodiscard]] bool matches(const FlowRecord& record) const;
-    [[nodiscard]] bool empty() const { return allow_.empty() && deny_.empty(); }
 
 private:
     std::vector<std::vector<Test>> allow_, deny_;

@@ -317,6 +317,38 @@ TEST_F(HubbleServer, AgentEventsAreKeptAndFollowed) {
     context.TryCancel();
 }
 
+TEST_F(HubbleServer, ARequestThatIsTooLargeIsToldSo) {
+    GetFlowsRequest request;
+    request.add_whitelist()->add_source_pod(std::string(5U << 20, 'x'));
+    const Answer answer = ask(request);
+    EXPECT_EQ(answer.status.error_code(), grpc::RESOURCE_EXHAUSTED);
+    EXPECT_EQ(answer.status.error_message(), "the request is larger than 4 MiB");
+    flows(1, 1);
+    EXPECT_EQ(ask({}).ports.size(), 1U) << "the connection goes on";
+}
+
+TEST(AgentEventsTest, AreBoundedInNumberAndInBytes) {
+    AgentEvents events(4, 1000);
+    std::vector<AgentEvents::Entry> all;
+    for (int i = 0; i < 6; ++i) events.add(std::string(10, 'a'));
+    EXPECT_EQ(events.read(1, all), 7U);
+    EXPECT_EQ(all.size(), 4U);
+    for (int i = 0; i < 3; ++i) events.add(std::string(400, 'b'));
+    all.clear();
+    EXPECT_EQ(events.read(1, all), 10U);
+    EXPECT_EQ(all.size(), 2U);
+    events.add(std::string(5000, 'c'));
+    all.clear();
+    EXPECT_EQ(events.read(9, all), 11U);
+    ASSERT_EQ(all.size(), 1U);
+    EXPECT_EQ(all[0].event.size(), 5000U) << "the newest stays";
+    events.add("d");
+    all.clear();
+    events.read(1, all);
+    ASSERT_EQ(all.size(), 1U);
+    EXPECT_EQ(all[0].event, "d");
+}
+
 std::string run(const std::string& command) {
     const int rc = std::system((command + " >/dev/null 2>&1").c_str());
     return rc == 0 ? "" : command;
