@@ -4,6 +4,7 @@
 #include <regex>
 
 #include "app/cli/helm/functions.h"
+#include "base/base64.h"
 #include "base/sha256.h"
 #include "model/yaml.h"
 
@@ -191,6 +192,18 @@ void add_texts(Functions& all) {
         TRY_ASSIGN(const std::regex wanted, expression(t[0]));
         return std::regex_replace(t[1], wanted, t[2]);
     });
+    all["b64enc"] = of_texts(1, [](const auto& t) -> Result<Value> { return base64_encode(t[0]); });
+    all["replace"] = of_texts(3, [](const auto& t) -> Result<Value> {
+        if (t[0].empty()) return wrong("replace: an empty text cannot be found");
+        std::string out;
+        for (std::size_t from = 0;; from += t[0].size()) {
+            const std::size_t at = t[2].find(t[0], from);
+            out.append(t[2], from, at - from);
+            if (at == std::string::npos) return out;
+            out += t[1];
+            from = at;
+        }
+    });
     all["sha256sum"] = of_texts(1, [](const auto& t) -> Result<Value> { return sha256_hex(t[0]); });
     all["urlParse"] = of_texts(1, [](const auto& t) -> Result<Value> {
         const auto scheme = t[0].find("://");
@@ -260,6 +273,7 @@ Functions plain_functions() {
     add_choices(all);
     add_texts(all);
     add_data_functions(all);
+    add_certificate_functions(all);
     add_formats(all);
     return all;
 }

@@ -18,5 +18,7 @@ std::vector<std::string> split(const std::string& separator, const std::string& 
 
 // Those of numbers, lists and objects.
 void add_data_functions(Functions& all);
+// Those that make certificates.
+void add_certificate_functions(Functions& all);
 
 }  // namespace axo::cli::helm

@@ -1,6 +1,10 @@
 #include <gtest/gtest.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
 
 #include "app/cli/helm/chart.h"
+#include "app/cli/helm/functions.h"
+#include "base/base64.h"
 
 namespace axo::cli::helm {
 namespace {
@@ -98,6 +102,58 @@ TEST(HelmFunctions, AsSprigHasThem) {
         "h:64436443h");
     EXPECT_EQ(run(R"({{ toString .x }}{{ printf "%v" .x }})"), "<nil><nil>");
     EXPECT_EQ(run(R"({{ (fromYaml "a: [1, 2]").a | toJson }}{{ fromJson "{}" | toJson }})"), "[1,2]{}");
+}
+
+// What the template leaves in `out`, read by OpenSSL: "issuer | subject | names | days".
+std::string described(const std::string& pem) {
+    const std::unique_ptr<BIO, decltype(&::BIO_free)> bio(::BIO_new_mem_buf(pem.data(), -1), &::BIO_free);
+    const std::unique_ptr<X509, decltype(&::X509_free)> read(::PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr),
+                                                             &::X509_free);
+    if (!read) return "no certificate: " + pem;
+    const auto name = [](const X509_NAME* of) {
+        char text[100] = "";
+        ::X509_NAME_get_text_by_NID(of, NID_commonName, text, sizeof text);
+        return std::string(text);
+    };
+    int days = 0, seconds = 0;
+    ::ASN1_TIME_diff(&days, &seconds, ::X509_get0_notBefore(read.get()), ::X509_get0_notAfter(read.get()));
+    std::string names;
+    for (const char* host : {"a.x.io", "b.x.io", "y.io"})
+        if (::X509_check_host(read.get(), host, 0, 0, nullptr) == 1) names += std::string(host) + " ";
+    for (const char* address : {"10.0.0.1", "fd00::1"})
+        if (::X509_check_ip_asc(read.get(), address, 0) == 1) names += std::string(address) + " ";
+    return name(::X509_get_issuer_name(read.get())) + " | " + name(::X509_get_subject_name(read.get())) + " | " +
+           names + "| " + std::to_string(days);
+}
+
+TEST(HelmFunctions, Certificates) {
+    EXPECT_EQ(described(run(R"({{ (genCA "my CA" 30).Cert }})")), "my CA | my CA | | 30");
+    const std::string made =
+        run(R"({{- $ca := genCA "my CA" 30 -}}{{- $made := genSignedCert "*.x.io" (list "10.0.0.1" "fd00::1") )"
+            R"((list "*.x.io" "y.io") 7 $ca -}}{{ $made.Cert }}|{{ $made.Key }}|{{ $ca.Cert }}|{{ $ca.Key }})");
+    const std::vector<std::string> parts = split("|", made);
+    ASSERT_EQ(parts.size(), 4U) << made;
+    EXPECT_EQ(described(parts[0]), "my CA | *.x.io | a.x.io b.x.io y.io 10.0.0.1 fd00::1 | 7");
+    // What is kept in a Secret signs again, and signs the same.
+    const auto again = [&](const std::string& certificate, const std::string& key) {
+        return run("{{ (genSignedCert \"y.io\" nil (list \"y.io\") 1 (buildCustomCert \"" + base64_encode(certificate) +
+                   "\" \"" + base64_encode(key) + "\")).Cert }}");
+    };
+    const std::string later = again(parts[2], parts[3]);
+    EXPECT_EQ(described(later), "my CA | y.io | y.io | 1");
+    const auto read = [](const std::string& pem) {
+        const std::unique_ptr<BIO, decltype(&::BIO_free)> bio(::BIO_new_mem_buf(pem.data(), -1), &::BIO_free);
+        return std::unique_ptr<X509, decltype(&::X509_free)>(::PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr),
+                                                             &::X509_free);
+    };
+    for (const std::string& leaf : {parts[0], later})
+        EXPECT_EQ(::X509_verify(read(leaf).get(), ::X509_get0_pubkey(read(parts[2]).get())), 1);
+    EXPECT_NE(again(parts[2], parts[1]).find("its key does not fit its certificate"), std::string::npos);
+    EXPECT_NE(again("x", "y").find("not PEM"), std::string::npos);
+    EXPECT_NE(run(R"({{ genSignedCert "x" (list "10.0.0.300") list 1 (genCA "c" 1) }})").find("10.0.0.300"),
+              std::string::npos);
+    EXPECT_NE(run(R"({{ genCA "c" 0 }})").find("0 days"), std::string::npos);
+    EXPECT_EQ(run(R"({{ "a.b.c" | replace "." "--" }} {{ "xyz" | b64enc }})"), "a--b--c eHl6");
 }
 
 TEST(HelmValues, Set) {
