@@ -110,7 +110,7 @@ void AgentHubble::serve() {
                             ? hubble::peer_server_name(observer_.settings().cluster, observer_.settings().node)
                             : ""}));
     if (!server) {
-        error_ = server.error().message;
+        errors_[Part::kServer] = server.error().message;
         log_.error("Hubble does not serve", {server.error()});
         return;
     }
@@ -120,7 +120,7 @@ void AgentHubble::serve() {
     events_.set_wake([wake] { wake->wake(); });
     peers_.set_wake([wake] { wake->wake(); });
     if (auto listening = server_->listen_unix(config_.socket_path.string(), 0660); !listening) {
-        error_ = listening.error().message;
+        errors_[Part::kSocket] = listening.error().message;
         log_.error("Hubble's socket cannot be opened", {listening.error()});
     }
     if (config_.listen_addresses.empty()) return;
@@ -138,7 +138,7 @@ void AgentHubble::listen() {
         return server_->listen_tcp(address, config_.listen_port, config_.tls);
     });
     if (listening) return;
-    error_ = listening.error().message;
+    errors_[Part::kPort] = listening.error().message;
     log_.error("Hubble cannot be reached by other nodes", {listening.error()});
 }
 
@@ -159,12 +159,12 @@ void AgentHubble::load_certificates() {
         rpc::load_tls({.certificate = config_.certificate, .key = config_.key, .client_cas = config_.client_cas});
     if (!context) {
         // The ones before go on.
-        if (!listening_) error_ = context.error().message;
+        errors_[Part::kCertificates] = context.error().message;
         log_.warn("Hubble's certificates cannot be used", {context.error()});
         return;
     }
     server_->set_tls(std::move(*context));
-    if (!listening_) error_.clear();
+    errors_.erase(Part::kCertificates);
     listen();
 }
 
@@ -199,19 +199,28 @@ void AgentHubble::ipcache_changed(const Prefix& prefix, const IpcacheRow* now) {
     if (now != nullptr &&
         !(now->identity.value >= identity::kClusterMin && now->identity.value <= identity::kClusterMax))
         observer_.names().set_identity(now->identity.value, tables_.labels_of(now->identity));
-    if (!prefix.is_host()) return;
-    if (now == nullptr || now->k8s_namespace.empty()) {
-        const auto gone = observer_.names().remove_address(prefix.address());
-        if (gone && !gone->pod.empty()) forget_pod(gone->name_space, gone->pod);
+    if (prefix.is_host()) name_address(prefix.address(), now);
+}
+
+void AgentHubble::name_address(const IpAddress& address, const IpcacheRow* now) {
+    const auto local = endpoint_of_.find(address);
+    const std::uint32_t id = local == endpoint_of_.end() ? 0U : local->second.value;
+    if (now != nullptr && !now->k8s_namespace.empty()) {
+        observer_.names().set_address(address, {.endpoint_id = id,
+                                                .identity = now->identity.value,
+                                                .name_space = now->k8s_namespace,
+                                                .pod = now->name,
+                                                .workloads = workloads_of(now->k8s_namespace, now->name)});
         return;
     }
-    const auto local = endpoint_of_.find(prefix.address());
-    observer_.names().set_address(prefix.address(),
-                                  {.endpoint_id = local == endpoint_of_.end() ? 0U : local->second.value,
-                                   .identity = now->identity.value,
-                                   .name_space = now->k8s_namespace,
-                                   .pod = now->name,
-                                   .workloads = workloads_of(now->k8s_namespace, now->name)});
+    // The node's own: no pod, but an endpoint with a number.
+    const EndpointRow* endpoint = id == 0 ? nullptr : tables_.endpoints.find(local->second);
+    if (endpoint != nullptr && endpoint->k8s_pod.empty()) {
+        observer_.names().set_address(address, {.endpoint_id = id, .identity = endpoint->identity.value});
+        return;
+    }
+    const auto gone = observer_.names().remove_address(address);
+    if (gone && !gone->pod.empty()) forget_pod(gone->name_space, gone->pod);
 }
 
 std::vector<hubble::Workload> AgentHubble::workloads_of(const std::string& name_space, const std::string& pod) const {
@@ -231,7 +240,12 @@ void AgentHubble::endpoints_changed(const std::set<EndpointId>& changed) {
         const auto known = endpoints_.find(id);
         if (known != endpoints_.end()) {
             for (const IpAddress& ip : {known->second.ipv4, known->second.ipv6}) {
-                if (ip) endpoint_of_.erase(ip);
+                // Another endpoint may have it already.
+                const auto had = endpoint_of_.find(ip);
+                if (had == endpoint_of_.end() || had->second != id) continue;
+                if (now != nullptr && (ip == now->ipv4 || ip == now->ipv6)) continue;
+                endpoint_of_.erase(had);
+                name_address(ip, tables_.ipcache.claims().winner(Prefix::host(ip)));
             }
         }
         if (now == nullptr) {
@@ -250,12 +264,7 @@ void AgentHubble::endpoints_changed(const std::set<EndpointId>& changed) {
         for (const IpAddress& ip : {now->ipv4, now->ipv6}) {
             if (!ip) continue;
             endpoint_of_[ip] = id;
-            if (now->k8s_pod.empty()) {
-                // The node's own: no pod, but an endpoint with a number.
-                observer_.names().set_address(ip, {.endpoint_id = id.value, .identity = now->identity.value});
-            } else {
-                ipcache_changed(Prefix::host(ip), tables_.ipcache.claims().winner(Prefix::host(ip)));
-            }
+            name_address(ip, tables_.ipcache.claims().winner(Prefix::host(ip)));
         }
         endpoints_.insert_or_assign(id, *now);
     }

@@ -64,13 +64,15 @@ public:
     void set_node_labels(const std::map<std::string, std::string>& labels);
 
     struct Status {
-        std::string error;  // "": it serves
+        std::string error;    // "": it serves
+        std::string warning;  // what else is not as it should be
         hubble::Observer::Status observer;
         std::optional<hubble::HistoryStore::Status> history;  // nothing: none is kept
         hubble::Exporters::Status exporters;
-        std::string metrics;  // "": none; "Ok", or why not
     };
     [[nodiscard]] Status status() const;
+    // "": there are none; "Ok", or why not.
+    [[nodiscard]] std::string metrics_state() const;
 
 private:
     void serve();
@@ -87,6 +89,8 @@ private:
                                      const std::function<axo::Status(const IpAddress&)>& listen);
     void watch_tables();
     void ipcache_changed(const Prefix& prefix, const IpcacheRow* now);
+    // now: who has it by the ipcache; nullptr: nobody.
+    void name_address(const IpAddress& address, const IpcacheRow* now);
     void endpoints_changed(const std::set<EndpointId>& changed);
     void frontends_changed(const std::set<service::FrontendKey>& changed);
     void nodes_changed(const std::set<std::string>& changed);
@@ -118,7 +122,8 @@ private:
         std::size_t hash = 0;
     } flow_logs_;
     std::deque<std::pair<std::chrono::steady_clock::time_point, std::pair<std::string, std::string>>> gone_pods_;
-    std::string error_;
+    enum class Part { kHistory, kServer, kSocket, kCertificates, kPort };
+    std::map<Part, std::string> errors_;  // of those that do not do what they should
     bool listening_ = false;
     std::vector<std::unique_ptr<FileWatch>> certificate_watches_;
     Table<std::string, NodeRow>::Watch node_watch_;

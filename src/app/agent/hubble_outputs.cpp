@@ -14,7 +14,7 @@ void AgentHubble::keep_history() {
     if (config_.history.path.empty()) return;
     auto opened = hubble::HistoryStore::open(config_.history);
     if (!opened) {
-        error_ = opened.error().message;
+        errors_[Part::kHistory] = opened.error().message;
         log_.error("The flow history cannot be kept", {opened.error()});
         return;
     }
@@ -83,6 +83,16 @@ void AgentHubble::serve_metrics() {
 std::string AgentHubble::metrics_text() const {
     MetricSet set("");
     metrics_->add_to(set);
+    const hubble::Exporters::Status status = exporters_.status();
+    const auto by_exporter = [&](const std::string& name, const char* help, const auto& counts) {
+        set.declare(MetricSet::Kind::kCounter, name, help);
+        for (const auto& [exporter, count] : counts)
+            set.counter(name, help, static_cast<double>(count), {{"name", exporter}});
+    };
+    by_exporter("hubble_exporter_lost_events_total", "Events that could not be written into an exporter's file",
+                status.lost);
+    by_exporter("hubble_exporter_intervals_cut_short_total",
+                "Aggregation intervals that ended early because their flows differed too much", status.cut_short);
     if (config_.flow_logs.empty()) return set.text();
     const auto gauge = [&](const std::string& name, const char* help, std::uint64_t value, MetricSet::Labels labels) {
         set.gauge("hubble_dynamic_exporter_" + name, help, static_cast<double>(value), std::move(labels));
@@ -91,7 +101,6 @@ std::string AgentHubble::metrics_text() const {
         set.counter("hubble_dynamic_exporter_reconfigurations_total", "Number of reconfigurations",
                     static_cast<double>(count), {{"op", op}});
     };
-    const hubble::Exporters::Status status = exporters_.status();
     gauge("exporters_total", "Number of configured exporters", status.active, {{"status", "active"}});
     gauge("exporters_total", "Number of configured exporters", status.ended, {{"status", "inactive"}});
     const char* const up_help = "Whether an exporter writes";
@@ -112,14 +121,26 @@ void AgentHubble::forget_pod(const std::string& name_space, const std::string& p
 }
 
 AgentHubble::Status AgentHubble::status() const {
-    Status status{.error = error_,
+    Status status{.error = {},
+                  .warning = {},
                   .observer = observer_.status(),
                   .history = std::nullopt,
-                  .exporters = exporters_.status(),
-                  .metrics = {}};
+                  .exporters = exporters_.status()};
+    const auto append = [](std::string& all, const std::string& one) { all += (all.empty() ? "" : "; ") + one; };
+    for (const auto& [part, error] : errors_) {
+        // Connections go on with the certificates before.
+        const bool served = part == Part::kCertificates && listening_;
+        append(served ? status.warning : status.error, error);
+    }
+    for (const auto& [name, error] : status.exporters.errors) append(status.warning, error);
     if (history_) status.history = history_->status();
-    if (!config_.metrics.empty()) status.metrics = metrics_error_.empty() ? "Ok" : metrics_error_;
+    if (status.history && !status.history->error.empty()) append(status.warning, status.history->error);
     return status;
+}
+
+std::string AgentHubble::metrics_state() const {
+    if (config_.metrics.empty()) return {};
+    return metrics_error_.empty() ? "Ok" : metrics_error_;
 }
 
 }  // namespace axo

@@ -24,15 +24,18 @@ public:
     explicit ExportFile(ExportFileSettings settings) : settings_(std::move(settings)) {}
     // Whole lines. What cannot be written is not kept.
     Status write(const std::string& lines);
+    // What the last rotation could not do besides beginning a new file; "": nothing.
+    [[nodiscard]] const std::string& trouble() const { return trouble_; }
 
 private:
     Status open();
     Status rotate();
-    void prune() const;
+    [[nodiscard]] Status prune() const;
 
     ExportFileSettings settings_;
     Fd fd_;
     std::uint64_t size_ = 0;
+    std::string trouble_;
 };
 
 }  // namespace axo::hubble

@@ -69,9 +69,14 @@ public:
 
     [[nodiscard]] const ExportSettings& settings() const { return settings_; }
     [[nodiscard]] bool ended() const { return now_ns() > settings_.end_ns; }
-    [[nodiscard]] std::string error() const {
+    void add_to(Status& status) const {
         const std::lock_guard lock(error_mutex_);
-        return error_;
+        const std::string& name = settings_.name;
+        ++(ended() ? status.ended : status.active);
+        status.up[name] = !ended() && error_.empty();
+        if (!error_.empty() || !trouble_.empty()) status.errors[name] = error_.empty() ? trouble_ : error_;
+        if (lost_ != 0) status.lost[name] = lost_;
+        if (cut_short_ != 0) status.cut_short[name] = cut_short_;
     }
 
     // One turn. True: there is more.
@@ -123,14 +128,25 @@ private:
             key.clear_uuid();
         }
         key.clear_time();
-        if (groups_.size() >= kMaxGroups) export_groups();
-        Group& group = groups_[key.SerializeAsString()];
+        std::string which = key.SerializeAsString();
+        if (groups_.size() >= kMaxGroups && !groups_.contains(which)) cut_short();
+        Group& group = groups_[std::move(which)];
         ++(record.direction == Direction::kIngress  ? group.ingress
            : record.direction == Direction::kEgress ? group.egress
                                                     : group.unknown);
         if (group.ingress + group.egress + group.unknown > 1) return;
         *key.mutable_time() = flow.time();
         group.flow = aggregate_.paths_size() != 0 ? std::move(key) : std::move(flow);
+    }
+
+    void cut_short() {
+        {
+            const std::lock_guard lock(error_mutex_);
+            if (cut_short_++ == 0)
+                Logger("hubble").warn("Flows differ too much to be aggregated for the whole interval",
+                                      {{"file", settings_.file.path}, {"groups", kMaxGroups}});
+        }
+        export_groups();
     }
 
     void export_groups() {
@@ -165,7 +181,10 @@ private:
     void line(const ::observer::ExportEvent& event) {
         google::protobuf::util::JsonPrintOptions options;
         options.preserve_proto_field_names = true;
-        if (google::protobuf::util::MessageToJsonString(event, &lines_, options).ok()) lines_ += '\n';
+        if (google::protobuf::util::MessageToJsonString(event, &lines_, options).ok()) {
+            lines_ += '\n';
+            ++line_count_;
+        }
         if (lines_.size() > 262144) write();
     }
 
@@ -173,10 +192,17 @@ private:
         if (lines_.empty()) return;
         const auto written = file_->write(lines_);
         lines_.clear();
+        const std::uint64_t lines = std::exchange(line_count_, 0);
         const std::lock_guard lock(error_mutex_);
         if (!written && error_.empty())
             Logger("hubble").error("Flows cannot be exported", {{"file", settings_.file.path}, written.error()});
         error_ = written ? "" : written.error().message;
+        if (!written) lost_ += lines;
+        if (trouble_ == file_->trouble()) return;
+        trouble_ = file_->trouble();
+        if (!trouble_.empty())
+            Logger("hubble").warn("Exported flows' older files stay as they are",
+                                  {{"file", settings_.file.path}, {"error", trouble_}});
     }
 
     ExportSettings settings_;
@@ -188,8 +214,10 @@ private:
     std::map<std::string, Group> groups_;
     std::chrono::steady_clock::time_point next_export_;
     std::string lines_;
+    std::uint64_t line_count_ = 0;  // in lines_
     mutable std::mutex error_mutex_;
-    std::string error_;
+    std::string error_, trouble_;
+    std::uint64_t lost_ = 0, cut_short_ = 0;
 };
 
 axo::Status Exporters::check(const ExportSettings& settings) {
@@ -259,6 +287,7 @@ Exporters::~Exporters() {
 void Exporters::set(std::vector<ExportSettings> wanted) {
     std::map<std::string, std::shared_ptr<One>> next;
     const std::lock_guard lock(mutex_);
+    not_made_.clear();
     for (const ExportSettings& settings : wanted) {
         const auto known = exporters_.find(settings.name);
         if (known != exporters_.end() && known->second->settings() == settings) {
@@ -268,6 +297,7 @@ void Exporters::set(std::vector<ExportSettings> wanted) {
         auto made = One::make(settings, observer_);
         if (!made) {
             Logger("hubble").error("An exporter cannot be made", {{"name", settings.name}, made.error()});
+            not_made_[settings.name] = made.error().message;
             continue;
         }
         next.emplace(settings.name, std::move(*made));
@@ -280,11 +310,10 @@ void Exporters::set(std::vector<ExportSettings> wanted) {
 Exporters::Status Exporters::status() const {
     const std::lock_guard lock(mutex_);
     Status status;
-    for (const auto& [name, one] : exporters_) {
-        const bool ended = one->ended();
-        ++(ended ? status.ended : status.active);
-        status.up[name] = !ended && one->error().empty();
-        if (!one->error().empty()) status.errors[name] = one->error();
+    for (const auto& [name, one] : exporters_) one->add_to(status);
+    for (const auto& [name, error] : not_made_) {
+        status.errors[name] = error;
+        status.up[name] = false;
     }
     return status;
 }

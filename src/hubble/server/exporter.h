@@ -43,8 +43,11 @@ public:
 
     struct Status {
         std::size_t active = 0, ended = 0;
-        std::map<std::string, std::string> errors;  // by name
+        // By name. Where something was lost or cut short, how often since it began: a file cannot be written; there are
+        // more groups than one interval may have, which is written before its end then.
+        std::map<std::string, std::string> errors;
         std::map<std::string, bool> up;
+        std::map<std::string, std::uint64_t> lost, cut_short;
     };
     [[nodiscard]] Status status() const;
 
@@ -56,7 +59,8 @@ private:
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::map<std::string, std::shared_ptr<One>> exporters_;
-    std::vector<std::shared_ptr<One>> leaving_;  // the thread ends them
+    std::map<std::string, std::string> not_made_;  // and why
+    std::vector<std::shared_ptr<One>> leaving_;    // the thread ends them
     bool stopping_ = false;
     std::thread thread_;  // once there is something to export
 };

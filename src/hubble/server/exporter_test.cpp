@@ -127,6 +127,59 @@ TEST_F(ExporterTest, FilesAreRotatedCompressedAndLimited) {
     EXPECT_FALSE(nowhere.write("x\n"));
 }
 
+TEST_F(ExporterTest, RotationLeavesOtherFilesAloneAndTellsWhatItCannotDo) {
+    ExportFile file({.path = (folder_ / "events.log").string(), .max_bytes = 100, .max_backups = 1, .compress = true});
+    // Another flow log, whose name begins like ours, and its backups.
+    const std::vector<std::string> others = {"events-web.log", "events-web-2026-01-02T15-04-05.000.log.gz",
+                                             "events-2026.log"};
+    for (const std::string& other : others) std::ofstream(folder_ / other) << "x";
+    const std::string line = std::string(99, 'x') + "\n";
+    for (int i = 0; i < 5; ++i) {
+        ASSERT_TRUE(file.write(line));
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    EXPECT_EQ(file.trouble(), "");
+    std::size_t backups = 0;
+    for (const auto& entry : fs::directory_iterator(folder_)) {
+        if (entry.path().extension() != ".gz" || entry.path().filename() == others[1]) continue;
+        ++backups;
+        EXPECT_EQ(fs::status(entry.path()).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+    }
+    EXPECT_EQ(backups, 1U);
+    for (const std::string& other : others) EXPECT_TRUE(fs::exists(folder_ / other)) << other;
+    // What looks like a backup cannot be removed: lines go on, and it is told.
+    fs::create_directories(folder_ / "events-2020-01-02T15-04-05.000.log" / "not empty");
+    EXPECT_TRUE(file.write(line));
+    EXPECT_NE(file.trouble().find("events-2020-01-02T15-04-05.000.log"), std::string::npos) << file.trouble();
+    EXPECT_EQ(fs::file_size(folder_ / "events.log"), 100U);
+}
+
+TEST_F(ExporterTest, WhatCannotBeWrittenIsCountedAndTold) {
+    Exporters exporters(observer_);
+    ExportSettings one = settings("no");
+    one.file.path = (folder_ / "here" / "no.log").string();
+    std::ofstream(folder_ / "here") << "a file, not a folder";
+    exporters.set({one});
+    flows(5);
+    Exporters::Status status;
+    for (int i = 0; i < 300 && status.lost["no"] != 5; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        status = exporters.status();
+    }
+    EXPECT_EQ(status.lost["no"], 5U);
+    EXPECT_FALSE(status.up["no"]);
+    EXPECT_NE(status.errors["no"].find("here"), std::string::npos) << status.errors["no"];
+    fs::remove(folder_ / "here");
+    flows(2);
+    EXPECT_EQ(wait_for(one.file.path, 2).size(), 2U);
+    for (int i = 0; i < 100 && !status.errors.empty(); ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        status = exporters.status();
+    }
+    EXPECT_TRUE(status.errors.empty()) << "it is mended";
+    EXPECT_EQ(status.lost["no"], 5U);
+}
+
 TEST(FlowLogs, AreReadAndMistakesAreNamed) {
     const auto all = parse_flow_logs(R"(flowLogs:
 - name: web

@@ -274,8 +274,11 @@ Json AgentApi::hubble_status() const {
     if (!plane_.config_.hubble.enabled) return {{"state", "Disabled"}, {"msg", ""}};
     if (!plane_.hubble_) return {{"state", "Warning"}, {"msg", "not before the datapath runs"}};
     const AgentHubble::Status status = plane_.hubble_->status();
-    Json json{{"state", status.error.empty() ? "Ok" : "Failure"},
-              {"msg", status.error},
+    const bool fails = !status.error.empty(), warns = !status.warning.empty();
+    Json json{{"state", fails   ? "Failure"
+                        : warns ? "Warning"
+                                : "Ok"},
+              {"msg", status.error + (fails && warns ? "; " : "") + status.warning},
               {"observer",
                {{"current-flows", status.observer.flows},
                 {"max-flows", status.observer.max_flows},
@@ -289,7 +292,10 @@ Json AgentApi::hubble_status() const {
                            {"lost-flows", status.history->lost},
                            {"error", status.history->error}};
     if (!status.exporters.up.empty())
-        json["exporters"] = {{"active", status.exporters.active}, {"errors", status.exporters.errors}};
+        json["exporters"] = {{"active", status.exporters.active},
+                             {"errors", status.exporters.errors},
+                             {"lost-events", status.exporters.lost},
+                             {"intervals-cut-short", status.exporters.cut_short}};
     return json;
 }
 
@@ -309,7 +315,7 @@ Json AgentApi::status(bool needs_kubernetes) {
     json["kubernetes"] = kubernetes_status();
     json["host-firewall"] = {{"mode", plane_.config_.policy.host_firewall ? "Enabled" : "Disabled"}};
     json["hubble"] = hubble_status();
-    if (const std::string metrics = plane_.hubble_ ? plane_.hubble_->status().metrics : ""; !metrics.empty())
+    if (const std::string metrics = plane_.hubble_ ? plane_.hubble_->metrics_state() : ""; !metrics.empty())
         json["hubble-metrics"] = {{"state", metrics == "Ok" ? "Ok" : "Failure"},
                                   {"msg", metrics == "Ok" ? "" : metrics}};
     json["kube-proxy-replacement"] = kube_proxy_replacement();
