@@ -15,7 +15,8 @@ export default defineConfig({
     chunkSizeWarningLimit: 300,
     modulePreload: false,
   },
-  server: { proxy: { "/api": process.env.AXONEME_RELAY ?? "http://127.0.0.1:8081" } },
+  // tests/ui lies outside this folder.
+  server: { fs: { allow: [here(process.env.VITEST ? ".." : ".")] }, proxy: { "/api": process.env.AXONEME_RELAY ?? "http://127.0.0.1:8081" } },
   resolve: {
     // tests/ui has no packages of its own.
     alias: {
@@ -29,7 +30,6 @@ export default defineConfig({
       { extends: true, test: { name: "unit", include: ["src/**/*.test.ts"], environment: "node" } },
       {
         extends: true,
-        server: { fs: { allow: [here("..")] } },
         test: {
           name: "e2e",
           root: here(".."),
@@ -37,8 +37,9 @@ export default defineConfig({
           environment: "node",
           testTimeout: 60_000,
           hookTimeout: 120_000,
-          // One browser at a time: the machine that runs this has few cores and other work.
+          // One browser at a time, with a few pages: the machine that runs this has few cores and other work.
           poolOptions: { forks: { singleFork: true } },
+          maxConcurrency: 3,
         },
       },
     ],

@@ -1,27 +1,25 @@
 // What people see when something is wrong; it must be said, and go away by itself when it is mended.
-import { describe, expect, test } from "vitest";
-import { nodesOf, rowsOf, until, useBrowser } from "./fixture";
+import { describe, expect } from "vitest";
+import { nodesOf, rowsOf, test, until } from "./fixture";
 
-const bench = useBrowser();
-
-describe("faults", () => {
-  test("no flows yet, then the first", async () => {
-    const { page, relay } = await bench.open({ past: [0, 0] });
+describe.concurrent("faults", () => {
+  test("no flows yet, then the first", async ({ open }) => {
+    const { page, relay } = await open({ past: [0, 0] });
     await until(() => page.locator(".empty").innerText(), (text) => text.includes("No flows yet"));
     relay.run(20);
     await until(() => nodesOf(page), (list) => list.length > 2);
     expect(await page.locator(".empty").count()).toBe(0);
   });
 
-  test("a filter that lets nothing through says so, and offers a way out", async () => {
-    const { page } = await bench.open({ search: "?q=port:9&ns=shop" });
+  test("a filter that lets nothing through says so, and offers a way out", async ({ open }) => {
+    const { page } = await open({ search: "?q=port:9&ns=shop" });
     await until(() => page.locator(".empty").innerText(), (text) => text.includes("Nothing matches"));
     await page.getByRole("button", { name: "Clear the filter" }).click();
     await until(() => nodesOf(page), (list) => list.length > 4);
   });
 
-  test("the relay dies and comes back: what is shown stays, nothing is missed or doubled", async () => {
-    const { page, relay } = await bench.open({ rate: 20, expectErrors: true });
+  test("the relay dies and comes back: what is shown stays, nothing is missed or doubled", async ({ open }) => {
+    const { page, relay } = await open({ rate: 20, expectErrors: true });
     await until(() => rowsOf(page).count(), (count) => count > 5);
     relay.faults = { refuse: true };
     relay.drop();
@@ -40,13 +38,13 @@ describe("faults", () => {
     expect(shown).toBeLessThanOrEqual(relay.kept.length);
   });
 
-  test("a relay that is not there at all", async () => {
-    const { page } = await bench.open({ expectErrors: true, prepare: (relay) => { relay.faults = { refuse: true }; } });
+  test("a relay that is not there at all", async ({ open }) => {
+    const { page } = await open({ expectErrors: true, prepare: (relay) => { relay.faults = { refuse: true }; } });
     await until(() => page.locator(".empty").innerText(), (text) => text.includes("The relay cannot be reached"));
   });
 
-  test("a node that cannot be reached is named, until it is back", async () => {
-    const { page, relay } = await bench.open({ rate: 10 });
+  test("a node that cannot be reached is named, until it is back", async ({ open }) => {
+    const { page, relay } = await open({ rate: 10 });
     await until(() => nodesOf(page), (list) => list.length > 5);
     relay.setNode("kind/node-2", "NODE_UNAVAILABLE", "connection refused");
     const text = await until(() => page.locator(".banner").innerText(), (value) => value.includes("kind/node-2"));
@@ -56,13 +54,13 @@ describe("faults", () => {
     await until(() => page.locator(".banner").count(), (count) => count === 0);
   });
 
-  test("a relay that is not told of nodes says so", async () => {
-    const { page } = await bench.open({ past: [0, 0], prepare: (relay) => { relay.faults = { blind: true }; relay.nodes = []; } });
+  test("a relay that is not told of nodes says so", async ({ open }) => {
+    const { page } = await open({ past: [0, 0], prepare: (relay) => { relay.faults = { blind: true }; relay.nodes = []; } });
     await until(() => page.locator(".banner").innerText(), (text) => text.includes("enable-hubble"));
   });
 
-  test("lost events are counted, and said", async () => {
-    const { page, relay } = await bench.open({ rate: 10 });
+  test("lost events are counted, and said", async ({ open }) => {
+    const { page, relay } = await open({ rate: 10 });
     await until(() => nodesOf(page), (list) => list.length > 5);
     relay.say({ lost: { source: "HUBBLE_RING_BUFFER", count: 1200, node: "kind/node-1" } });
     relay.say({ lost: { source: "HUBBLE_RING_BUFFER", count: 34, node: "kind/node-1" } });
@@ -72,21 +70,21 @@ describe("faults", () => {
     await until(() => page.locator(".banner").count(), (count) => count === 0);
   });
 
-  test("a relay without history still shows what is live", async () => {
-    const { page } = await bench.open({ rate: 10, expectErrors: true, prepare: (relay) => { relay.faults = { history: 404 }; } });
+  test("a relay without history still shows what is live", async ({ open }) => {
+    const { page } = await open({ rate: 10, expectErrors: true, prepare: (relay) => { relay.faults = { history: 404 }; } });
     await until(() => nodesOf(page), (list) => list.length > 5);
     expect(await page.locator(".timeline .bars g").count()).toBe(0);
     expect(await page.locator(".timeline .chart").getAttribute("title")).toBe("Drag to look at a period"); // it has none, nothing is wrong
   });
 
-  test("a history that fails says why", async () => {
-    const { page } = await bench.open({ rate: 10, expectErrors: true, prepare: (relay) => { relay.faults = { history: 500 }; } });
+  test("a history that fails says why", async ({ open }) => {
+    const { page } = await open({ rate: 10, expectErrors: true, prepare: (relay) => { relay.faults = { history: 500 }; } });
     await until(() => page.locator(".timeline .chart").getAttribute("title"), (text) => text === "There is no history: no history");
   });
 
-  test("more flows than are shown: it says that these are not all", async () => {
+  test("more flows than are shown: it says that these are not all", async ({ open }) => {
     const now = Math.floor(Date.now() / 1000);
-    const { page } = await bench.open({ past: [300, 75], search: `?t=${now - 299}-${now}` });
+    const { page } = await open({ past: [300, 75], search: `?t=${now - 299}-${now}` });
     await until(() => page.locator(".flows .note").innerText(), (text) => text.includes("Only the latest 20,000"), 15);
   });
 });

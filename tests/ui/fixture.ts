@@ -1,14 +1,9 @@
-// One browser for all tests of a file; a page and a relay for each.
+// One browser for all tests of a file; pages and relays for each of them, so that they can run beside each other.
 import type { Browser, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll } from "vitest";
+import { test as plain } from "vitest";
 import { WEB, launch } from "./browser";
 import { type Cluster, shop } from "./cluster";
 import { TestRelay } from "./relay";
-
-interface Bench {
-  browser: Browser;
-  open: (options?: OpenOptions) => Promise<{ page: Page; relay: TestRelay }>;
-}
 
 interface OpenOptions {
   search?: string;
@@ -23,40 +18,43 @@ interface OpenOptions {
   expectErrors?: boolean;
 }
 
-export function useBrowser(): Bench {
-  const bench = {} as Bench;
-  const relays: TestRelay[] = [];
-  const pages: Page[] = [];
-  const problems: string[] = [];
-  beforeAll(async () => {
-    bench.browser = await launch();
-  });
-  afterAll(() => bench.browser?.close());
-  afterEach(async () => {
-    await Promise.all(pages.splice(0).map((page) => page.close()));
-    await Promise.all(relays.splice(0).map((relay) => relay.close()));
-    const seen = problems.splice(0);
-    if (seen.length) throw new Error(`the page complained: ${seen.join("; ")}`);
-  });
-  bench.open = async (options = {}) => {
-    const relay = new TestRelay(options.cluster ?? shop(), WEB);
-    relays.push(relay);
-    const [seconds, rate] = options.past ?? [100, 15];
-    if (seconds) relay.fill(seconds, rate);
-    options.prepare?.(relay);
-    if (options.rate) relay.run(options.rate);
-    await relay.listen();
-    const page = await bench.browser.newPage({ viewport: options.size ?? { width: 1280, height: 800 }, colorScheme: options.theme ?? "light", reducedMotion: "reduce" });
-    pages.push(page);
-    page.on("pageerror", (error) => problems.push(error.message));
-    page.on("console", (message) => {
-      if (message.type() === "error" && !options.expectErrors) problems.push(message.text());
+type Open = (options?: OpenOptions) => Promise<{ page: Page; relay: TestRelay }>;
+
+export const test = plain.extend<{ browser: Browser; open: Open }>({
+  browser: [
+    async ({}, use) => {
+      const browser = await launch();
+      await use(browser);
+      await browser.close();
+    },
+    { scope: "file" },
+  ],
+  open: async ({ browser }, use) => {
+    const relays: TestRelay[] = [];
+    const pages: Page[] = [];
+    const problems: string[] = [];
+    await use(async (options = {}) => {
+      const relay = new TestRelay(options.cluster ?? shop(), WEB);
+      relays.push(relay);
+      const [seconds, rate] = options.past ?? [100, 15];
+      if (seconds) relay.fill(seconds, rate);
+      options.prepare?.(relay);
+      if (options.rate) relay.run(options.rate);
+      await relay.listen();
+      const page = await browser.newPage({ viewport: options.size ?? { width: 1280, height: 800 }, colorScheme: options.theme ?? "light", reducedMotion: "reduce" });
+      pages.push(page);
+      page.on("pageerror", (error) => problems.push(error.message));
+      page.on("console", (message) => {
+        if (message.type() === "error" && !options.expectErrors) problems.push(message.text());
+      });
+      await page.goto(relay.url + (options.search ?? ""));
+      return { page, relay };
     });
-    await page.goto(relay.url + (options.search ?? ""));
-    return { page, relay };
-  };
-  return bench;
-}
+    await Promise.all(pages.map((page) => page.close()));
+    await Promise.all(relays.map((relay) => relay.close()));
+    if (problems.length) throw new Error(`the page complained: ${problems.join("; ")}`);
+  },
+});
 
 /** The picture in words, as those hear it who do not see it. */
 export const nodesOf = (page: Page) => page.locator(".map-keys [role=option]").allInnerTexts();
