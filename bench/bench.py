@@ -26,6 +26,7 @@ import policy_bench  # noqa: E402
 import relay_bench  # noqa: E402
 import scale_bench  # noqa: E402
 import services_bench  # noqa: E402
+import ui_bench  # noqa: E402
 from lib import checks, node_state  # noqa: E402
 from lib.sandbox import PORT, Cluster, CommandFailed, run  # noqa: E402
 import bpf_stats  # noqa: E402
@@ -332,6 +333,9 @@ class Bench:
     def relay(self):
         relay_bench.measure(self, row)
 
+    def ui(self):
+        ui_bench.measure(self, row)
+
     def hubble(self):
         hubble_bench.measure(self, row)
 
@@ -361,7 +365,7 @@ def main():
         return 1
     bench = Bench(args.build, args.runs, [name for name in args.only.split(",") if name])
     failed = []
-    for part in (bench.bpf, bench.overlay, bench.sizes, bench.image, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services, bench.hubble, bench.relay, bench.kubernetes, bench.scale, bench.uninstall):
+    for part in (bench.bpf, bench.overlay, bench.sizes, bench.image, bench.cni, bench.agent, bench.restart, bench.rates, bench.policy, bench.services, bench.hubble, bench.relay, bench.ui, bench.kubernetes, bench.scale, bench.uninstall):
         try:
             part()
         except (CommandFailed, KeyError, OSError, StopIteration, ValueError, subprocess.TimeoutExpired) as error:
