@@ -16,11 +16,31 @@ export interface Rect {
   height: number;
 }
 
-export function fit(content: Rect, width: number, height: number, margin = 28): Camera {
+const MARGIN = 28;
+const GAP = 6;
+
+/** All of the content, as large as it can be; nothing of it under what floats over the lower left corner, given in pixels of the view. */
+export function fit(content: Rect, width: number, height: number, floating: readonly Rect[] = []): Camera {
   if (content.width <= 0 || content.height <= 0) return { x: -width / 2, y: -height / 2, scale: 1 };
-  const inner = Math.min((width - 2 * margin) / content.width, (height - 2 * margin) / content.height);
-  const scale = Math.min(1.1, Math.max(MIN_SCALE, inner));
-  return { x: content.x + content.width / 2 - width / 2 / scale, y: content.y + content.height / 2 - height / 2 / scale, scale };
+  const within = (left: number, bottom: number): Camera => {
+    const inner = Math.min((width - left - MARGIN) / content.width, (height - MARGIN - bottom) / content.height);
+    const scale = Math.min(1.1, Math.max(MIN_SCALE, inner));
+    return {
+      x: content.x + content.width / 2 - (width + left - MARGIN) / 2 / scale,
+      y: content.y + content.height / 2 - (height - bottom + MARGIN) / 2 / scale,
+      scale,
+    };
+  };
+  let best: Camera | null = null;
+  for (const left of [MARGIN, ...floating.map((each) => each.x + each.width + GAP)]) {
+    for (const bottom of [MARGIN, ...floating.map((each) => height - each.y + GAP)]) {
+      const camera = within(left, bottom);
+      const { scale } = camera;
+      const shown = { x: (content.x - camera.x) * scale, y: (content.y - camera.y) * scale, width: content.width * scale, height: content.height * scale };
+      if ((best === null || scale > best.scale) && !floating.some((each) => overlaps(each, shown))) best = camera;
+    }
+  }
+  return best ?? within(MARGIN, MARGIN);
 }
 
 /** Zooms so that what is under the pointer stays there. */

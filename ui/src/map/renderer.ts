@@ -19,6 +19,7 @@ const MOST_PULSES = 140;
 const MOVE_MS = 320;
 const HEAVY = 1500; // things to draw: from there on a picture is kept and moved, not drawn for every frame
 const MARGIN = 200; // of the kept picture around what is in view, in pixels
+const SPOTS = [0.5, 0.44, 0.56, 0.38, 0.62, 0.32, 0.68, 0.26, 0.74, 0.2, 0.8, 0.15, 0.85, 0.11, 0.89, 0.08, 0.92]; // of labels on lines, the best first
 const SETTLE_MS = 120; // a heavy picture is drawn sharp again when zooming has paused so long
 
 export class Renderer {
@@ -40,6 +41,7 @@ export class Renderer {
   private positions = new Map<string, Placed>();
   private boxes: Box[] = [];
   private trimmed = new Map<string, string>();
+  private widths = new Map<string, number>(); // of titles, in parts of the size
   private kept: { canvas: HTMLCanvasElement; camera: Camera; key: string } | null = null;
   private version = 0;
   private topEmpty = true;
@@ -105,9 +107,15 @@ export class Renderer {
     return { x: 0, y: 0, width: layout?.width ?? 0, height: layout?.height ?? 0 };
   }
 
+  /** The buttons, and the legend beside them (style/page.css), which a narrow view does not have. */
+  private floating(): Rect[] {
+    const buttons = { x: 14, y: this.height - 106, width: 32, height: 92 };
+    return this.width > 700 ? [buttons, { x: 58, y: this.height - 44, width: 270, height: 30 }] : [buttons];
+  }
+
   fit(): void {
     if (!this.width) return;
-    this.camera = fit(this.content, this.width, this.height);
+    this.camera = fit(this.content, this.width, this.height, this.floating());
     this.steered = false;
   }
 
@@ -143,6 +151,7 @@ export class Renderer {
   forgetTexts(): void {
     this.version++;
     this.trimmed.clear();
+    this.widths.clear();
   }
 
   get placedIds(): Iterable<string> {
@@ -449,7 +458,7 @@ export class Renderer {
     }
     if (!near) {
       // Only the name, as large as the card lets it.
-      const size = Math.min(20, Math.max(13, 9.5 / scale));
+      const size = this.fittingSize(c, node.title, at.width - 20, Math.min(28, Math.max(13, 9.5 / scale)));
       c.font = `600 ${size}px ${FONT}`;
       c.fillStyle = p.text;
       c.fillText(this.trim(c, node.title, at.width - 20, `600 ${size}`), at.x + 10, at.y + Math.min(at.height, HEADER) / 2);
@@ -565,7 +574,7 @@ export class Renderer {
   /** A place on the line that hides no other label, and no card; if there is none and it insists, over a card. */
   private freeSpot(curve: Curve, width: number, height: number, taken: readonly Rect[], insist: boolean): Rect | null {
     let second: Rect | null = null;
-    for (const t of [0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82]) {
+    for (const t of SPOTS) {
       const point = pointAt(curve, t);
       const rect = { x: point.x - width / 2, y: point.y - height / 2, width, height };
       if (taken.some((other) => overlaps(other, rect))) continue;
@@ -623,6 +632,18 @@ export class Renderer {
       c.fill();
     }
     return alive.length > 0;
+  }
+
+  /** So large that the text fits, but no smaller than what is trimmed instead. */
+  private fittingSize(c: CanvasRenderingContext2D, text: string, room: number, most: number): number {
+    let width = this.widths.get(text);
+    if (width === undefined) {
+      c.font = `600 20px ${FONT}`;
+      width = c.measureText(text).width / 20;
+      if (this.widths.size > 5000) this.widths.clear();
+      this.widths.set(text, width);
+    }
+    return Math.floor(Math.max(Math.min(13, most), Math.min(most, room / width)) * 2) / 2;
   }
 
   private trim(c: CanvasRenderingContext2D, text: string, width: number, font: string): string {
