@@ -33,6 +33,18 @@ describe("aggregation", () => {
     expect(Object.fromEntries(edge!.reasons)).toEqual({ POLICY_DENIED: 2, CT_MAP_INSERTION_FAILED: 1 });
     expect(graph.nodes.get("workload:shop/api")!.dropped).toBe(3);
   });
+  test("the policy's refusal and the drop of one packet are one drop", () => {
+    const drop = (port: number, time: number) => brief({ time, verdict: "DROPPED", more: { drop_reason_desc: "POLICY_DENIED", l4: { TCP: { source_port: port, destination_port: 80 } } } });
+    const graph = graphOf([drop(40001, T), drop(40001, T), drop(40002, T), drop(40002, T), drop(40002, T + 1000)], "workload");
+    const [edge] = graph.edges.values();
+    expect(edgeCount(edge!)).toBe(3);
+    expect(graph.nodes.get("workload:shop/api")!.dropped).toBe(3);
+  });
+  test("what a pod sends before it uses its address is its labels' own", () => {
+    const early = (labels: string[]) => brief({ more: { source: { identity: 1000, namespace: "shop", labels }, IP: { source: "::", destination: "ff02::16" } } });
+    expect([...graphOf([early(["k8s:app=web"])], "workload").nodes.keys()]).toContain("workload:shop/web");
+    expect([...graphOf([early([])], "workload").nodes.keys()]).toContain("workload:shop/::");
+  });
   test("edges are apart by port and by verdict", () => {
     const graph = graphOf([brief(), brief({ port: 443 }), brief({ verdict: "DROPPED" }), brief({ verdict: "REDIRECTED" })], "workload");
     expect(graph.edges.size).toBe(3);

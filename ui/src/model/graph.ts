@@ -42,6 +42,8 @@ export interface Edge {
   reasons: Map<string, number>;
   /** The latest, what the explanation starts from. */
   sample: Flow;
+  /** The latest drop: agents tell of one twice, when the policy refuses and when the packet goes. */
+  lastDrop: string;
   firstSeen: number;
   lastSeen: number;
 }
@@ -77,6 +79,15 @@ interface Identity {
   title: string;
   subtitle: string;
   kind: Node["kind"];
+}
+
+/** What the commonest labels call it. */
+function appOf(labels: readonly string[]): string {
+  for (const key of ["k8s:app.kubernetes.io/name=", "k8s:app=", "k8s:k8s-app="]) {
+    const label = labels.find((each) => each.startsWith(key));
+    if (label && label.length > key.length) return label.slice(key.length);
+  }
+  return "";
 }
 
 const WORLD_NAMES = 40; // more DNS names than that are one node
@@ -123,7 +134,8 @@ export class Graph {
         }
       }
     }
-    const title = end.workload || end.pod || end.ip;
+    // What a pod sends before it uses its address ("::") has labels, but no pod's name.
+    const title = end.workload || end.pod || appOf(end.labels) || end.ip;
     return { id: `workload:${namespace}/${title}`, group: namespace, title, subtitle: end.kind || "Pod", kind: "pod" };
   }
 
@@ -167,7 +179,7 @@ export class Graph {
     if (!edge) {
       edge = {
         id, source: client.id, target: server.id, portKey, verdict: flow.verdict, ingress: new Rate(), egress: new Rate(),
-        bytes: 0, reasons: new Map(), sample: flow, firstSeen: time, lastSeen: time,
+        bytes: 0, reasons: new Map(), sample: flow, lastDrop: "", firstSeen: time, lastSeen: time,
       };
       this.edges.set(id, edge);
       this.shape++;
@@ -179,6 +191,12 @@ export class Graph {
     }
     edge.bytes = Math.max(edge.bytes, flow.bytes);
     if (flow.reply) return; // an answer is no second request
+    if (flow.verdict === "dropped") {
+      const { source, destination } = flow;
+      const drop = `${time} ${flow.node} ${flow.direction} ${flow.reason} ${source.ip} ${source.port} ${destination.ip}`;
+      if (source.port && drop === edge.lastDrop) return;
+      edge.lastDrop = drop;
+    }
     // A drop happens in one place; what is forwarded is seen on both sides.
     (flow.direction === "egress" ? edge.egress : edge.ingress).add(time);
     if (flow.verdict === "dropped") {
