@@ -272,22 +272,17 @@ void AgentHubble::endpoints_changed(const std::set<EndpointId>& changed) {
 
 void AgentHubble::frontends_changed(const std::set<service::FrontendKey>& changed) {
     for (const service::FrontendKey& key : changed) {
-        const service::FrontendRow* row = tables_.frontends.find(key);
-        if (row == nullptr) {
-            const auto known = frontends_.find(key);
-            if (known == frontends_.end()) continue;
-            service::FrontendKey other = key;
-            other.scope = key.scope == LB_SCOPE_EXTERNAL ? LB_SCOPE_INTERNAL : LB_SCOPE_EXTERNAL;
-            if (tables_.frontends.find(other) == nullptr)
-                observer_.names().remove_service(key.address, key.port, key.protocol);
-            hubble_events::service_deleted(events_, known->second);
-            frontends_.erase(known);
-            continue;
+        const hubble::NameTable::Frontend frontend{key.address, key.port, key.protocol};
+        const auto scope =
+            key.scope == LB_SCOPE_EXTERNAL ? hubble::NameTable::Scope::kExternal : hubble::NameTable::Scope::kInternal;
+        if (const service::FrontendRow* row = tables_.frontends.find(key)) {
+            // The name is the row's own, kept by it.
+            observer_.names().set_service(frontend, scope, hubble::ServiceRef(row->service, &row->service->name),
+                                          row->id);
+            hubble_events::service_upserted(events_, key, *row);
+        } else if (const auto id = observer_.names().remove_service(frontend, scope)) {
+            hubble_events::service_deleted(events_, *id);
         }
-        observer_.names().set_service(key.address, key.port, key.protocol,
-                                      {row->service->name.name_space, row->service->name.name});
-        frontends_[key] = row->id;
-        hubble_events::service_upserted(events_, key, *row);
     }
 }
 

@@ -132,7 +132,6 @@ private:
     Table<service::FrontendKey, service::FrontendRow>::Watch frontend_watch_;
     std::map<EndpointId, EndpointRow> endpoints_;  // as last seen
     std::map<IpAddress, EndpointId> endpoint_of_;
-    std::map<service::FrontendKey, std::uint16_t> frontends_;  // and their ids
     std::map<policy::PolicySources::Key, std::shared_ptr<const policy::Policy>> policies_;
     std::uint64_t policy_revision_ = 0, events_lost_ = 0, ring_lost_ = 0;
     EventLoop::Handle tick_, reload_;

@@ -74,7 +74,9 @@ void ipcache_changed(hubble::AgentEvents& events, const Prefix& prefix, const Ip
     events.add(event.SerializeAsString());
 }
 
-void service_upserted(hubble::AgentEvents& events, const service::FrontendKey& key, const service::FrontendRow& row) {
+namespace {
+
+std::string upserted_text(const service::FrontendKey& key, const service::FrontendRow& row) {
     ::flow::AgentEvent event;
     event.set_type(::flow::SERVICE_UPSERTED);
     auto& service = *event.mutable_service_upsert();
@@ -91,7 +93,16 @@ void service_upserted(hubble::AgentEvents& events, const service::FrontendKey& k
     service.set_namespace_(row.service->name.name_space);
     service.set_ext_traffic_policy(row.service->external_local ? "Local" : "Cluster");
     service.set_int_traffic_policy(row.service->internal_local ? "Local" : "Cluster");
-    events.add(event.SerializeAsString());
+    return event.SerializeAsString();
+}
+
+}  // namespace
+
+void service_upserted(hubble::AgentEvents& events, const service::FrontendKey& key, const service::FrontendRow& row) {
+    // Thousands may change at once: written when somebody reads it.
+    constexpr std::size_t kBackendBytes = 48;
+    events.add_later(256 + row.selection->backends.size() * kBackendBytes,
+                     [key, row] { return upserted_text(key, row); });
 }
 
 void service_deleted(hubble::AgentEvents& events, std::uint32_t id) {

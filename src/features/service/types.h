@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "maps/lb_map.h"
+#include "model/service_name.h"
 
 namespace axo::service {
 
@@ -29,13 +30,7 @@ private:
     const std::string* text_ = nullptr;
 };
 
-struct ServiceName {
-    std::string name_space;
-    std::string name;
-
-    [[nodiscard]] std::string to_string() const { return name_space + "/" + name; }
-    friend auto operator<=>(const ServiceName&, const ServiceName&) = default;
-};
+using axo::ServiceName;
 
 enum class FrontendType : std::uint8_t {
     kClusterIp,

@@ -120,7 +120,10 @@ TEST(Names, WhoIsBehindAnAddressIsWhoWasThen) {
     // Its labels come later.
     names.set_identity(300, pod_labels("shop", "web"));
     names.set_identity(2, LabelSet::reserved("world"));
-    names.set_service(IpAddress::parse("10.96.0.1").value(), 80, IPPROTO_TCP, {"shop", "web"});
+    const NameTable::Frontend frontend{IpAddress::parse("10.96.0.1").value(), 80, IPPROTO_TCP};
+    const auto name = std::make_shared<const ServiceName>(ServiceName{"shop", "web"});
+    names.set_service(frontend, NameTable::Scope::kExternal, name, 5);
+    names.set_service(frontend, NameTable::Scope::kInternal, name, 6);
 
     flow_event event = event_of(EVENT_TRACE, TRACE_TO_LXC);
     set_ends(event, "1.2.3.4", "10.0.0.1");
@@ -163,7 +166,10 @@ TEST(Names, WhoIsBehindAnAddressIsWhoWasThen) {
     event.proto = IPPROTO_UDP;
     EXPECT_EQ(enriched(names, event).destination_service, nullptr);
     event.proto = IPPROTO_TCP;
-    names.remove_service(IpAddress::parse("10.96.0.1").value(), 80, IPPROTO_TCP);
+    EXPECT_EQ(names.remove_service(frontend, NameTable::Scope::kExternal), 5);
+    EXPECT_EQ(names.remove_service(frontend, NameTable::Scope::kExternal), std::nullopt);
+    EXPECT_EQ(enriched(names, event).destination_service->name, "web");
+    EXPECT_EQ(names.remove_service(frontend, NameTable::Scope::kInternal), 6);
     EXPECT_EQ(enriched(names, event).destination_service, nullptr);
 }
 

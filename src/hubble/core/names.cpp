@@ -118,25 +118,23 @@ void NameTable::remove_identity(std::uint32_t identity) {
     }
 }
 
-void NameTable::set_service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol,
-                            const ServiceName& name) {
+void NameTable::set_service(const Frontend& frontend, Scope scope, ServiceRef name, std::uint16_t id) {
     const std::lock_guard lock(mutex_);
-    const auto known = services_.find(Frontend{address, port, protocol});
-    if (known != services_.end() && *known->second == name) return;
-    auto& shared = service_names_[{name.name_space, name.name}];
-    ServiceRef ref = shared.lock();
-    if (!ref) shared = ref = std::make_shared<const ServiceName>(name);
-    services_.insert_or_assign(Frontend{address, port, protocol}, std::move(ref));
+    KnownService& service = services_[frontend];
+    service.name = std::move(name);
+    service.ids[static_cast<std::size_t>(scope)] = id;
+    service.known[static_cast<std::size_t>(scope)] = true;
 }
 
-void NameTable::remove_service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol) {
+std::optional<std::uint16_t> NameTable::remove_service(const Frontend& frontend, Scope scope) {
     const std::lock_guard lock(mutex_);
-    const auto found = services_.find(Frontend{address, port, protocol});
-    if (found == services_.end()) return;
-    const ServiceName name = *found->second;
-    services_.erase(found);
-    const auto shared = service_names_.find({name.name_space, name.name});
-    if (shared != service_names_.end() && shared->second.expired()) service_names_.erase(shared);
+    const auto found = services_.find(frontend);
+    if (found == services_.end()) return std::nullopt;
+    KnownService& service = found->second;
+    if (!std::exchange(service.known[static_cast<std::size_t>(scope)], false)) return std::nullopt;
+    const std::uint16_t id = service.ids[static_cast<std::size_t>(scope)];
+    if (service.known == std::array{false, false}) services_.erase(found);
+    return id;
 }
 
 void NameTable::forget_rules() {
@@ -186,9 +184,9 @@ void NameTable::enrich(FlowRecord& record) {
         record.destination = end(destination, record.event.identity_dst);
         if (record.has_ports() && !services_.empty()) {
             auto service = services_.find({source, record.source_port(), record.event.proto});
-            if (service != services_.end()) record.source_service = service->second;
+            if (service != services_.end()) record.source_service = service->second.name;
             service = services_.find({destination, record.destination_port(), record.event.proto});
-            if (service != services_.end()) record.destination_service = service->second;
+            if (service != services_.end()) record.destination_service = service->second.name;
         }
         if (record.event.rule_cookie != POLICY_COOKIE_NONE) {
             if (rules_.size() >= kMadeUp * 16) rules_.clear();

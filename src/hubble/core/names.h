@@ -5,8 +5,8 @@
 // Thread: any.
 #pragma once
 
+#include <array>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -39,9 +39,18 @@ public:
     EndpointRef remove_address(const IpAddress& address);
     void set_identity(std::uint32_t identity, const LabelSet& labels);
     void remove_identity(std::uint32_t identity);
-    // protocol: IPPROTO_*
-    void set_service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol, const ServiceName& name);
-    void remove_service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol);
+    // A Service may be reached under one address in two scopes, each with an id of its own.
+    struct Frontend {
+        IpAddress address;
+        std::uint16_t port = 0;
+        std::uint8_t protocol = 0;  // IPPROTO_*
+        friend bool operator==(const Frontend&, const Frontend&) = default;
+    };
+    enum class Scope : std::uint8_t { kExternal, kInternal };
+    // name: never null; shared with whoever has it, as there may be very many.
+    void set_service(const Frontend& frontend, Scope scope, ServiceRef name, std::uint16_t id);
+    // The id that it had.
+    std::optional<std::uint16_t> remove_service(const Frontend& frontend, Scope scope);
     // Policies have changed: flows from now on name the new ones.
     void forget_rules();
 
@@ -49,12 +58,6 @@ public:
     void enrich(FlowRecord& record);
 
 private:
-    struct Frontend {
-        IpAddress address;
-        std::uint16_t port = 0;
-        std::uint8_t protocol = 0;
-        friend bool operator==(const Frontend&, const Frontend&) = default;
-    };
     struct FrontendHash {
         std::size_t operator()(const Frontend& frontend) const noexcept {
             return std::hash<IpAddress>{}(frontend.address) * 31 + frontend.port * 7 + frontend.protocol;
@@ -83,8 +86,12 @@ private:
     std::unordered_map<std::uint32_t, std::vector<IpAddress>> unlabelled_;  // owners whose labels are not known yet
     std::unordered_map<std::uint32_t, EndpointRef> by_identity_;            // of those nobody knows more of
     std::unordered_map<std::uint64_t, Other> others_;
-    std::unordered_map<Frontend, ServiceRef, FrontendHash> services_;
-    std::map<std::pair<std::string, std::string>, std::weak_ptr<const ServiceName>> service_names_;
+    struct KnownService {
+        ServiceRef name;
+        std::array<std::uint16_t, 2> ids{};  // by scope
+        std::array<bool, 2> known{};
+    };
+    std::unordered_map<Frontend, KnownService, FrontendHash> services_;
     std::unordered_map<std::uint32_t, RuleRef> rules_;
 };
 

@@ -13,6 +13,7 @@
 #include "base/ip.h"
 #include "bpf/api/event.h"
 #include "model/labels.h"
+#include "model/service_name.h"
 
 namespace axo::hubble {
 
@@ -39,10 +40,6 @@ struct EndpointInfo {
 };
 using EndpointRef = std::shared_ptr<const EndpointInfo>;
 
-struct ServiceName {
-    std::string name_space, name;
-    friend bool operator==(const ServiceName&, const ServiceName&) = default;
-};
 using ServiceRef = std::shared_ptr<const ServiceName>;
 
 struct PolicyName {

@@ -75,7 +75,8 @@ public:
     }
 
     void wake() override {
-        if (!woken_.exchange(true)) signal();
+        // Who comes later looks by himself; without anybody a flow costs no system call.
+        if (clients_ != 0 && !woken_.exchange(true)) signal();
     }
 
     [[nodiscard]] std::uint16_t port() const override { return port_; }
@@ -123,6 +124,7 @@ private:
         auto connection = std::make_unique<Connection>(std::move(transport), methods_, load_, limits_);
         if (!add(fd, EPOLLIN)) return;
         connections_.emplace(fd, std::move(connection));
+        clients_ = connections_.size();
         fresh_.push_back(fd);
     }
 
@@ -130,6 +132,7 @@ private:
         const auto found = connections_.find(fd);
         if (!alive) {
             connections_.erase(found);
+            clients_ = connections_.size();
             writing_.erase(fd);
             return;
         }
@@ -211,6 +214,7 @@ private:
     // The thread's only.
     Load load_;
     std::map<int, std::unique_ptr<Connection>> connections_;
+    std::atomic<std::size_t> clients_ = 0;  // how many, for other threads
     std::set<int> writing_;
     std::vector<int> fresh_;
     std::thread thread_;

@@ -22,6 +22,8 @@ public:
 
     // event: flow.AgentEvent on the wire. (Its class and the datapath's struct flow do not fit into one file.)
     void add(std::string event);
+    // The same, made by whoever reads it, on his thread, each time. bytes: what it holds meanwhile.
+    void add_later(std::size_t bytes, std::function<std::string()> make);
     // Entries are numbered from 1 on. Those from `from` on; returns the position behind them.
     std::uint64_t read(std::uint64_t from, std::vector<Entry>& out) const;
     [[nodiscard]] std::uint64_t next() const;
@@ -29,9 +31,17 @@ public:
     void set_wake(std::function<void()> wake);
 
 private:
+    struct Kept {
+        std::int64_t time_ns = 0;
+        std::string event;
+        std::function<std::string()> make;  // instead of event
+        std::size_t bytes = 0;
+    };
+    void keep(Kept kept);
+
     const std::size_t capacity_, max_bytes_;
     mutable std::mutex mutex_;
-    std::deque<Entry> entries_;
+    std::deque<Kept> entries_;
     std::size_t bytes_ = 0;
     std::uint64_t next_ = 1;
     std::function<void()> wake_;

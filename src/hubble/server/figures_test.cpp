@@ -46,8 +46,10 @@ std::unique_ptr<Observer> make_observer(std::size_t capacity) {
                                                          .pod = "app-7d4b8f9c6-" + std::to_string(pod),
                                                          .workloads = {{"app", "Deployment"}}});
     for (std::uint32_t i = 0; i < 200; ++i)
-        observer->names().set_service(IpAddress::v4(htonl(0x0A600000U + i)), 80, IPPROTO_TCP,
-                                      {"shop", "s" + std::to_string(i)});
+        observer->names().set_service({IpAddress::v4(htonl(0x0A600000U + i)), 80, IPPROTO_TCP},
+                                      NameTable::Scope::kExternal,
+                                      std::make_shared<const ServiceName>(ServiceName{"shop", "s" + std::to_string(i)}),
+                                      static_cast<std::uint16_t>(i));
     return observer;
 }
 

@@ -347,6 +347,20 @@ TEST(AgentEventsTest, AreBoundedInNumberAndInBytes) {
     events.read(1, all);
     ASSERT_EQ(all.size(), 1U);
     EXPECT_EQ(all[0].event, "d");
+    // What is made later counts by what it holds.
+    int made = 0;
+    for (int i = 0; i < 3; ++i) {
+        events.add_later(400, [&made, i] {
+            ++made;
+            return "made " + std::to_string(i);
+        });
+    }
+    EXPECT_EQ(made, 0);
+    all.clear();
+    events.read(1, all);
+    ASSERT_EQ(all.size(), 2U);
+    EXPECT_EQ(all[1].event, "made 2");
+    EXPECT_EQ(made, 2);
 }
 
 std::string run(const std::string& command) {
