@@ -45,8 +45,8 @@ void FlowCollector::start() {
     running_ = true;
     const auto collected = std::make_shared<FlowMaps::Collected>();
     loop_.run_blocking(
-        [flows = flows_, collected]() -> Status {
-            TRY_ASSIGN(*collected, flows->collect(FlowMaps::now_tick()));
+        [flows = flows_, ended = ended_, collected]() -> Status {
+            TRY_ASSIGN(*collected, flows->collect(FlowMaps::now_tick(), {}, ended));
             return {};
         },
         [shared = shared_, collected](Status outcome) {

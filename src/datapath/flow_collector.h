@@ -22,6 +22,8 @@ public:
 
     // Any thread: a flow could not be created, collect now. Called once per refused packet, so it must be cheap.
     void hurry();
+    // Called for what has expired, on a thread of the pool, perhaps once more after this object has gone.
+    void set_ended(std::function<void(const FlowRow&)> ended) { ended_ = std::move(ended); }
     void replace_maps(std::shared_ptr<const FlowMaps> flows) { flows_ = std::move(flows); }
 
 private:
@@ -35,6 +37,7 @@ private:
     };
     EventLoop& loop_;
     std::shared_ptr<const FlowMaps> flows_;
+    std::function<void(const FlowRow&)> ended_;
     std::uint64_t max_entries_;
     Duration interval_;
     bool running_ = false;

@@ -4,12 +4,14 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/sha256.h"
+#include "datapath/flow_ends.h"
 #include "datapath/owner.h"
 #include "datapath/pins.h"
 #include "datapath/program_config.h"
@@ -58,6 +60,8 @@ NodeDatapath::NodeDatapath(EventLoop& loop, const DatapathSettings& settings, co
 
 NodeDatapath::~NodeDatapath() {
     events_.reset();
+    const std::lock_guard lock(sink_->mutex);
+    sink_->callback = nullptr;
 }
 
 Status NodeDatapath::bring_up() {
@@ -368,16 +372,26 @@ Status NodeDatapath::prune_endpoints(const std::vector<EndpointId>& known) {
 Status NodeDatapath::start_events(EventCallback callback) {
     if (events_) return fail(Code::kAlreadyExists, "events have a subscriber already");
     TRY_ASSIGN(const RawBpfMap ring, RawBpfMap::open_pinned(settings_.paths.map(map_name::kEvents)));
+    {
+        const std::lock_guard lock(sink_->mutex);
+        sink_->callback = std::move(callback);
+    }
     TRY_ASSIGN(events_,
-               RingBufferReader::start(
-                   ring.fd(), kEventInterval,
-                   [callback = std::move(callback), collector = collector_.get()](std::span<const std::byte> record) {
-                       if (record.size() < sizeof(flow_event)) return;
-                       flow_event event{};
-                       std::memcpy(&event, record.data(), sizeof(event));
-                       if (event.type == EVENT_DROP && event.subtype == DROP_CT_CREATE_FAILED) collector->hurry();
-                       callback(event);
-                   }));
+               RingBufferReader::start(ring.fd(), kEventInterval,
+                                       [sink = sink_, collector = collector_.get()](std::span<const std::byte> record) {
+                                           if (record.size() < sizeof(flow_event)) return;
+                                           flow_event event{};
+                                           std::memcpy(&event, record.data(), sizeof(event));
+                                           if (event.type == EVENT_DROP && event.subtype == DROP_CT_CREATE_FAILED)
+                                               collector->hurry();
+                                           sink->tell(event);
+                                       }));
+    if (!settings_.trace_events || !collector_) return {};
+    collector_->set_ended([sink = sink_](const FlowRow& row) {
+        const auto now = std::chrono::steady_clock::now().time_since_epoch();  // CLOCK_MONOTONIC
+        tell_end(row, static_cast<std::uint64_t>(std::chrono::nanoseconds(now).count()),
+                 [&](const flow_event& event) { sink->tell(event); });
+    });
     return {};
 }
 

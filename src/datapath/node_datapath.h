@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <map>
+#include <memory>
+#include <mutex>
 
 #include "datapath/attachments.h"
 #include "datapath/flow_collector.h"
@@ -102,6 +104,16 @@ private:
     EventLoop::Handle promote_;
     bool promoting_ = false;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    // Events come from the ring's reader and from the collector, one at a time; nobody hears them once this has gone.
+    struct EventSink {
+        std::mutex mutex;
+        EventCallback callback;
+        void tell(const flow_event& event) {
+            const std::lock_guard lock(mutex);
+            if (callback) callback(event);
+        }
+    };
+    std::shared_ptr<EventSink> sink_ = std::make_shared<EventSink>();
     std::unique_ptr<RingBufferReader> events_;  // last: its thread calls into what stands above
 };
 

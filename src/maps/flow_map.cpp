@@ -60,8 +60,9 @@ Key encode_key(const FlowRow& row) {
 template <class Key>
 class Collector {
 public:
-    Collector(const BpfMap<Key, flow>& map, std::uint32_t now, const std::function<bool(const FlowRow&)>& also)
-        : map_(map), now_(now), also_(also) {}
+    Collector(const BpfMap<Key, flow>& map, std::uint32_t now, const std::function<bool(const FlowRow&)>& also,
+              const std::function<void(const FlowRow&)>& ended)
+        : map_(map), now_(now), also_(also), ended_(ended) {}
 
     Status run(FlowMaps::Collected& outcome) {
         std::uint32_t position = 0;
@@ -106,11 +107,15 @@ private:
             const FlowRow row = FlowMaps::decode(key, value);
             if (!also_(row)) return {};
             if (has_other_entry(value)) TRY(remove_other(encode_key<Key>(other_entry(row)), outcome));
-        } else if (const auto fresh = map_.get(key); fresh && !expired(*fresh)) {
-            return {};  // a packet came in after the batch was read
+            TRY(map_.remove(key));
+            ++outcome.removed;
+            return {};
         }
+        const auto fresh = map_.get(key);
+        if (fresh && !expired(*fresh)) return {};  // a packet came in after the batch was read
         TRY(map_.remove(key));
         ++outcome.removed;
+        if (ended_) ended_(FlowMaps::decode(key, fresh ? *fresh : value));
         return {};
     }
 
@@ -125,6 +130,7 @@ private:
     const BpfMap<Key, flow>& map_;
     std::uint32_t now_;
     const std::function<bool(const FlowRow&)>& also_;
+    const std::function<void(const FlowRow&)>& ended_;
 };
 
 std::string protocol_text(std::uint8_t protocol) {
@@ -238,11 +244,11 @@ Status FlowMaps::for_each(const std::function<void(const FlowRow&)>& sink) const
     return visit(v6_);
 }
 
-Result<FlowMaps::Collected> FlowMaps::collect(std::uint32_t now_tick,
-                                              const std::function<bool(const FlowRow&)>& also) const {
+Result<FlowMaps::Collected> FlowMaps::collect(std::uint32_t now_tick, const std::function<bool(const FlowRow&)>& also,
+                                              const std::function<void(const FlowRow&)>& ended) const {
     Collected outcome;
-    if (v4_) TRY(Collector(v4_, now_tick, also).run(outcome));
-    if (v6_) TRY(Collector(v6_, now_tick, also).run(outcome));
+    if (v4_) TRY(Collector(v4_, now_tick, also, ended).run(outcome));
+    if (v6_) TRY(Collector(v6_, now_tick, also, ended).run(outcome));
     return outcome;
 }
 

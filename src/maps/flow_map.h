@@ -38,8 +38,10 @@ public:
     };
     // Removes what expired before now_tick; with `also`, what it returns true for too (e.g. flows of a deleted
     // endpoint), and of a translated connection the other entry with it. An entry that a packet has refreshed since it
-    // was read stays. Blocks: about 1 ms for an empty table, 1 s for a million entries; call it from a thread that may.
-    Result<Collected> collect(std::uint32_t now_tick, const std::function<bool(const FlowRow&)>& also = {}) const;
+    // was read stays. With `ended`, what had expired is told as it was last. Blocks: about 1 ms for an empty table, 1 s
+    // for a million entries; call it from a thread that may.
+    Result<Collected> collect(std::uint32_t now_tick, const std::function<bool(const FlowRow&)>& also = {},
+                              const std::function<void(const FlowRow&)>& ended = {}) const;
     // One line of `bpf ct list`, in Cilium's fields. Rx and Tx are seen from the endpoint: of an outgoing connection Tx
     // is the original direction; SVC is a connection as its opener sees it, OUT or IN beside it to the backend;
     // Last…Report is when the direction was last decided or refreshed, in seconds.

@@ -302,6 +302,20 @@ TEST_F(FlowCollection, RemovesWhatExpired) {
     EXPECT_EQ(count(), 2001U);
 }
 
+TEST_F(FlowCollection, TellsWhatExpiredAsItWasLast) {
+    add(tcp_flow("10.0.0.1", 1, "10.0.0.2", 80), 99, 5);
+    add(tcp_flow("10.0.0.1", 2, "10.0.0.2", 80), 101, 6);
+    add(tcp_flow("10.0.0.1", 3, "10.0.0.2", 80), 101, 7);
+    add(tcp_flow("fd00::1", 4, "fd00::2", 80), 99, 8);
+    std::vector<std::uint16_t> ended;
+    const auto outcome = maps_->collect(
+        100, [](const FlowRow& row) { return row.value.endpoint_src == 7; },
+        [&](const FlowRow& row) { ended.push_back(row.value.endpoint_src); });
+    ASSERT_TRUE(outcome);
+    EXPECT_EQ(outcome->removed, 3U);
+    EXPECT_EQ(ended, (std::vector<std::uint16_t>{5, 8})) << "what was taken for another reason has not ended";
+}
+
 TEST_F(FlowCollection, TimeMayWrap) {
     add(tcp_flow("10.0.0.1", 1, "10.0.0.2", 80), 0xFFFFFFF0U);  // before the wrap: expired
     add(tcp_flow("10.0.0.1", 2, "10.0.0.2", 80), 20);           // after it: alive

@@ -143,7 +143,7 @@ def metrics_of(cluster, node):
 
 @scenario(cost=30)
 def hubble_flows(context):
-    cluster = context.cluster(nodes=2, agent_flags=FLAGS)
+    cluster = context.cluster(nodes=2, agent_flags=[*FLAGS, "--bpf-ct-timeout-regular-any=5s"])
     client_node, server_node = cluster.nodes()
     for pod, node in (("app1", client_node), ("app2", client_node), ("app3", client_node), ("nginx", server_node)):
         cluster.add_pod(pod, node, labels=f"app={pod}")
@@ -151,6 +151,9 @@ def hubble_flows(context):
     policies = policy.Policies(cluster)
     yield checks.check("policies are in force", policies.use(FROM_APP1, DENY), policies.state())
     yield from verdicts(cluster, client_node, server_node)
+    # One datagram, three packets: the first one opens the flow, the others are told when it has ended.
+    cluster.probe("app1", [{"to": cluster.addresses()["nginx"]["ipv4"], "port": policy.PORT, "kind": "udp", "bytes": 4000, "timeout-ms": 1500, "label": "x"}])
+    ended = lambda flow: pods(flow) == ("app1", "nginx") and "UDP" in flow.get("l4", {}) and flow.get("trace_reason") == "ESTABLISHED"
     yield from named(cluster, server_node)
     yield from served(cluster, client_node, server_node)
 
@@ -162,6 +165,10 @@ def hubble_flows(context):
     gone = checks.wait_until(lambda: "default/app2" not in metrics_of(cluster, server_node), 25, 1)
     yield checks.check("series of a pod that is gone go", gone, metrics_of(cluster, server_node))
 
+    for node, where in ((client_node, "TO_OVERLAY"), (server_node, "TO_ENDPOINT")):
+        observed = Observed(cluster, node)
+        told = observed.soon(lambda flow, w=where: ended(flow) and flow.get("trace_observation_point") == w, 40)
+        yield checks.check(f"a UDP flow's end is told, {where}", told and len(told) == 1, told or [flow for flow in observed.all() if "UDP" in flow.get("l4", {})])
     before = cluster.cli_json(server_node, "status")["hubble"]
     yield checks.check("status shows the observer", before["state"] == "Ok" and before["observer"]["seen-flows"] > 20 and before["history"]["error"] == "", before)
     cluster.sandbox("agent", "stop", server_node)
