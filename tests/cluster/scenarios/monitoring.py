@@ -88,6 +88,8 @@ def scraped_by_prometheus(context):
         yield checks.check("a packet that policy denies is counted", checks.wait_until(counted, 20, 1), prometheus.query("cilium_drop_count_total"))
         by_flows = prometheus.query('sum by (reason) (hubble_drop_total)')
         yield checks.check("and by Hubble, under the reason's name there", any(labels.get("reason") == "POLICY_DENIED" and value > 0 for labels, value in by_flows), by_flows)
+        calls = prometheus.query('histogram_quantile(0.9, sum by (le) (cilium_agent_api_process_time_seconds_bucket{path="/v1/endpoint", method="PUT"}))')
+        yield checks.check("how long the agents' API takes to add a pod", calls and 0 < calls[0][1] < 10, prometheus.query("cilium_agent_api_process_time_seconds_count"))
         empty, number = [], 0
         for title, expr in expressions():
             number += 1

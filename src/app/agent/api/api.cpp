@@ -119,6 +119,9 @@ void AgentApi::dispatch(const HttpRequest& request, const std::shared_ptr<HttpRe
         if (!match) continue;
         path_known = true;
         if (route.method != request.method) continue;
+        // As Cilium does: "/v1/endpoint" for all of its paths.
+        call.responder = times_->timed(responder, "/" + segments[0] + (segments.size() > 1 ? "/" + segments[1] : ""),
+                                       request.method);
         if (route.needs_datapath && !plane_.monitor_) {
             call.fail(503, "the agent is not ready: waiting for " + plane_.waiting_for_);
             return;

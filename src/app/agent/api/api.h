@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "app/agent/api/process_times.h"
 #include "app/agent/control_plane.h"
 #include "features/policy/explain.h"
 #include "io/http.h"
@@ -126,6 +127,7 @@ private:
 
     ControlPlane& plane_;
     std::vector<Route> routes_;
+    std::shared_ptr<ProcessTimes> times_ = std::make_shared<ProcessTimes>();
     HttpServer server_;
     HttpServer loopback_;
     HttpServer health_;

@@ -1,6 +1,7 @@
 // Metrics: /metrics at prometheus-serve-addr, and GET /v1/metrics/ for `metrics list`. Names, labels and texts are
 // Cilium's.
 #include <cmath>
+#include <numeric>
 
 #include "app/agent/api/api.h"
 #include "base/version.h"
@@ -208,6 +209,7 @@ MetricSet AgentApi::metrics() {
                   number(static_cast<std::size_t>(plane_.start_ms_)) / 1000,
                   {{"scope", "overall"}, {"outcome", "success"}});
     }
+    times_->add_to(set);
     std::size_t failing = 0;
     std::uint64_t good = 0, bad = 0;
     for (const ControllerStatus& controller : plane_.controllers_.all()) {
@@ -255,7 +257,16 @@ void AgentApi::add_metrics_routes() {
                 for (const MetricSet::Sample& sample : family.samples) {
                     Json labels = Json::object();
                     for (const auto& [label, value] : sample.labels) labels[label] = value;
-                    all.push_back({{"name", name}, {"labels", std::move(labels)}, {"value", sample.value}});
+                    if (sample.histogram == nullptr) {
+                        all.push_back({{"name", name}, {"labels", std::move(labels)}, {"value", sample.value}});
+                        continue;
+                    }
+                    const auto& counts = sample.histogram->counts();
+                    all.push_back({{"name", name + "_count"},
+                                   {"labels", labels},
+                                   {"value", std::accumulate(counts.begin(), counts.end(), std::uint64_t{0})}});
+                    all.push_back(
+                        {{"name", name + "_sum"}, {"labels", std::move(labels)}, {"value", sample.histogram->sum()}});
                 }
             }
             call.answer(200, all);
