@@ -1,5 +1,6 @@
 """Policies on a running cluster: put into force, compared with what traffic gets through, and with what `policy explain` says."""
 import concurrent.futures
+import copy
 import dataclasses
 import itertools
 import json
@@ -84,12 +85,13 @@ class Policies:
 
     def use(self, *manifests, others=(), wait=True):
         """Exactly these policies, and before them the objects that they refer to."""
-        wanted = {key_of(item): item for item in manifests}
+        # Copies: scenarios beside this one mark the same manifests.
+        wanted = {key_of(item): self.marked(copy.deepcopy(item)) for item in manifests}
         gone = [item for key, item in self.applied.items() if key not in wanted]
         if others:
             self.cluster.apply(text_of(others))
-        if manifests:
-            self.cluster.apply(text_of(self.marked(item) for item in manifests))
+        if wanted:
+            self.cluster.apply(text_of(wanted.values()))
         if gone:
             self.cluster.delete(text_of(gone))
         kept = {key_of(item) for item in others}
