@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 
+#include "base/tcp_flags.h"
 #include "bpf/api/drop_reason.h"
 #include "bpf/api/policy.h"
 #include "maps/convert.h"
@@ -85,20 +86,6 @@ std::string_view verdict_text(const flow_event& event) {
         case POLICY_REDIRECT: return "redirect";
         default: return "unknown";
     }
-}
-
-std::string tcp_flags_text(std::uint8_t flags) {
-    // Cilium's order.
-    static constexpr std::pair<std::uint8_t, std::string_view> kFlags[] = {{0x02, "SYN"}, {0x10, "ACK"}, {0x04, "RST"},
-                                                                           {0x01, "FIN"}, {0x08, "PSH"}, {0x20, "URG"},
-                                                                           {0x40, "ECE"}, {0x80, "CWR"}};
-    std::string text;
-    for (const auto& [bit, name] : kFlags) {
-        if ((flags & bit) == 0) continue;
-        if (!text.empty()) text += ", ";
-        text += name;
-    }
-    return text;
 }
 
 Json event_json(const flow_event& event, const EventNames& names, std::int64_t wall_offset_ns) {

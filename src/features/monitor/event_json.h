@@ -29,8 +29,6 @@ std::string_view trace_point_text(std::uint8_t point);
 std::string_view trace_reason_text(std::uint8_t reason);
 // "allow", "deny", "redirect", "audit" of a policy verdict.
 std::string_view verdict_text(const flow_event& event);
-// "SYN, ACK"
-std::string tcp_flags_text(std::uint8_t flags);
 // wall_offset_ns: what has to be added to the event's CLOCK_MONOTONIC to get the time of day.
 Json event_json(const flow_event& event, const EventNames& names, std::int64_t wall_offset_ns);
 

@@ -3,6 +3,7 @@
 #include <axoneme/flow_counters.pb.h>
 #include <netinet/in.h>
 
+#include "base/tcp_flags.h"
 #include "bpf/api/drop_reason.h"
 
 // Fields that Hubble calls deprecated are the only ones that older clients know.
@@ -13,21 +14,6 @@ namespace axo::hubble {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
-
-// "SYN, ACK"
-std::string tcp_flags_summary(std::uint8_t flags) {
-    // Hubble's order.
-    static constexpr std::pair<std::uint8_t, const char*> kFlags[] = {{0x02, "SYN"}, {0x10, "ACK"}, {0x04, "RST"},
-                                                                      {0x01, "FIN"}, {0x08, "PSH"}, {0x20, "URG"},
-                                                                      {0x40, "ECE"}, {0x80, "CWR"}};
-    std::string text;
-    for (const auto& [bit, name] : kFlags) {
-        if ((flags & bit) == 0) continue;
-        if (!text.empty()) text += ", ";
-        text += name;
-    }
-    return text;
-}
 
 void fill_endpoint(const EndpointInfo& info, ::flow::Endpoint& endpoint) {
     endpoint.set_id(info.id);
@@ -82,7 +68,7 @@ void fill_l4(const FlowRecord& record, ::flow::Flow& flow) {
     switch (event.proto) {
         case IPPROTO_TCP:
             fill_tcp(record, *flow.mutable_l4()->mutable_tcp());
-            flow.set_summary("TCP Flags: " + tcp_flags_summary(event.tcp_flags));
+            flow.set_summary("TCP Flags: " + tcp_flags_text(event.tcp_flags));
             break;
         case IPPROTO_UDP:
             ports(*flow.mutable_l4()->mutable_udp());
