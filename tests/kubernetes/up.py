@@ -9,7 +9,7 @@ import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent / "cluster")]
 
 from bed.axoneme import Axoneme  # noqa: E402
 from bed.cluster import CONTROL, KubernetesCluster  # noqa: E402
