@@ -133,18 +133,20 @@ function Picture(): JSX.Element {
   const what = kind === "policies" ? "Policies" : kind === "compare" ? "Differences" : "Service map";
   const withPanel = selected !== "" && kind === "map";
   return (
-    <section class="picture" aria-label={what}>
-      <MapView
-        scene={scene}
-        selected={id}
-        focus={focus}
-        subject={`${kind} ${namespace}`}
-        label={`${what} of ${namespace ? `namespace ${namespace}` : "all namespaces"}: ${scene.nodes.size} nodes, ${scene.edges.length} edges. Arrow keys go from node to node.`}
-        onSelect={onSelect}
-        describe={describe}
-      />
-      {empty && <Empty />}
-      {!empty && <Legend kind={kind} />}
+    <section class="pictured" aria-label={what}>
+      <div class="picture">
+        <MapView
+          scene={scene}
+          selected={id}
+          focus={focus}
+          subject={`${kind} ${namespace}`}
+          label={`${what} of ${namespace ? `namespace ${namespace}` : "all namespaces"}: ${scene.nodes.size} nodes, ${scene.edges.length} edges. Arrow keys go from node to node.`}
+          onSelect={onSelect}
+          describe={describe}
+        />
+        {empty && <Empty />}
+        {!empty && <Legend kind={kind} />}
+      </div>
       {withPanel && <Panel />}
       {kind === "policies" && allowed && <PolicyList picture={allowed} />}
       {kind === "compare" && compared && <CompareList result={compared} />}
