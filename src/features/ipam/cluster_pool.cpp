@@ -51,6 +51,11 @@ bool ClusterPool::has_family(Family family) const {
 }
 
 Status ClusterPool::claim(const std::string& node, const std::vector<Prefix>& cidrs) {
+    // What was assigned may not be back from the store yet: given back now, it would be the next node's, too.
+    const auto holds = [held = cidrs_of(node)](const Prefix& cidr) {
+        return std::ranges::find(held, cidr) != held.end();
+    };
+    if (!cidrs.empty() && std::ranges::all_of(cidrs, holds)) return {};
     for (const Prefix& cidr : cidrs) {
         if (!has_family(cidr.family())) {
             return fail(Code::kFailedPrecondition,

@@ -30,8 +30,9 @@ public:
     // Errors name the flag.
     static Result<ClusterPool> create(const ClusterPoolConfig& config);
 
-    // Records the CIDRs a node holds. On error nothing of this call is recorded and what the node held
-    // before stays claimed.
+    // Records the CIDRs a node holds. A part of what it was given (its object is older than the assignment, or had its
+    // other family switched on later) takes nothing from it. On error nothing of this call is recorded and what the
+    // node held before stays claimed.
     Status claim(const std::string& node, const std::vector<Prefix>& cidrs);
     // Gives the node a block of each family it has none of; returns all it has, IPv4 first. On error nothing changes.
     Result<std::vector<Prefix>> assign(const std::string& node);

@@ -108,6 +108,20 @@ TEST(ClusterPool, BadConfigurationNamesTheFlag) {
 }
 
 // Random sequences: blocks never overlap, never leave the pools, and all come back.
+// A cluster of IPv4 nodes that IPv6 is switched on for: between an assignment and its coming back from the store, nodes
+// are looked at again, and not in the order of the first time.
+TEST(ClusterPool, WhatWasAssignedIsNotGivenToAnotherWhileTheNodeShowsOnlyAPart) {
+    ClusterPool pool = ClusterPool::create({cidrs({"10.0.0.0/20"}), 24, cidrs({"fd00::/112"}), 120}).value();
+    ASSERT_TRUE(pool.claim("n9", cidrs({"10.0.9.0/24"})));
+    ASSERT_EQ(pool.assign("n9").value(), cidrs({"10.0.9.0/24", "fd00::/120"}));
+    ASSERT_TRUE(pool.claim("n12", cidrs({"10.0.12.0/24"})));
+    ASSERT_TRUE(pool.claim("n9", cidrs({"10.0.9.0/24"}))) << "as the store still has it";
+    EXPECT_EQ(pool.assign("n12").value(), cidrs({"10.0.12.0/24", "fd00::100/120"}));
+    EXPECT_EQ(pool.assign("n9").value(), cidrs({"10.0.9.0/24", "fd00::/120"}));
+    ASSERT_TRUE(pool.claim("n9", cidrs({"10.0.10.0/24"}))) << "another one was written into its object";
+    EXPECT_EQ(pool.cidrs_of("n9"), cidrs({"10.0.10.0/24"}));
+}
+
 TEST(ClusterPool, RandomSequences) {
     for (std::uint64_t seed = 1; seed <= 20; ++seed) {
         std::mt19937_64 engine(seed);
