@@ -93,6 +93,11 @@ def label_names(expr):
     return [name.strip() for name in expr.split(" by (")[1].split(")")[0].split(",")]
 
 
+def slowest(metric, of, by, share=0.99):
+    """What that share of a histogram's times stays below."""
+    return f"histogram_quantile({share}, sum by (le, {by}) (rate(cilium_{metric}_bucket{{{of}}}[5m])))", f"{{{{{by}}}}}"
+
+
 def agent():
     d = Dashboard("axoneme-agent", "Axoneme: agent", "What the agents of all nodes do: endpoints, policy, drops, maps, cost.")
     d.variable("pod", "Agent", "label_values(cilium_version, pod)")
@@ -114,6 +119,8 @@ def agent():
     d.section("Endpoints and policy")
     d.graph("Endpoints by state", (f"sum by (endpoint_state) (cilium_endpoint_state{{{of}}})", "{{endpoint_state}}"), stack=True)
     d.graph("Regenerations", (f"sum by (outcome) (rate(cilium_endpoint_regenerations_total{{{of}}}[5m]))", "{{outcome}}"), "ops")
+    d.graph("From a policy's change to its being in force, 99 % of them", slowest("policy_implementation_delay", of, "source"), "s")
+    d.graph("An endpoint's regeneration, 99 % of them", slowest("endpoint_regeneration_time_stats_seconds", of, "status"), "s")
     d.graph("Endpoints by what policies are enforced", (f"sum by (enforcement) (cilium_policy_endpoint_enforcement_status{{{of}}})", "{{enforcement}}"), stack=True)
     d.graph("Kernel memory of policies", [(f"max(cilium_policy_memory_bytes{{{of}}})", "fullest agent"), (f"max(cilium_policy_memory_max_bytes{{{of}}})", "limit")], "bytes")
     d.graph("Policies", [(f"max(cilium_policy{{{of}}})", "policies"), (f"max(cilium_policy_max_revision{{{of}}})", "revision")])
@@ -121,6 +128,7 @@ def agent():
     d.graph("Identities by the source of their labels", (f"max by (source) (cilium_identity_label_sources{{{of}}})", "{{source}}"))
     d.section("Services")
     d.graph("Changes of Services", (f"sum by (action) (rate(cilium_services_events_total{{{of}}}[5m]))", "{{action}}"), "ops")
+    d.graph("From a Service's change to its being in the datapath, 99 % of them", slowest("service_implementation_delay", of, "action"), "s")
     d.graph("Ports in use to the busiest destination outside", (f"max by (family) (cilium_nat_endpoint_max_connection{{{of}}})", "{{family}}"), "percent")
     d.section("Nodes")
     d.graph("Nodes that agents know, and do not reach", [(f"max(cilium_nodes_all_num{{{of}}})", "known"), (f"max(cilium_unreachable_nodes{{{of}}})", "not reached"),
@@ -133,6 +141,10 @@ def agent():
     d.section("Control")
     d.graph("Controllers that fail", (f"sum by (pod) (cilium_controllers_failing{{{of}}})", "{{pod}}"))
     d.graph("Runs of controllers", (f"sum by (status) (rate(cilium_controllers_runs_total{{{of}}}[5m]))", "{{status}}"), "ops")
+    d.graph("How long runs of controllers take, 99 % of them", slowest("controllers_runs_duration_seconds", of, "status"), "s")
+    d.graph("How long the agents' own API takes, 99 % of calls", slowest("agent_api_process_time_seconds", of, "path"), "s")
+    d.graph("Calls of the API server", (f"sum by (method, return_code) (rate(cilium_k8s_client_api_calls_total{{{of}}}[5m]))", "{{method}} {{return_code}}"), "ops")
+    d.graph("How long the API server takes, 99 % of calls", slowest("k8s_client_api_latency_time_seconds", of, "path"), "s")
     d.graph("Agents that the API server answers", (f"sum(cilium_kubernetes_api_reachable{{{of}}})", "agents"))
     d.graph("Objects refused", (f"max by (pod) (cilium_rejected_objects{{{of}}})", "{{pod}}"), description="Objects and files that cannot be used as they are; the agent's status names them.")
     d.graph("Addresses in use", [(f"sum by (family) (cilium_ip_addresses{{{of}}})", "{{family}}"), (f"sum by (family) (cilium_ipam_capacity{{{of}}})", "{{family}} there are")])

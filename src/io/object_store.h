@@ -23,6 +23,8 @@
 
 namespace axo {
 
+class MetricSet;
+
 // What identifies a kind of object: its REST resource. e.g. {"cilium.io", "v2", "CiliumNode", "ciliumnodes", false}
 struct ResourceType {
     std::string group;  // "" for core
@@ -120,6 +122,9 @@ public:
         std::string message;  // "line 7, column 3: …"
     };
     [[nodiscard]] virtual std::vector<Rejected> rejected() const { return {}; }
+
+    // What requests cost, of a store that is a server. The set must not outlive the store.
+    virtual void add_metrics(MetricSet&) const {}
 
     // One line for `status`: "dir /etc/axoneme/manifests: 12 objects".
     [[nodiscard]] virtual std::string describe() const = 0;

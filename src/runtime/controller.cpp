@@ -45,6 +45,7 @@ void Controller::run_once(Cause cause) {
     }
     cause_ = cause;
     status_.running_since = std::chrono::system_clock::now();
+    started_ = std::chrono::steady_clock::now();
     const std::weak_ptr<bool> alive = alive_;
     auto task = work_();
     if (alive.expired()) return;
@@ -53,6 +54,8 @@ void Controller::run_once(Cause cause) {
 
 void Controller::finished(Status outcome) {
     status_.running_since = {};
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - started_;
+    registry_.durations_.observe({{"status", outcome ? "success" : "failure"}}, took.count());
     if (const auto next = std::exchange(next_, std::nullopt)) {
         loop_.post([this, cause = *next, alive = std::weak_ptr<bool>(alive_)] {
             if (!alive.expired()) run_once(cause);

@@ -15,6 +15,7 @@
 
 #include "base/result.h"
 #include "runtime/event_loop.h"
+#include "runtime/metrics.h"
 #include "runtime/task.h"
 
 namespace axo {
@@ -61,7 +62,8 @@ private:
     Cause cause_ = Cause::kTrigger;
     bool scheduled_ = false;
     std::optional<Cause> next_;  // a run that the present one keeps waiting
-    Duration retry_{0};          // 0: the latest run succeeded
+    std::chrono::steady_clock::time_point started_{};
+    Duration retry_{0};  // 0: the latest run succeeded
     EventLoop::Handle timer_;
     std::shared_ptr<bool> alive_;
     TaskGroup run_;
@@ -70,10 +72,14 @@ private:
 class ControllerRegistry {
 public:
     [[nodiscard]] std::vector<ControllerStatus> all() const;
+    // How long runs took, waiting included.
+    [[nodiscard]] const MetricTimes& durations() const { return durations_; }
 
 private:
     friend class Controller;
     std::vector<const Controller*> controllers_;
+    MetricTimes durations_{"controllers_runs_duration_seconds",
+                           "Duration in seconds of the controller process labeled by completion status"};
 };
 
 }  // namespace axo

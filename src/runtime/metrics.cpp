@@ -60,9 +60,9 @@ double boot_time() {
 
 }  // namespace
 
-void MetricHistogram::observe(double value) {
-    ++counts_[static_cast<std::size_t>(std::ranges::lower_bound(bounds_, value) - bounds_.begin())];
-    sum_ += value;
+void MetricHistogram::observe(double value, std::uint64_t times) {
+    counts_[static_cast<std::size_t>(std::ranges::lower_bound(bounds_, value) - bounds_.begin())] += times;
+    sum_ += value * static_cast<double>(times);
 }
 
 Result<MetricSelection> MetricSelection::parse(std::string_view text) {
@@ -76,13 +76,13 @@ Result<MetricSelection> MetricSelection::parse(std::string_view text) {
     return selection;
 }
 
-bool MetricSelection::wants(const std::string& name, bool by_default) const {
+bool MetricSelection::wants(const std::string& name) const {
     const auto chosen = chosen_.find(name);
-    return chosen == chosen_.end() ? by_default : chosen->second;
+    return chosen == chosen_.end() || chosen->second;
 }
 
 void MetricSet::add(Kind kind, std::string name, std::string_view help, Sample sample) {
-    if (!selection_.wants(name, !off_)) return;
+    if (!selection_.wants(name)) return;
     Family& family = families_[std::move(name)];
     family.kind = kind;
     if (family.help.empty()) family.help = help;
@@ -91,7 +91,7 @@ void MetricSet::add(Kind kind, std::string name, std::string_view help, Sample s
 
 void MetricSet::declare(Kind kind, std::string_view name, std::string_view help) {
     std::string full = prefix_ + std::string(name);
-    if (!selection_.wants(full, !off_)) return;
+    if (!selection_.wants(full)) return;
     families_.try_emplace(std::move(full), Family{.kind = kind, .help = std::string(help), .samples = {}});
 }
 
@@ -105,6 +105,15 @@ void MetricSet::counter(std::string_view name, std::string_view help, double val
 
 void MetricSet::histogram(std::string_view name, std::string_view help, const MetricHistogram& value, Labels labels) {
     add(Kind::kHistogram, prefix_ + std::string(name), help, {.labels = std::move(labels), .histogram = &value});
+}
+
+void MetricTimes::observe(const MetricSet::Labels& labels, double seconds, std::uint64_t times) {
+    static const std::vector<double> kBounds{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10};
+    times_.try_emplace(labels, kBounds).first->second.observe(seconds, times);
+}
+
+void MetricTimes::add_to(MetricSet& set) const {
+    for (const auto& [labels, times] : times_) set.histogram(name_, help_, times, labels);
 }
 
 void MetricSet::add_process() {

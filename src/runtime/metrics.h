@@ -20,7 +20,7 @@ class MetricHistogram {
 public:
     // Upper bounds in rising order, in the metric's unit.
     explicit MetricHistogram(std::vector<double> bounds) : bounds_(std::move(bounds)), counts_(bounds_.size() + 1) {}
-    void observe(double value);
+    void observe(double value, std::uint64_t times = 1);
     [[nodiscard]] const std::vector<double>& bounds() const { return bounds_; }
     // By bucket, not summed up; the last one is above all bounds.
     [[nodiscard]] const std::vector<std::uint64_t>& counts() const { return counts_; }
@@ -32,12 +32,12 @@ private:
     double sum_ = 0;
 };
 
-// Option `metrics`: "+name" adds a metric that is off by default, "-name" leaves one out.
+// Option `metrics`: "-name" leaves a metric out. "+name" is for those that are off by default, of which there are none.
 class MetricSelection {
 public:
     // "+cilium_a -cilium_b"; kInvalidArgument names the word that is neither.
     static Result<MetricSelection> parse(std::string_view text);
-    [[nodiscard]] bool wants(const std::string& name, bool by_default) const;
+    [[nodiscard]] bool wants(const std::string& name) const;
 
 private:
     std::map<std::string, bool> chosen_;
@@ -67,8 +67,6 @@ public:
     void histogram(std::string_view name, std::string_view help, const MetricHistogram& value, Labels labels = {});
     // A metric that is shown even while it has no value.
     void declare(Kind kind, std::string_view name, std::string_view help);
-    // From here on metrics are given only to whoever has asked for them with "+name".
-    void off_by_default(bool off) { off_ = off; }
     // <prefix>process_*: CPU time, memory, descriptors and start of this process.
     void add_process();
 
@@ -80,8 +78,21 @@ private:
 
     std::string prefix_;
     MetricSelection selection_;
-    bool off_ = false;
     std::map<std::string, Family> families_;
+};
+
+// A histogram for each set of labels that has been seen. Labels come from a set that clients do not choose.
+class MetricTimes {
+public:
+    // Of seconds, in Prometheus' own default buckets (5 ms to 10 s).
+    MetricTimes(std::string name, std::string help) : name_(std::move(name)), help_(std::move(help)) {}
+    void observe(const MetricSet::Labels& labels, double seconds, std::uint64_t times = 1);
+    // The set must not outlive this.
+    void add_to(MetricSet& set) const;
+
+private:
+    std::string name_, help_;
+    std::map<MetricSet::Labels, MetricHistogram> times_;
 };
 
 inline constexpr std::string_view kMetricsContentType = "text/plain; version=0.0.4; charset=utf-8";

@@ -34,15 +34,26 @@ TEST(Metrics, AHistogramsBucketsAddUp) {
     EXPECT_NE(text.find("x_seconds_bucket{le=\"+Inf\"} 4\n"), std::string::npos) << text;
 }
 
-TEST(Metrics, TheSelectionTakesOutAndPutsIn) {
+TEST(Metrics, TimesAreToldByLabels) {
+    MetricTimes times("wait_seconds", "Time");
+    times.observe({{"status", "good"}}, 0.02);
+    times.observe({{"status", "good"}}, 20);
+    times.observe({{"status", "bad"}}, 0.001);
+    MetricSet set("x_");
+    times.add_to(set);
+    const std::string text = set.text();
+    EXPECT_NE(text.find("x_wait_seconds_count{status=\"good\"} 2\n"), std::string::npos) << text;
+    EXPECT_NE(text.find("x_wait_seconds_bucket{status=\"good\",le=\"10\"} 1\n"), std::string::npos) << text;
+    EXPECT_NE(text.find("x_wait_seconds_bucket{status=\"bad\",le=\"0.005"), std::string::npos) << text;
+}
+
+TEST(Metrics, TheSelectionTakesOut) {
     const auto selection = MetricSelection::parse("-cilium_a +cilium_c");
     ASSERT_TRUE(selection);
     MetricSet set("cilium_", *selection);
     set.gauge("a", "", 1);
     set.gauge("b", "", 1);
-    set.off_by_default(true);
     set.gauge("c", "", 1);
-    set.gauge("d", "", 1);
     std::vector<std::string> names;
     for (const auto& [name, family] : set.families()) names.push_back(name);
     EXPECT_EQ(names, (std::vector<std::string>{"cilium_b", "cilium_c"}));

@@ -201,6 +201,8 @@ void Operator::handle_metrics(const HttpRequest& request, const std::shared_ptr<
     }
     set.gauge("rejected_objects", "Objects of the store that cannot be used as they are",
               static_cast<double>(store_.rejected().size()));
+    store_.add_metrics(set);
+    registry_.durations().add_to(set);
     set.add_process();
     responder->send({200, set.text(), std::string(kMetricsContentType), {}});
 }

@@ -38,14 +38,12 @@ PolicyModule::PolicyModule(EventLoop& loop, ControllerRegistry& registry, Object
                     [this](std::shared_ptr<const Policy> policy) {
                         prepare_prefixes(*policy);
                         engine_.upsert_policy(std::move(policy));
-                        ++revision_;
-                        schedule();
+                        note_change();
                     },
                 .removed =
                     [this](const Origin& origin) {
                         engine_.remove_policy(origin.kind, origin.k8s_namespace, origin.name);
-                        ++revision_;
-                        schedule();
+                        note_change();
                     },
                 .synced =
                     [this] {
@@ -99,6 +97,12 @@ void PolicyModule::schedule() {
     });
 }
 
+void PolicyModule::note_change() {
+    ++revision_;
+    changed_.push_back(Clock::now());
+    schedule();
+}
+
 void PolicyModule::flush() {
     apply();
 }
@@ -111,7 +115,7 @@ void PolicyModule::prepare_prefixes(const Policy& policy) {
     if (added.empty()) return;
     if (!give_identities(added)) return;
     prepared_.insert(added.begin(), added.end());
-    for (const EndpointId id : engine_.changes()) switch_endpoint(id);
+    for (const EndpointId id : engine_.changes()) regenerate(id);
     callbacks_.prefixes(prefixes_);
 }
 
@@ -157,7 +161,7 @@ void PolicyModule::apply() {
     given |= give_identities(cidrs.added);
     std::set<EndpointId> changed = std::exchange(outstanding_, {});
     for (const EndpointId id : engine_.changes()) changed.insert(id);
-    for (const EndpointId id : changed) switch_endpoint(id);
+    for (const EndpointId id : changed) regenerate(id);
     if (given || !cidrs.removed.empty()) {
         std::vector<IdentityId> unused;
         for (const Prefix& prefix : cidrs.removed) {
@@ -172,6 +176,8 @@ void PolicyModule::apply() {
         if (!unused.empty()) schedule();
     }
     applied_revision_ = revision;
+    for (const Clock::time_point since : std::exchange(changed_, {}))
+        delay_.observe({{"source", "kubernetes"}}, std::chrono::duration<double>(Clock::now() - since).count());
     for (const auto& [prefix, id] : std::exchange(remembered_, {})) {
         if (!prefixes_.contains(prefix)) prefix_numbers_.erase(id.value);
     }
@@ -341,6 +347,18 @@ void PolicyModule::take_over(EndpointId id, Endpoint& endpoint) {
     }
     use(location);
     endpoint.location = location;
+}
+
+void PolicyModule::regenerate(EndpointId id) {
+    const auto start = Clock::now();
+    switch_endpoint(id);
+    regeneration_.observe({{"scope", "total"}, {"status", error(id) != nullptr ? "failure" : "success"}},
+                          std::chrono::duration<double>(Clock::now() - start).count());
+}
+
+void PolicyModule::add_metrics(MetricSet& set) const {
+    regeneration_.add_to(set);
+    delay_.add_to(set);
 }
 
 void PolicyModule::switch_endpoint(EndpointId id) {

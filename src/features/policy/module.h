@@ -7,6 +7,7 @@
 // too many rules) is closed, never half open, and says so. Thread: the loop's only.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -21,6 +22,7 @@
 #include "maps/policy_map.h"
 #include "runtime/controller.h"
 #include "runtime/event_loop.h"
+#include "runtime/metrics.h"
 #include "runtime/reconciler.h"
 
 namespace axo::policy {
@@ -90,8 +92,11 @@ public:
     [[nodiscard]] std::string match_of(const RuleInfo& rule) const;
     [[nodiscard]] const ReconcileCounters& counters() const { return counters_; }
     [[nodiscard]] PolicySlabs::Usage usage() const { return slabs_.usage(); }
+    // How long changes took. The set must not outlive this.
+    void add_metrics(MetricSet& set) const;
 
 private:
+    using Clock = std::chrono::steady_clock;
     struct Endpoint {
         bool audit = false;
         bool compared = false;  // with what an earlier run left
@@ -117,6 +122,8 @@ private:
     void apply();
     void prepare_prefixes(const Policy& policy);
     bool give_identities(const std::vector<Prefix>& prefixes);
+    void note_change();
+    void regenerate(EndpointId id);
     void switch_endpoint(EndpointId id);
     void take_over(EndpointId id, Endpoint& endpoint);
     Result<PolicyLocation> place(const std::vector<policy_row>& rows);
@@ -161,6 +168,11 @@ private:
     std::set<Prefix> api_server_held_;  // have an identity because they are the API server's
     std::set<EndpointId> outstanding_;  // audit changed, or there was no room for the image
     ReconcileCounters counters_;
+    MetricTimes regeneration_{"endpoint_regeneration_time_stats_seconds",
+                              "Endpoint regeneration time stats labeled by the scope"};
+    MetricTimes delay_{"policy_implementation_delay",
+                       "Time between a policy change and it being fully deployed into the datapath"};
+    std::vector<Clock::time_point> changed_;  // policies, that are not in force yet
     std::uint64_t revision_ = 1, applied_revision_ = 0;
     std::optional<Trial> trial_;
     std::optional<HostState> host_in_force_;  // of the host endpoint; nothing: an earlier run's

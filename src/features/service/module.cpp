@@ -98,6 +98,7 @@ struct ServiceModule::Impl {
     ~Impl() { tables.set_retire_callback({}); }
 
     void schedule() {
+        if (!changed_since) changed_since = std::chrono::steady_clock::now();
         if (scheduled || !started) return;
         scheduled = true;
         loop.post([this, guard = std::weak_ptr<bool>(alive)] {
@@ -111,6 +112,7 @@ struct ServiceModule::Impl {
     // Frontends of a batch, the latest state of each; removals first, so that what they free can be used again.
     void apply(std::size_t limit) {
         if (!synced) return;
+        const ReconcileCounters before = writer.counters();
         const ServiceEngine::Changes changes = engine.take_changes(limit);
         read_since_trim += changes.frontends.size();
         std::map<FrontendKey, const std::optional<FrontendRow>*> latest;
@@ -132,6 +134,7 @@ struct ServiceModule::Impl {
         for (const auto& [where, service] : changes.orphans) set_orphan(where, service);
         if (changes.health_ports && callbacks.health_ports) callbacks.health_ports(engine.health_ports());
         finish_batch();
+        note_delay(before);
         if (node_ports && !std::exchange(looking_soon, true))
             listener_timer = loop.after(kListenerDelay, [this] { check_listeners(); });
     }
@@ -163,6 +166,21 @@ struct ServiceModule::Impl {
         }
         if (writer.backends().any_freed()) free_retired();
         start_computing();
+    }
+
+    // Of the oldest change that was outstanding, for each frontend of the batch. Starts are not delays.
+    void note_delay(const ReconcileCounters& before) {
+        const auto since = changed_since;
+        if (!engine.dirty()) changed_since.reset();
+        if (!finished || !since) return;
+        const ReconcileCounters after = writer.counters();
+        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - *since).count();
+        const auto observe = [&](const char* action, std::uint64_t times) {
+            if (times != 0) delay.observe({{"action", action}}, seconds, times);
+        };
+        observe("add", after.added - before.added);
+        observe("update", after.updated - before.updated);
+        observe("delete", after.removed - before.removed);
     }
 
     void remove(const FrontendKey& key) {
@@ -398,6 +416,9 @@ struct ServiceModule::Impl {
     std::map<std::string, std::string> orphans;
     std::set<std::string> clashing;
     EventLoop::Handle orphan_timer, listener_timer, freeing_again;
+    MetricTimes delay{"service_implementation_delay",
+                      "Duration in seconds from a change of a service or its backends to its being in the datapath"};
+    std::optional<std::chrono::steady_clock::time_point> changed_since;  // the oldest of what is outstanding
     std::function<void()> when_synced;
     bool started = false, synced = false, finished = false, scheduled = false;
     bool host_ports_known = false;
@@ -464,6 +485,10 @@ std::vector<ServiceModule::Problem> ServiceModule::problems() const {
     std::vector<Problem> all;
     for (auto& [where, message] : impl_->problems.all()) all.push_back({where, message});
     return all;
+}
+
+void ServiceModule::add_metrics(MetricSet& set) const {
+    impl_->delay.add_to(set);
 }
 
 ReconcileCounters ServiceModule::counters() const {

@@ -24,6 +24,7 @@
 #include "maps/lb_tables.h"
 #include "runtime/controller.h"
 #include "runtime/event_loop.h"
+#include "runtime/metrics.h"
 #include "runtime/reconciler.h"
 #include "runtime/table.h"
 
@@ -79,6 +80,8 @@ public:
     // What is wrong at this moment.
     [[nodiscard]] std::vector<Problem> problems() const;
     [[nodiscard]] ReconcileCounters counters() const;
+    // How long changes took. The set must not outlive this.
+    void add_metrics(MetricSet& set) const;
     struct Usage {
         std::size_t services = 0, frontends = 0, backends = 0;
         SlabArena::Usage tables;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <ctime>
+#include <ranges>
 
 #include "model/time.h"
 
@@ -31,7 +32,31 @@ Duration retry_after(const std::map<std::string, std::string>& headers) {
     return std::max<Duration>(std::chrono::seconds(seconds), kShortestPause);
 }
 
+double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
 }  // namespace
+
+// /api/v1/… and /apis/group/version/…, then namespaces/NAMESPACE/ if the resource has one, the resource, a name, more.
+std::string path_template(std::string_view target) {
+    std::vector<std::string> parts;
+    for (const auto part : std::views::split(target.substr(0, target.find('?')), '/'))
+        parts.emplace_back(part.begin(), part.end());
+    std::size_t resource = parts.size() > 1 && parts[1] == "api" ? 3 : 4;
+    if (parts.size() > resource + 2 && parts[resource] == "namespaces") {
+        // A namespace's own sub-resources are no resources in it.
+        const bool own = parts[resource + 2] == "status" || parts[resource + 2] == "finalize";
+        if (!own) {
+            parts[resource + 1] = "{namespace}";
+            resource += 2;
+        }
+    }
+    if (parts.size() > resource + 1) parts[resource + 1] = "{name}";
+    std::string text;
+    for (std::size_t i = 1; i < parts.size(); ++i) text += "/" + parts[i];
+    return text;
+}
 
 Client::Client(EventLoop& loop, Access access, ClientSettings settings)
     : loop_(loop),
@@ -112,7 +137,14 @@ Task<Result<Client::Exchange>> Client::attempt(const Request& request, bool fres
         CO_TRY_ASSIGN(exchange.connection, Connection::open(loop_, server, credentials_.tls(), access().server_name,
                                                             settings_.connect_timeout));
     }
+    const auto asked = Clock::now();
     CO_AWAIT(auto head, exchange.connection->exchange(message(request, token, keep), settings_.request_timeout));
+    ++calls_[{{"host", server.to_string()},
+              {"method", request.method},
+              {"return_code", head ? std::to_string(head->status) : "error"}}];
+    if (head) {
+        latency_.observe({{"path", path_template(request.target)}, {"method", request.method}}, seconds_since(asked));
+    }
     if (!head) {
         // The server may have closed an idle connection in the moment of its reuse; it has not seen the request then.
         if (reused && exchange.connection->silent() && head.error().code == Code::kUnavailable) {
@@ -148,8 +180,10 @@ Task<Result<Client::Exchange>> Client::begin(const Request& request, bool keep) 
 Task<Result<Client::Exchange>> Client::begin_patiently(const Request& request, bool keep) {
     const auto until = Clock::now() + settings_.patience;
     while (true) {
+        const auto since = Clock::now();
         auto turn = throttle_.pass(request.lane);
         co_await std::move(turn);
+        limiter_.observe({{"path", path_template(request.target)}, {"method", request.method}}, seconds_since(since));
         CO_TRY_ASSIGN(Exchange exchange, begin(request, keep));
         const Duration pause = retry_after(exchange.head.headers);
         const bool later = exchange.head.status == 429 ||
@@ -218,6 +252,16 @@ Task<Result<Client::Upgraded>> Client::upgrade(Request request) {
 }
 
 // ---- how it is going ----
+
+void Client::add_metrics(MetricSet& set) const {
+    latency_.add_to(set);
+    limiter_.add_to(set);
+    for (const auto& [labels, count] : calls_) {
+        set.counter("k8s_client_api_calls_total",
+                    "Number of API calls made to kube-apiserver labeled by host, method and return code",
+                    static_cast<double>(count), labels);
+    }
+}
 
 void Client::answered(const Headers& headers) {
     look_at_clock(headers);

@@ -17,6 +17,7 @@
 #include "io/kubernetes/credentials.h"
 #include "io/kubernetes/throttle.h"
 #include "runtime/event_loop.h"
+#include "runtime/metrics.h"
 #include "runtime/task.h"
 
 namespace axo::kubernetes {
@@ -35,6 +36,9 @@ struct Response {
     int status = 0;
     std::string body;
 };
+
+// A target without what is one object's: "/api/v1/namespaces/{namespace}/pods/{name}/status". For metrics.
+std::string path_template(std::string_view target);
 
 struct ClientSettings {
     double qps = 10;
@@ -81,6 +85,8 @@ public:
     [[nodiscard]] const Access& access() const { return credentials_.access(); }
     // The API server's clock minus this machine's, as of its latest answer; whole seconds.
     [[nodiscard]] std::chrono::seconds clock_offset() const { return clock_offset_; }
+    // cilium_k8s_client_*. The set must not outlive this.
+    void add_metrics(MetricSet& set) const;
     // What will be a problem: a client certificate near its end, a clock that is off. For status.
     [[nodiscard]] std::vector<std::string> concerns() const;
 
@@ -120,6 +126,11 @@ private:
     std::size_t server_ = 0;
     std::deque<Idle> idle_;
     State state_;
+    MetricTimes latency_{"k8s_client_api_latency_time_seconds",
+                         "Duration of processed API calls labeled by path and method"};
+    MetricTimes limiter_{"k8s_client_rate_limiter_duration_seconds",
+                         "Kubernetes client rate limiter latency in seconds, broken down by path and method"};
+    std::map<MetricSet::Labels, std::uint64_t> calls_;
     std::chrono::seconds clock_offset_{0};  // the server's minus ours
     bool clock_reported_ = false;
     EventLoop::Handle refresh_;

@@ -96,6 +96,7 @@ public:
     [[nodiscard]] bool mirrors_endpoints() const override { return true; }
     [[nodiscard]] std::optional<ServerInfo> server() const override;
     [[nodiscard]] std::vector<Rejected> rejected() const override;
+    void add_metrics(MetricSet& set) const override { client_->add_metrics(set); }
     [[nodiscard]] std::string describe() const override;
 
 private:

@@ -416,6 +416,34 @@ TEST_F(KubernetesStore, SaysWhatTheServerIs) {
     EXPECT_NE((*store_).server()->concerns[0].find("behind this machine's"), std::string::npos);
 }
 
+TEST_F(KubernetesStore, WhatRequestsCostIsTold) {
+    EXPECT_EQ(store_->get(resources::kPod, {"shop", "none"}).error().code, Code::kNotFound);
+    MetricSet set("cilium_");
+    (*store_).add_metrics(set);
+    const std::string text = set.text();
+    EXPECT_NE(
+        text.find(
+            R"(cilium_k8s_client_api_latency_time_seconds_count{path="/api/v1/namespaces/{namespace}/pods/{name}",method="GET"} 1)"),
+        std::string::npos)
+        << text;
+    EXPECT_NE(text.find("cilium_k8s_client_rate_limiter_duration_seconds_count{"), std::string::npos) << text;
+    EXPECT_NE(text.find(R"(method="GET",return_code="404"} 1)"), std::string::npos) << text;
+}
+
+TEST(KubernetesClient, ATemplateNamesNoObject) {
+    EXPECT_EQ(path_template("/api/v1/pods?limit=500"), "/api/v1/pods");
+    EXPECT_EQ(path_template("/api/v1/namespaces"), "/api/v1/namespaces");
+    EXPECT_EQ(path_template("/api/v1/namespaces/a"), "/api/v1/namespaces/{name}");
+    EXPECT_EQ(path_template("/api/v1/namespaces/a/status"), "/api/v1/namespaces/{name}/status");
+    EXPECT_EQ(path_template("/api/v1/namespaces/a/pods"), "/api/v1/namespaces/{namespace}/pods");
+    EXPECT_EQ(path_template("/apis/cilium.io/v2/ciliumnodes/n/status?x=1"),
+              "/apis/cilium.io/v2/ciliumnodes/{name}/status");
+    EXPECT_EQ(path_template("/apis/cilium.io/v2/namespaces/a/ciliumendpoints/p"),
+              "/apis/cilium.io/v2/namespaces/{namespace}/ciliumendpoints/{name}");
+    EXPECT_EQ(path_template("/version"), "/version");
+    EXPECT_EQ(path_template("/apis"), "/apis");
+}
+
 TEST_F(KubernetesStore, LeasesPassWhoeverWaits) {
     open({.qps = 20, .burst = 2, .request_timeout = 2s});
     api_.put(kPods, pod("a"));

@@ -90,6 +90,10 @@ def scraped_by_prometheus(context):
         yield checks.check("and by Hubble, under the reason's name there", any(labels.get("reason") == "POLICY_DENIED" and value > 0 for labels, value in by_flows), by_flows)
         calls = prometheus.query('histogram_quantile(0.9, sum by (le) (cilium_agent_api_process_time_seconds_bucket{path="/v1/endpoint", method="PUT"}))')
         yield checks.check("how long the agents' API takes to add a pod", calls and 0 < calls[0][1] < 10, prometheus.query("cilium_agent_api_process_time_seconds_count"))
+        for metric, what in (("policy_implementation_delay", "a policy takes to be in force"), ("endpoint_regeneration_time_stats_seconds", "an endpoint takes to be regenerated"),
+                             ("controllers_runs_duration_seconds", "controllers run")):
+            times = prometheus.query(f"histogram_quantile(0.9, sum by (le) (cilium_{metric}_bucket))")
+            yield checks.check(f"how long {what}", times and 0 < times[0][1] < 10, prometheus.query(f"cilium_{metric}_count"))
         empty, number = [], 0
         for title, expr in expressions():
             number += 1

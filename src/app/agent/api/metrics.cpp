@@ -108,6 +108,7 @@ void AgentApi::add_policy_metrics(MetricSet& set) const {
                 number(counters.failed), {{"outcome", "fail"}});
     const PolicySlabs::Usage usage = plane_.policy_->usage();
     set.gauge("policy_memory_bytes", "Kernel memory of compiled policies", number(usage.bytes));
+    plane_.policy_->add_metrics(set);
     set.gauge("policy_memory_max_bytes", "What compiled policies may take of kernel memory", number(usage.max_bytes));
 }
 
@@ -169,6 +170,7 @@ void AgentApi::add_datapath_metrics(MetricSet& set) {
         events("add", counters.added);
         events("update", counters.updated);
         events("delete", counters.removed);
+        plane_.services_->module().add_metrics(set);
     }
 }
 
@@ -217,6 +219,7 @@ MetricSet AgentApi::metrics() {
         good += controller.success_count;
         bad += controller.failure_count;
     }
+    plane_.controllers_.durations().add_to(set);
     set.gauge("controllers_failing", "Number of failing controllers", number(failing));
     set.counter("controllers_runs_total",
                 "Number of times that a controller process was run labeled by completion status", number(good),
@@ -227,6 +230,7 @@ MetricSet AgentApi::metrics() {
     std::size_t rejected = plane_.rejections_.all().size();
     if (plane_.store_) rejected += plane_.store_->rejected().size();
     set.gauge("rejected_objects", "Objects and files that were refused; status names them", number(rejected));
+    if (plane_.store_) plane_.store_->add_metrics(set);
     if (plane_.store_ && plane_.store_->server()) {
         set.gauge("kubernetes_api_reachable", "Whether the API server answers",
                   plane_.store_->reachability().reachable ? 1 : 0);

@@ -45,19 +45,4 @@ std::shared_ptr<HttpResponder> ProcessTimes::timed(std::shared_ptr<HttpResponder
                                             std::move(method));
 }
 
-void ProcessTimes::observe(const std::string& path, const std::string& method, int status, double seconds) {
-    // Prometheus' own default.
-    static const std::vector<double> kBounds{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10};
-    times_.try_emplace({path, method, status}, kBounds).first->second.observe(seconds);
-}
-
-void ProcessTimes::add_to(MetricSet& set) const {
-    for (const auto& [key, times] : times_) {
-        const auto& [path, method, status] = key;
-        set.histogram("agent_api_process_time_seconds",
-                      "Duration of processed API calls labeled by path, method and return code", times,
-                      {{"method", method}, {"path", path}, {"return_code", std::to_string(status)}});
-    }
-}
-
 }  // namespace axo
