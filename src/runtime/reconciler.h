@@ -55,15 +55,13 @@ public:
 
     // The whole desired state. complete: everything that should exist is in it (see class comment); it stays complete.
     void set_desired(std::map<Key, Value> desired, bool complete) {
-        if (started_) {
-            // Only what differs from the previous call is written; nothing has to be read for that.
-            for (const auto& [key, value] : desired_) {
-                const auto next = desired.find(key);
-                if (next == desired.end() || !(next->second == value)) touch(key);
-            }
-            for (const auto& [key, value] : desired) {
-                if (!desired_.contains(key)) touch(key);
-            }
+        // Only what differs from the previous call is written; nothing has to be read for that.
+        for (const auto& [key, value] : desired_) {
+            const auto next = desired.find(key);
+            if (next == desired.end() || !(next->second == value)) touch(key);
+        }
+        for (const auto& [key, value] : desired) {
+            if (!desired_.contains(key)) touch(key);
         }
         desired_ = std::move(desired);
         complete_ = complete_ || complete;
@@ -120,7 +118,8 @@ private:
 
     Status reconcile(bool everything) {
         bool wrote = false;
-        auto outcome = everything || full_ || !started_ ? reconcile_all(wrote) : reconcile_dirty(wrote);
+        const bool all = everything || full_ || (!started_ && complete_);
+        auto outcome = all ? reconcile_all(wrote) : started_ ? reconcile_dirty(wrote) : reconcile_early(wrote);
         if (wrote && operations_.committed) operations_.committed();
         return outcome;
     }
@@ -129,6 +128,7 @@ private:
         auto actual = operations_.list();
         if (!actual) return std::unexpected(std::move(actual).error().with_context("reading actual state"));
         full_ = false;
+        found_.reset();
         dirty_.clear();
         before_.clear();
         const auto previous_errors = std::exchange(errors_, {});
@@ -158,6 +158,40 @@ private:
                                                     {"failed", counters_.failed}});
         }
         return first_error(errors_);
+    }
+
+    // Before everything is known. Whoever puts a thousand things and wants each applied at once does not pay for a
+    // listing a thousand times: what an earlier run left is read once, and remembered until the comparison of
+    // everything.
+    Status reconcile_early(bool& wrote) {
+        if (!found_) {
+            auto actual = operations_.list();
+            if (!actual) return std::unexpected(std::move(actual).error().with_context("reading actual state"));
+            found_ = std::move(*actual);
+            for (const auto& [key, value] : desired_) dirty_.insert(key);
+        }
+        before_.clear();
+        Errors failures;
+        for (const Key& key : std::exchange(dirty_, {})) {
+            Errors previous;
+            if (auto failure = errors_.extract(key)) previous.insert(std::move(failure));
+            const auto wanted = desired_.find(key);
+            if (wanted == desired_.end()) continue;  // goes with what else is nobody's
+            const bool first_look = compared_.insert(key).second;
+            const auto found = found_->find(key);
+            if (found != found_->end() && found->second == wanted->second) {
+                if (first_look) ++counters_.unchanged_at_start;
+                continue;
+            }
+            wrote |= put(key, wanted->second, found == found_->end() ? Before{} : Before{found->second}, previous);
+            if (const auto failure = errors_.find(key); failure != errors_.end()) {
+                failures.insert(*failure);
+                found_->erase(key);
+            } else {
+                found_->insert_or_assign(key, wanted->second);
+            }
+        }
+        return first_error(failures);
     }
 
     Status reconcile_dirty(bool& wrote) {
@@ -215,12 +249,13 @@ private:
     Operations operations_;
     std::map<Key, Value> desired_;
     std::set<Key> dirty_;
-    std::map<Key, Before> before_;  // of every dirty or failed key
-    std::set<Key> compared_;        // keys the first reconciliation has seen; until started
+    std::map<Key, Before> before_;               // of every dirty or failed key
+    std::set<Key> compared_;                     // keys the first reconciliation has seen; until started
+    std::optional<std::map<Key, Value>> found_;  // what the kernel holds, while it is compared piece by piece
     Errors errors_;
     ReconcileCounters counters_;
     bool complete_ = false;
-    bool full_ = true;
+    bool full_ = false;
     bool started_ = false;
     Controller controller_;
 };

@@ -80,6 +80,34 @@ TEST_F(ReconcilerTest, ARestartWhoseStateArrivesPieceByPieceCountsEachObjectOnce
     EXPECT_EQ(kernel.writes(), 1);
 }
 
+// A cluster's nodes at a start: each is to be in force before the next.
+TEST_F(ReconcilerTest, WhatIsAppliedPieceByPieceBeforeTheStartIsListedForOnce) {
+    kernel.entries = {{1, "a"}, {2, "other"}, {1000, "nobody's"}};
+    for (int key = 1; key <= 100; ++key) {
+        reconciler.put_desired(key, "a");
+        ASSERT_TRUE(reconciler.flush());
+        ASSERT_EQ(kernel.entries[key], "a");
+    }
+    EXPECT_EQ(kernel.lists, 1);
+    EXPECT_EQ(kernel.puts, 99);
+    reconciler.put_desired(3, "b");
+    kernel.refused = {4};
+    reconciler.put_desired(4, "b");
+    EXPECT_FALSE(reconciler.flush());
+    EXPECT_EQ(kernel.entries[3], "b");
+    kernel.refused = {};
+    reconciler.put_desired(4, "b");
+    EXPECT_TRUE(reconciler.flush());
+    EXPECT_EQ(kernel.entries[4], "b");
+    EXPECT_TRUE(kernel.entries.contains(1000)) << "until everything is known";
+    reconciler.set_complete();
+    settle();
+    EXPECT_FALSE(kernel.entries.contains(1000));
+    EXPECT_EQ(kernel.lists, 2);
+    EXPECT_EQ(reconciler.counters().unchanged_at_start, 1U);
+    EXPECT_TRUE(reconciler.errors().empty());
+}
+
 TEST_F(ReconcilerTest, TheFirstDiffAddsUpdatesAndPrunes) {
     kernel.entries = {{1, "a"}, {2, "old"}, {9, "stale"}};
     reconciler.set_desired({{1, "a"}, {2, "new"}, {3, "c"}}, true);
