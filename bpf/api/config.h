@@ -11,6 +11,7 @@
 enum tunnel_protocol {
 	TUNNEL_NONE = 0,
 	TUNNEL_VXLAN = 1,
+	TUNNEL_GENEVE = 2,
 };
 
 /* Variable node_cfg: what every program needs to know about its node. */
@@ -34,7 +35,7 @@ struct node_config {
 	__u8 pad[3];
 };
 
-/* Variable tunnel_cfg. */
+/* Variable tunnel_cfg. With native routing there is a tunnel where DSR needs one: ipcache entries say who is not reached by it. */
 struct tunnel_config {
 	__u8 protocol; /* enum tunnel_protocol */
 	__u8 fast;     /* push and pull outer headers in tc; 0: always the tunnel device */
@@ -42,7 +43,7 @@ struct tunnel_config {
 	__u8 has_decap_flags; /* bpf_skb_adjust_room knows BPF_F_ADJ_ROOM_DECAP_L3_* (6.3) */
 	__be16 port;
 	__u16 overhead; /* 50 over IPv4, 70 over IPv6 */
-	__u32 ifindex;	/* cilium_vxlan */
+	__u32 ifindex;	/* cilium_vxlan, cilium_geneve */
 	__be32 node_ip4; /* outer source address */
 	__be32 node_ip6[4];
 	__be16 sport_low; /* machine order: range of outer source ports */
@@ -89,7 +90,7 @@ enum lb_mode { /* bpf-lb-mode */
 enum lb_dispatch { /* bpf-lb-dsr-dispatch */
 	LB_DISPATCH_OPTION = 0, /* IPv4 option, IPv6 destination option */
 	LB_DISPATCH_IPIP = 1,
-	LB_DISPATCH_GENEVE = 2,
+	LB_DISPATCH_GENEVE = 2, /* option of the tunnel's header */
 };
 /* nodeport-addresses: an address is within when it and the mask are equal to this one; the first word of IPv4 counts. */
 struct node_port_prefix {

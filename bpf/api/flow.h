@@ -56,6 +56,7 @@ enum flow_action {
 #define FLOW_HALF_TUNNEL_V6 2u /* the tunnel endpoint is an IPv6 address */
 #define FLOW_HALF_PEER 4u      /* deliver with bpf_redirect_peer */
 #define FLOW_HALF_AS_NODE 8u   /* the tunnel carries the node's identity, because the packet has the node's address */
+#define FLOW_HALF_AS_WORLD 16u /* the tunnel carries "world": who that is each node finds out by the address */
 
 struct flow_half {
 	__u32 stamp;	   /* generation.h */

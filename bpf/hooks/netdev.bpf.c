@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 //
-//   wire ── uplink ──┬─ ingress: cil_from_netdev: pods' traffic from other nodes and from outside; our VXLAN
+//   wire ── uplink ──┬─ ingress: cil_from_netdev: pods' traffic from other nodes and from outside; our tunnel's
 //                    └─ egress:  cil_to_netdev:   what leaves the node; the host firewall's, what the node itself sends
 //
-// VXLAN packets for pods of this node are stripped and delivered here, without the tunnel device. All
-// others go on to it and come back through cil_from_overlay.
+// The tunnel's packets for pods of this node are stripped and delivered here, without its device. All others, and those
+// of Geneve with options, go on to it and come back through cil_from_overlay.
 #define AXO_FILE 2
 
 #include "bpf/lib/decide.h"
@@ -144,15 +144,15 @@ static __always_inline int decapsulate(struct __sk_buff *skb, const bool outer_v
 	const __u32 outer_len = outer_v6 ? OUTER6_LEN : OUTER4_LEN;
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
-	struct vxlanhdr *vxlan = data + ETH_HLEN + outer_len - ETH_HLEN - sizeof(*vxlan);
-	struct ethhdr *inner = (void *)(vxlan + 1);
+	struct tunnelhdr *tunnel = data + ETH_HLEN + outer_len - ETH_HLEN - sizeof(*tunnel);
+	struct ethhdr *inner = (void *)(tunnel + 1);
 	struct fast_match match;
 	__u32 identity;
 	int verdict;
 
-	if ((void *)(inner + 1) > end || vxlan->flags != VXLAN_FLAGS)
+	if ((void *)(inner + 1) > end || tunnel->flags != tunnel_flags())
 		return FAST_MISS;
-	identity = bpf_ntohl(vxlan->vni) >> 8;
+	identity = bpf_ntohl(tunnel->vni) >> 8;
 	// Identity 0 would mean "carries none" to match_flow; in a tunnel it is invalid.
 	if (!identity || !match_flow(skb, ETH_HLEN + outer_len, tunnel_cfg.ifindex, identity, &match, v6)) {
 		// With a host firewall, who may send to the tunnel at all is asked first.
@@ -172,7 +172,7 @@ static __always_inline int strip_tunnel(struct __sk_buff *skb, const bool outer_
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
 	struct udphdr *udp = data + ETH_HLEN + l3_len;
-	struct ethhdr *inner = (void *)(udp + 1) + sizeof(struct vxlanhdr);
+	struct ethhdr *inner = (void *)(udp + 1) + sizeof(struct tunnelhdr);
 	int verdict = FAST_MISS;
 
 	if ((void *)(inner + 1) > end || udp->dest != tunnel_cfg.port)

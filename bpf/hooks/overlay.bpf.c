@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 //
-//   uplink ── UDP ── cilium_vxlan ──┬─ ingress: cil_from_overlay: decapsulated, the identity in the tunnel key
-//                                   └─ egress:  cil_to_overlay:   about to be encapsulated by the device
+//   uplink ── UDP ── cilium_vxlan, cilium_geneve ──┬─ ingress: cil_from_overlay: decapsulated, the identity in the tunnel key
+//                                                  └─ egress:  cil_to_overlay:   about to be encapsulated by the device
 #define AXO_FILE 3
 
 #include "bpf/lib/decide.h"
@@ -40,6 +40,9 @@ static __always_inline int overlay_fast(struct __sk_buff *skb, const bool v6)
 				   tunnel_cfg.underlay_v6 ? BPF_F_TUNINFO_IPV6 : 0))
 		return FAST_MISS;
 	if (!key.tunnel_id || !match_flow(skb, ETH_HLEN, tunnel_cfg.ifindex, key.tunnel_id, &match, v6))
+		return FAST_MISS;
+	// A datagram whose frontend may be another one than that of the datagram before.
+	if (dsr_by_geneve() && (match.flow->flags & (FLOW_F_DSR | FLOW_F_ESTABLISHED)) == FLOW_F_DSR)
 		return FAST_MISS;
 	return replay(skb, &match, METRIC_INGRESS, true, v6);
 }

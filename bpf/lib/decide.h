@@ -85,11 +85,24 @@ static __always_inline __u8 trace_point(const struct flow_half *half, __u32 hook
 	}
 }
 
+// Of a packet that has its tunnel key. 0: done.
+__noinline int name_frontend(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch();
+
+	if (!s)
+		return -DROP_HOST_NOT_READY;
+	if (s->packet.ethertype == ETH_P_IPV6)
+		return put_tunnel_option(skb, &s->nat.from, true) ? 0 : -DROP_WRITE_ERROR;
+	return put_tunnel_option(skb, &s->nat.from, false) ? 0 : -DROP_WRITE_ERROR;
+}
+
 // Carries out scratch.out. A verdict, or -DROP_*.
 __noinline int forward(struct __sk_buff *skb, __u32 at_ingress)
 {
 	struct scratch *s = scratch();
 	struct flow_half *out;
+	int ret;
 
 	if (!s)
 		return -DROP_HOST_NOT_READY;
@@ -106,7 +119,8 @@ __noinline int forward(struct __sk_buff *skb, __u32 at_ingress)
 	case FLOW_ENCAP:
 		return push_tunnel_headers(skb);
 	case FLOW_TUNNEL_DEV:
-		return hand_to_tunnel_device(skb);
+		ret = hand_to_tunnel_device(skb);
+		return ret >= 0 && names_frontend(s) && name_frontend(skb) ? -DROP_WRITE_ERROR : ret;
 	default:
 		return -DROP_NO_FIB;
 	}
@@ -254,7 +268,7 @@ static __always_inline void let_fragment(struct flow_half *out)
 		out->action = FLOW_STACK;
 	} else if (out->action == FLOW_ENCAP) {
 		out->action = FLOW_TUNNEL_DEV;
-		out->flags = (out->flags & FLOW_HALF_AS_NODE) | (tunnel_cfg.underlay_v6 ? FLOW_HALF_TUNNEL_V6 : 0);
+		out->flags = (out->flags & (FLOW_HALF_AS_NODE | FLOW_HALF_AS_WORLD)) | (tunnel_cfg.underlay_v6 ? FLOW_HALF_TUNNEL_V6 : 0);
 	}
 }
 
@@ -445,7 +459,7 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 	count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
 	s->out = *half;
 	s->out_sport = flow->tunnel_sport;
-	if (unlikely(!fits(skb, p, half)))
+	if (unlikely(!fits(skb, p, half)) || (s->out.action == FLOW_ENCAP && names_frontend(s)))
 		let_fragment(&s->out);
 	if (nat_on() && s->nat.stage && !(v6 ? apply_translation6(skb) : apply_translation4(skb)))
 		DROP(DROP_WRITE_ERROR);

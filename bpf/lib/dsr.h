@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // Direct server return: the packet that opens a connection tells the backend's node which frontend its client speaks to,
-// in an IPv4 option or an IPv6 destination option (Cilium's encodings). Receivers that do not know them skip both.
+// in an IPv4 option or an IPv6 destination option, or in an option of the Geneve tunnel between the two (Cilium's encodings).
+// Receivers that do not know the first two skip them.
 #pragma once
 
 #include "bpf/lib/rewrite.h"
@@ -8,6 +9,8 @@
 
 #define DSR_OPTION4 0x9a // copied into fragments, experimental
 #define DSR_OPTION6 0x1b // to be skipped by who does not know it
+#define DSR_GENEVE_CLASS bpf_htons(0x014b) // Cilium's
+#define DSR_GENEVE_TYPE 0x81		    // critical: who does not know it must drop the packet
 
 struct dsr_option4 {
 	__u8 type;
@@ -26,14 +29,35 @@ struct dsr_option6 {
 	__u16 pad;
 } __attribute__((packed));
 
+struct dsr_geneve4 {
+	__be16 class;
+	__u8 type;
+	__u8 words; // behind the first one
+	__be32 addr;
+	__be16 port;
+	__u16 pad;
+} __attribute__((packed));
+
+struct dsr_geneve6 {
+	__be16 class;
+	__u8 type;
+	__u8 words;
+	__be32 addr[4];
+	__be16 port;
+	__u16 pad;
+} __attribute__((packed));
+
 static __always_inline __u16 dsr_length(const bool v6)
 {
+	if (dsr_by_geneve())
+		return v6 ? sizeof(struct dsr_geneve6) : sizeof(struct dsr_geneve4);
 	return v6 ? sizeof(struct dsr_option6) : sizeof(struct dsr_option4);
 }
 
-static __always_inline bool dsr_possible(void)
+// Ways out by which the backend's node can be told.
+static __always_inline bool can_carry_frontend(__u8 action)
 {
-	return lb_cfg.node_port && lb_cfg.mode != LB_MODE_SNAT;
+	return dsr_by_geneve() ? action == FLOW_ENCAP || action == FLOW_TUNNEL_DEV : action == FLOW_NEIGH;
 }
 
 // Which packets of a connection carry the option: those that may be the first that the backend's node sees.
@@ -114,6 +138,66 @@ static __always_inline bool read_frontend(struct __sk_buff *skb, const struct pa
 		if (p->l4_off < ETH_HLEN + sizeof(struct iphdr) + sizeof(option) ||
 		    bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(struct iphdr), &option, sizeof(option)) ||
 		    option.type != DSR_OPTION4 || option.len != sizeof(option))
+			return false;
+		frontend->saddr.ip4 = option.addr;
+		frontend->sport = option.port;
+	}
+	return true;
+}
+
+// Is the packet one that the tunnel's header tells the frontend of? The device writes that: the fast way has no options. Later
+// fragments of datagrams go with the first one, which they would overtake otherwise.
+static __always_inline bool names_frontend(const struct scratch *s)
+{
+	const struct packet *p = &s->packet;
+
+	if (!dsr_by_geneve() || !s->nat.stage || !is_one_way(s->nat.flags))
+		return false;
+	return carries_frontend(p) || ((p->flags & PACKET_LATER_FRAG) && p->proto != IPPROTO_TCP);
+}
+
+// Beside the tunnel key that the packet has already.
+static __always_inline bool put_tunnel_option(struct __sk_buff *skb, const struct tuple *from, const bool v6)
+{
+	if (v6) {
+		struct dsr_geneve6 option = {
+			.class = DSR_GENEVE_CLASS,
+			.type = DSR_GENEVE_TYPE,
+			.words = sizeof(option) / 4 - 1,
+			.port = from->dport,
+		};
+
+		__builtin_memcpy(option.addr, from->daddr.ip6, 16);
+		return !bpf_skb_set_tunnel_opt(skb, &option, sizeof(option));
+	} else {
+		struct dsr_geneve4 option = {
+			.class = DSR_GENEVE_CLASS,
+			.type = DSR_GENEVE_TYPE,
+			.words = sizeof(option) / 4 - 1,
+			.addr = from->daddr.ip4,
+			.port = from->dport,
+		};
+
+		return !bpf_skb_set_tunnel_opt(skb, &option, sizeof(option));
+	}
+}
+
+// From a packet that has come through the tunnel device. False: carries none.
+static __always_inline bool read_tunnel_option(struct __sk_buff *skb, struct tuple *frontend, const bool v6)
+{
+	if (v6) {
+		struct dsr_geneve6 option = {};
+
+		if (bpf_skb_get_tunnel_opt(skb, &option, sizeof(option)) != sizeof(option) || option.class != DSR_GENEVE_CLASS ||
+		    option.type != DSR_GENEVE_TYPE || option.words != sizeof(option) / 4 - 1)
+			return false;
+		__builtin_memcpy(frontend->saddr.ip6, option.addr, 16);
+		frontend->sport = option.port;
+	} else {
+		struct dsr_geneve4 option = {};
+
+		if (bpf_skb_get_tunnel_opt(skb, &option, sizeof(option)) != sizeof(option) || option.class != DSR_GENEVE_CLASS ||
+		    option.type != DSR_GENEVE_TYPE || option.words != sizeof(option) / 4 - 1)
 			return false;
 		frontend->saddr.ip4 = option.addr;
 		frontend->sport = option.port;

@@ -166,7 +166,7 @@ static __always_inline int find_ends(struct __sk_buff *skb, struct scratch *s, c
 			return AXO_PASS;
 		break;
 	case HOOK_OVERLAY:
-		if (!policy_id(&s->dst) && !is_translated(s, false))
+		if (!policy_id(&s->dst) && !is_translated(s, dsr_by_geneve() && s->to_host))
 			return AXO_PASS;
 		break;
 	case HOOK_NETDEV_EGRESS:

@@ -82,12 +82,13 @@ static __always_inline bool match_zone(struct __sk_buff *skb, __u32 l3_off, __u3
 	if (!(flow->flags & FLOW_F_FAST))
 		return false;
 	// Each datagram tells the backend's node its frontend.
-	if (lb_cfg.node_port && lb_cfg.mode != LB_MODE_SNAT && proto == IPPROTO_UDP && is_one_way(flow->flags))
+	if (dsr_possible() && proto == IPPROTO_UDP && is_one_way(flow->flags))
 		return false;
 	half = half_of(flow, dir);
 	if (!half_is_current(half, ifindex_in, now_tick()))
 		return false;
-	if (identity && half->identity != identity)
+	if (identity && half->identity != identity &&
+	    !(dsr_by_geneve() && identity == WIRE_WORLD && (half->flags & FLOW_HALF_AS_WORLD)))
 		return false;
 	if (wire_length(skb, CTX_FIELD(skb, len) - l3_off, header_len) > half->mtu)
 		return false;

@@ -94,6 +94,17 @@ static __always_inline bool is_one_way(__u16 flags)
 	return (flags & (FLOW_F_DSR | FLOW_F_NODE_PORT)) == (FLOW_F_DSR | FLOW_F_NODE_PORT);
 }
 
+static __always_inline bool dsr_possible(void)
+{
+	return lb_cfg.node_port && lb_cfg.mode != LB_MODE_SNAT;
+}
+
+// Direct server return through the tunnel, whatever the routing.
+static __always_inline bool dsr_by_geneve(void)
+{
+	return dsr_possible() && lb_cfg.dispatch == LB_DISPATCH_GENEVE;
+}
+
 static __always_inline struct flow *lookup_flow(const union flow_key *key, const bool v6)
 {
 	if (v6)

@@ -4,27 +4,34 @@
 
 #include "bpf/lib/flow.h"
 
-#define VXLAN_FLAGS bpf_htonl(0x08000000) // RFC 7348: the VNI is valid
-#define OUTER4_LEN 50			    // IPv4 20, UDP 8, VXLAN 8, Ethernet 14
+#define VXLAN_FLAGS bpf_htonl(0x08000000)  // RFC 7348: the VNI is valid
+#define GENEVE_FLAGS bpf_htonl(ETH_P_TEB) // RFC 8926: version 0, no options, Ethernet inside
+#define OUTER4_LEN 50			    // IPv4 20, UDP 8, VXLAN or Geneve 8, Ethernet 14
 #define OUTER6_LEN 70
 
-struct vxlanhdr {
+// Of both protocols.
+struct tunnelhdr {
 	__be32 flags;
 	__be32 vni; // in the upper 24 bits
 };
+
+static __always_inline __be32 tunnel_flags(void)
+{
+	return tunnel_cfg.protocol == TUNNEL_GENEVE ? GENEVE_FLAGS : VXLAN_FLAGS;
+}
 
 // Without the alignment holes a compiler would add: sizes are those on the wire.
 struct outer4 {
 	struct iphdr ip;
 	struct udphdr udp;
-	struct vxlanhdr vxlan;
+	struct tunnelhdr tunnel;
 	struct ethhdr eth;
 } __attribute__((packed));
 
 struct outer6 {
 	struct ipv6hdr ip;
 	struct udphdr udp;
-	struct vxlanhdr vxlan;
+	struct tunnelhdr tunnel;
 	struct ethhdr eth;
 } __attribute__((packed));
 
@@ -106,10 +113,16 @@ static __always_inline __u32 wire_identity(__u32 identity)
 	return identity == 1 ? 6 : identity;
 }
 
+#define WIRE_WORLD 2
+
 // What the tunnel carries for packets of this half.
 static __always_inline __u32 carried_identity(const struct flow_half *half)
 {
-	return half->flags & FLOW_HALF_AS_NODE ? 6 : wire_identity(half->identity);
+	if (half->flags & FLOW_HALF_AS_NODE)
+		return 6;
+	if (dsr_by_geneve() && (half->flags & FLOW_HALF_AS_WORLD))
+		return WIRE_WORLD;
+	return wire_identity(half->identity);
 }
 
 // The plain way into the tunnel: the device pushes the headers, and can fragment them.
@@ -161,8 +174,8 @@ static __always_inline long send_encapsulated(struct __sk_buff *skb, __be16 spor
 		h.udp.source = sport;
 		h.udp.dest = tunnel_cfg.port;
 		h.udp.len = h.ip.payload_len;
-		h.vxlan.flags = VXLAN_FLAGS;
-		h.vxlan.vni = vni;
+		h.tunnel.flags = tunnel_flags();
+		h.tunnel.vni = vni;
 		h.eth.h_proto = inner_proto;
 		if (bpf_skb_store_bytes(skb, ETH_HLEN, &h, sizeof(h), 0))
 			return -DROP_WRITE_ERROR;
@@ -188,8 +201,8 @@ static __always_inline long send_encapsulated(struct __sk_buff *skb, __be16 spor
 		h.udp.source = sport;
 		h.udp.dest = tunnel_cfg.port;
 		h.udp.len = bpf_htons(inner_len + OUTER4_LEN - sizeof(h.ip));
-		h.vxlan.flags = VXLAN_FLAGS;
-		h.vxlan.vni = vni;
+		h.tunnel.flags = tunnel_flags();
+		h.tunnel.vni = vni;
 		h.eth.h_proto = inner_proto;
 		if (bpf_skb_store_bytes(skb, ETH_HLEN, &h, sizeof(h), 0))
 			return -DROP_WRITE_ERROR;

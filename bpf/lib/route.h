@@ -86,6 +86,14 @@ static __always_inline bool is_service_transit(const struct scratch *s)
 	return nat_on() && s->nat.stage && (s->nat.flags & FLOW_F_NODE_PORT);
 }
 
+// Through the tunnel? With native routing only what tells the backend's node its frontend there.
+static __always_inline bool is_tunnelled(const struct scratch *s, const struct remote_endpoint_info *info)
+{
+	if (!tunnel_cfg.protocol || !info || !(info->flags & IPCACHE_F_HAS_TUNNEL_EP))
+		return false;
+	return !(info->flags & IPCACHE_F_SKIP_TUNNEL) || (dsr_by_geneve() && s->nat.stage && is_one_way(s->nat.flags));
+}
+
 // Where packets of this direction go from now on: scratch.out, but for its counters. 0 or -DROP_*.
 static __always_inline int decide_route(struct __sk_buff *skb, __u32 hook, const bool v6)
 {
@@ -128,7 +136,7 @@ static __always_inline int decide_route(struct __sk_buff *skb, __u32 hook, const
 		s->dst.identity = !info || info->sec_identity == ID_WORLD ? world_identity(v6) : info->sec_identity;
 		if ((node_cfg.host_firewall || nat_on()) && hook == HOOK_NETDEV_EGRESS)
 			return 0; // on its way already
-		if (tunnel_cfg.protocol && info && (info->flags & IPCACHE_F_HAS_TUNNEL_EP) && !(info->flags & IPCACHE_F_SKIP_TUNNEL)) {
+		if (is_tunnelled(s, info)) {
 			route_tunnel(skb, &s->fib, half, info);
 		} else if (hook == HOOK_HOST) {
 			// Routes to cilium_host exist for pods only: there is no such pod.
@@ -146,9 +154,16 @@ static __always_inline int decide_route(struct __sk_buff *skb, __u32 hook, const
 	if (nat_on()) {
 		if ((s->nat.flags & FLOW_F_SNAT) && (half->action == FLOW_ENCAP || half->action == FLOW_TUNNEL_DEV))
 			half->flags |= FLOW_HALF_AS_NODE;
-		// A handshake has room for the frontend, a datagram may not.
-		if (is_one_way(s->nat.flags) && half->action == FLOW_NEIGH && p->proto != IPPROTO_TCP)
-			half->mtu -= dsr_length(v6);
+		if (is_one_way(s->nat.flags) && can_carry_frontend(half->action)) {
+			// The client's identity may be one of this node's own.
+			if (dsr_by_geneve())
+				half->flags |= FLOW_HALF_AS_WORLD;
+			// A handshake has room for the frontend, a datagram may not.
+			if (p->proto != IPPROTO_TCP)
+				half->mtu -= dsr_length(v6);
+		}
+		if (dsr_by_geneve() && hook == HOOK_OVERLAY && READ_ONCE(s->tunnel_identity) == ID_WORLD)
+			half->flags |= FLOW_HALF_AS_WORLD;
 	}
 	return 0;
 }

@@ -116,7 +116,7 @@ static __always_inline int choose_source(__u32 hook, const bool v6)
 	if (t->flags & FLOW_F_NODE_PORT) {
 		if (s->dst.id || s->to_host) {
 			t->flags &= ~FLOW_F_DSR;
-		} else if (!(t->flags & FLOW_F_DSR) || out->action != FLOW_NEIGH) {
+		} else if (!(t->flags & FLOW_F_DSR) || !can_carry_frontend(out->action)) {
 			t->flags &= ~FLOW_F_DSR;
 			t->flags |= FLOW_F_SNAT;
 			if (out->action == FLOW_NEIGH)
@@ -190,7 +190,7 @@ static __always_inline bool apply_translation(struct __sk_buff *skb, const bool 
 	if (!rewrite_parsed(skb, p, &t->to, v6))
 		return false;
 	// Replies run the other way, and never carry it.
-	if (dsr_possible() && is_one_way(t->flags) && carries_frontend(p))
+	if (dsr_possible() && !dsr_by_geneve() && is_one_way(t->flags) && carries_frontend(p))
 		return add_frontend(skb, &t->from, v6);
 	return true;
 }

@@ -256,7 +256,9 @@ static __always_inline int translate(struct __sk_buff *skb, __u32 hook, const bo
 	t->afresh |= known || service;
 	if (service)
 		choose_backend(s, hook, v6);
-	else if (dsr_possible() && hook == HOOK_NETDEV)
+	else if (dsr_by_geneve() && hook == HOOK_OVERLAY)
+		t->dsr = read_tunnel_option(skb, &t->frontend, v6);
+	else if (dsr_possible() && !dsr_by_geneve() && hook == HOOK_NETDEV)
 		t->dsr = read_frontend(skb, p, &t->frontend, v6);
 	return 0;
 }

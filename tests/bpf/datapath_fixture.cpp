@@ -187,10 +187,10 @@ BpfObject load(const std::string& name, const Options& options) {
     std::memcpy(node.router_ip6, IpAddress::parse("fd00:10:1::fe")->bytes().data(), 16);
     tunnel_config tunnel{};
     if (options.tunnel) {
-        tunnel.protocol = TUNNEL_VXLAN;
+        tunnel.protocol = options.geneve ? TUNNEL_GENEVE : TUNNEL_VXLAN;
         tunnel.fast = options.tunnel_fast;
         tunnel.has_decap_flags = features().adjust_room_decap;
-        tunnel.port = PacketBuilder::swap16(8472);
+        tunnel.port = PacketBuilder::swap16(options.geneve ? 6081 : 8472);
         tunnel.underlay_v6 = options.underlay_v6;
         tunnel.overhead = options.underlay_v6 ? 70 : 50;
         tunnel.ifindex = ifindex("cilium_vxlan");
@@ -232,13 +232,18 @@ Datapath::Datapath(const std::string& object, const Options& options) : object_(
     for (const int pod : {1, 2}) generations_->set_policy(endpoint_id(pod), PolicySlabs::open_policy().reference(0));
     for (const char* address : {"10.0.1.254", "fd00:10:1::fe", "172.18.0.2", "fd00:18::2"}) add_host(address);
     const char* node = options.tunnel ? "172.18.0.3" : nullptr;
-    add_ipcache("10.0.2.1/32", 3001, node);
-    add_ipcache("fd00:10:2::1/128", 3001, node);
-    add_ipcache("172.18.0.3/32", 6, node);
+    const std::uint8_t flags = options.native ? IPCACHE_F_SKIP_TUNNEL : 0;
+    add_ipcache("10.0.2.1/32", 3001, node, flags);
+    add_ipcache("fd00:10:2::1/128", 3001, node, flags);
+    add_ipcache("172.18.0.3/32", 6, node, flags);
 }
 
 int Datapath::map(const std::string& name) {
     return must(object_.map_fd(name));
+}
+
+int Datapath::program(const std::string& name) {
+    return must(object_.program_fd(name));
 }
 
 void Datapath::add_endpoint(int pod) {
@@ -292,7 +297,7 @@ void Datapath::remove_endpoint(const char* text) {
     ASSERT_EQ(::bpf_map_delete_elem(map("cilium_lxc"), &key), 0);
 }
 
-void Datapath::add_ipcache(const char* text, std::uint32_t identity, const char* tunnel_endpoint) {
+void Datapath::add_ipcache(const char* text, std::uint32_t identity, const char* tunnel_endpoint, std::uint8_t flags) {
     const Prefix prefix = *Prefix::parse(text);
     ipcache_key key{};
     key.prefixlen = IPCACHE_STATIC_PREFIX + static_cast<std::uint32_t>(prefix.length());
@@ -302,7 +307,7 @@ void Datapath::add_ipcache(const char* text, std::uint32_t identity, const char*
     info.sec_identity = identity;
     if (tunnel_endpoint != nullptr) {
         info.tunnel_endpoint = to_addr(*IpAddress::parse(tunnel_endpoint));
-        info.flags = IPCACHE_F_HAS_TUNNEL_EP;
+        info.flags = static_cast<std::uint8_t>(IPCACHE_F_HAS_TUNNEL_EP | flags);
     }
     ASSERT_EQ(::bpf_map_update_elem(map("cilium_ipcache_v2"), &key, &info, BPF_ANY), 0);
 }

@@ -35,6 +35,8 @@ inline constexpr std::uint32_t kRedirect = 7;       // TC_ACT_REDIRECT
 
 struct Options {
     bool tunnel = false;
+    bool geneve = false;  // its protocol; VXLAN otherwise. The device is there for its number alone
+    bool native = false;  // the ipcache knows the tunnel to other nodes and says that it is not the way
     bool tunnel_fast = true;
     bool underlay_v6 = false;  // from fd00:18::2 instead of 172.18.0.2
     bool legacy = false;
@@ -71,7 +73,8 @@ public:
     void remove_flow(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b, std::uint8_t proto);
     void put_flow_update(const char* a, const char* b, std::uint16_t port_a, std::uint16_t port_b, std::uint8_t proto,
                          const flow& value);
-    void add_ipcache(const char* prefix, std::uint32_t identity, const char* tunnel_endpoint = nullptr);
+    void add_ipcache(const char* prefix, std::uint32_t identity, const char* tunnel_endpoint = nullptr,
+                     std::uint8_t flags = 0);
     void remove_endpoint(const char* address);
     [[nodiscard]] Generations& generations() { return *generations_; }
     [[nodiscard]] PolicySlabs& slabs() { return *slabs_; }
@@ -88,6 +91,7 @@ public:
     static MacAddress node_mac(int pod);
 
     int map(const std::string& name);
+    int program(const std::string& name);
 
 private:
     void add_endpoint(int pod);

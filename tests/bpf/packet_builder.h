@@ -111,6 +111,15 @@ public:
         append_be16(static_cast<std::uint16_t>(vni << 8));
         return *this;
     }
+    // options: whole words.
+    PacketBuilder& geneve(std::uint32_t vni, std::span<const std::byte> options = {}) {
+        append_u8(static_cast<std::uint8_t>(options.size() / 4));
+        append_u8(0);
+        append_be16(ETH_P_TEB);
+        append_be16(static_cast<std::uint16_t>(vni >> 8));
+        append_be16(static_cast<std::uint16_t>(vni << 8));
+        return raw(options);
+    }
     PacketBuilder& payload(std::size_t size, std::uint8_t fill = 'x') {
         bytes_.insert(bytes_.end(), size, static_cast<std::byte>(fill));
         return *this;
