@@ -56,8 +56,8 @@ std::vector<WantedAttachment> node_attachments(const BpfPaths& paths, const Data
     add(kNetDevice, devices.net.index, TcDirection::kIngress, "cil_to_host");
     add(kHostDevice, devices.host.index, TcDirection::kEgress, "cil_from_host");
     if (devices.tunnel) {
-        add(kTunnelDevice, devices.tunnel->index, TcDirection::kIngress, "cil_from_overlay");
-        add(kTunnelDevice, devices.tunnel->index, TcDirection::kEgress, "cil_to_overlay");
+        add(devices.tunnel->name, devices.tunnel->index, TcDirection::kIngress, "cil_from_overlay");
+        add(devices.tunnel->name, devices.tunnel->index, TcDirection::kEgress, "cil_to_overlay");
     }
     for (const NativeDevice& device : decisions.devices) {
         add(device.name, device.link, TcDirection::kEgress, "cil_to_netdev");

@@ -1,7 +1,7 @@
 // The orchestrator of the kernel side: which objects load where, with which configuration.
 //
 // start() brings the node's datapath up or adopts the one that is running: it makes the devices
-// (cilium_host/cilium_net, cilium_vxlan), loads the programs of this build and configuration unless
+// (cilium_host/cilium_net, the tunnel's), loads the programs of this build and configuration unless
 // they are pinned already, attaches them to the node's devices, and opens the maps. Stopping the
 // process leaves everything in place; only remove_everything takes it down.
 // Thread: the loop's only.
@@ -35,6 +35,11 @@
 namespace axo {
 
 enum class RoutingMode { kTunnel, kNative };
+enum class TunnelProtocol { kVxlan, kGeneve };
+
+constexpr const char* to_string(TunnelProtocol protocol) {
+    return protocol == TunnelProtocol::kVxlan ? "vxlan" : "geneve";
+}
 
 struct DatapathSettings {
     BpfPaths paths{};
@@ -42,6 +47,7 @@ struct DatapathSettings {
     bool ipv4 = true;
     bool ipv6 = false;
     RoutingMode routing = RoutingMode::kTunnel;
+    TunnelProtocol tunnel_protocol = TunnelProtocol::kVxlan;
     std::uint16_t tunnel_port = 8472;
     bool underlay_ipv6 = false;    // outer headers; decided from the node's addresses
     bool tunnel_fast_path = true;  // --enable-tunnel-fast-path: push headers in tc
@@ -69,6 +75,9 @@ struct DatapathSettings {
     std::uint32_t event_ring_bytes = 2U << 20;
     std::uint64_t policy_max_bytes = PolicySlabs::kDefaultMaxBytes;
     ServiceSettings services{};
+
+    // Is there a tunnel at all: for pods, or with native routing for what DSR sends on?
+    [[nodiscard]] bool tunnel_needed() const { return routing == RoutingMode::kTunnel || services.dsr_by_geneve(); }
 };
 
 struct NativeDevice {
@@ -124,7 +133,7 @@ public:
     [[nodiscard]] virtual FlowMaps& flows() = 0;
     [[nodiscard]] virtual MetricsMap& metrics() = 0;
     [[nodiscard]] virtual IfIndex host_device() const = 0;    // cilium_host
-    [[nodiscard]] virtual IfIndex tunnel_device() const = 0;  // 0 in native routing
+    [[nodiscard]] virtual IfIndex tunnel_device() const = 0;  // 0 where no tunnel is needed
 
     // What runs in XDP on each native device; empty where neither acceleration nor the prefilter is wanted.
     struct XdpDevice {

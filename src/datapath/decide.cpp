@@ -67,11 +67,7 @@ private:
                 Code::kFailedPrecondition,
                 "kernel " + features_.release + " has no BPF ring buffer, which events need: run kernel 5.10 or newer");
         }
-        if (tunnel() && !features_.vxlan) {
-            return fail(Code::kFailedPrecondition,
-                        "routing-mode=tunnel, but this kernel cannot make VXLAN devices: load the module vxlan, or use "
-                        "routing-mode=native");
-        }
+        TRY(check_tunnel());
         if (settings_.ipv4 && !settings_.router_ipv4.is_v4()) {
             return fail(Code::kInvalidArgument, "enable-ipv4=true, but the node has no IPv4 router address yet");
         }
@@ -79,6 +75,25 @@ private:
             return fail(Code::kInvalidArgument, "enable-ipv6=true, but the node has no IPv6 router address yet");
         }
         return {};
+    }
+
+    Status check_tunnel() const {
+        if (!settings_.tunnel_needed()) return {};
+        if (settings_.tunnel_protocol == TunnelProtocol::kVxlan) {
+            if (features_.vxlan) return {};
+            return fail(Code::kFailedPrecondition,
+                        "routing-mode=tunnel, but this kernel cannot make VXLAN devices: load the module vxlan, or use "
+                        "routing-mode=native");
+        }
+        if (features_.geneve) return {};
+        const std::string module = "this kernel cannot make Geneve devices: load the module geneve (CONFIG_GENEVE)";
+        if (!tunnel()) {
+            return fail(Code::kFailedPrecondition, "bpf-lb-dsr-dispatch=geneve, but " + module +
+                                                       ", or use bpf-lb-dsr-dispatch=opt or bpf-lb-mode=snat");
+        }
+        return fail(Code::kFailedPrecondition,
+                    "tunnel-protocol=geneve, but " + module + ", or use tunnel-protocol=vxlan on all nodes" +
+                        (settings_.services.dsr_by_geneve() ? " with bpf-lb-mode=snat" : ""));
     }
 
     void decide_attach_mode() {
@@ -274,26 +289,30 @@ private:
         const DatapathDecisions& before = before_ != nullptr ? *before_ : none;
         TRY(decide_node_address(Family::kIpv4, settings_.node_ipv4, before.node_ipv4, out_.node_ipv4));
         TRY(decide_node_address(Family::kIpv6, settings_.node_ipv6, before.node_ipv6, out_.node_ipv6));
-        if (tunnel()) {
+        if (settings_.tunnel_needed()) {
             out_.underlay_ipv6 = settings_.underlay_ipv6 || !out_.node_ipv4;
             if (out_.underlay_ipv6 ? !out_.node_ipv6 : !out_.node_ipv4) {
                 return fail(Code::kFailedPrecondition, "the tunnel needs an address of this node, but " +
                                                            device_names() + " has no global " +
                                                            (settings_.underlay_ipv6 ? "IPv6 " : "") + "address");
             }
-            return {};
         }
+        if (tunnel()) return {};
         if (settings_.ipv4 && !out_.node_ipv4) return no_node_address("IPv4");
         if (settings_.ipv6 && !out_.node_ipv6) return no_node_address("IPv6");
         return {};
     }
 
     void decide_tunnel() {
-        if (!tunnel()) {
+        const std::string protocol = to_string(settings_.tunnel_protocol);
+        if (tunnel()) {
+            reason("Routing", "Tunnel [" + protocol + "]", "routing-mode=tunnel");
+        } else {
             reason("Routing", "Native", "routing-mode=native");
-            return;
+            if (!settings_.tunnel_needed()) return;
+            reason("Tunnel", protocol,
+                   "bpf-lb-dsr-dispatch=geneve: for what DSR sends on to other nodes, and nothing else");
         }
-        reason("Routing", "Tunnel [vxlan]", "routing-mode=tunnel");
         reason("Underlay", out_.underlay_ipv6 ? "IPv6" : "IPv4",
                settings_.underlay_ipv6
                    ? "underlay-protocol=ipv6"

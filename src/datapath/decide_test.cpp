@@ -21,7 +21,7 @@ KernelFeatures new_kernel() {
     features.release = "6.18.44";
     features.ring_buffer = features.tcx = features.redirect_neigh = features.redirect_peer = true;
     features.ktime_coarse = features.fib_skip_neigh = features.adjust_room_decap = features.batch_lookup = true;
-    features.netns_cookie = features.ipv6 = features.vxlan = true;
+    features.netns_cookie = features.ipv6 = features.vxlan = features.geneve = true;
     return features;
 }
 
@@ -230,6 +230,50 @@ TEST(Decide, Mtu) {
               std::string::npos);
 }
 
+TEST(Decide, GeneveIsATunnelAsWell) {
+    DatapathSettings with = settings();
+    with.tunnel_protocol = TunnelProtocol::kGeneve;
+    const auto decided = decide_datapath(with, new_kernel(), one_uplink());
+    ASSERT_TRUE(decided) << decided.error().message;
+    EXPECT_EQ(reason_of(*decided, "Routing"), "Tunnel [geneve]: routing-mode=tunnel");
+    EXPECT_TRUE(decided->tunnel_fast_path);
+    EXPECT_EQ(decided->route_mtu, 1450U);
+    KernelFeatures features = new_kernel();
+    features.vxlan = false;
+    EXPECT_TRUE(decide_datapath(with, features, one_uplink()));
+    features = new_kernel();
+    features.geneve = false;
+    EXPECT_EQ(error_of_decision(with, features, one_uplink()),
+              "tunnel-protocol=geneve, but this kernel cannot make Geneve devices: load the module geneve "
+              "(CONFIG_GENEVE), or use tunnel-protocol=vxlan on all nodes");
+    with.tunnel_protocol = TunnelProtocol::kVxlan;
+    EXPECT_TRUE(decide_datapath(with, features, one_uplink()));
+}
+
+TEST(Decide, WithNativeRoutingDsrByGeneveHasATunnelOfItsOwn) {
+    DatapathSettings with = settings();
+    with.routing = RoutingMode::kNative;
+    with.tunnel_protocol = TunnelProtocol::kGeneve;
+    with.services.dispatch = LB_DISPATCH_GENEVE;
+    with.services.mode = LB_MODE_DSR;
+    EXPECT_FALSE(with.tunnel_needed());  // nothing arrives from outside
+    with.services.node_port = true;
+    EXPECT_TRUE(with.tunnel_needed());
+    const auto decided = decide_datapath(with, new_kernel(), one_uplink());
+    ASSERT_TRUE(decided) << decided.error().message;
+    EXPECT_EQ(reason_of(*decided, "Routing"), "Native: routing-mode=native");
+    EXPECT_TRUE(reason_of(*decided, "Tunnel").starts_with("geneve: bpf-lb-dsr-dispatch=geneve"));
+    EXPECT_TRUE(decided->tunnel_fast_path);
+    EXPECT_EQ(decided->route_mtu, 1500U);
+    KernelFeatures features = new_kernel();
+    features.geneve = false;
+    EXPECT_EQ(error_of_decision(with, features, one_uplink()),
+              "bpf-lb-dsr-dispatch=geneve, but this kernel cannot make Geneve devices: load the module geneve "
+              "(CONFIG_GENEVE), or use bpf-lb-dsr-dispatch=opt or bpf-lb-mode=snat");
+    with.services.mode = LB_MODE_SNAT;
+    EXPECT_TRUE(decide_datapath(with, features, one_uplink()));
+}
+
 TEST(Decide, AnIpv6UnderlayTakesMoreRoom) {
     NodeNetwork network = one_uplink();
     network.addresses = {address(2, "fc00::1"), address(2, "fe80::1")};
@@ -295,6 +339,7 @@ TEST(ProgramConfig, HoldsWhatWasDecided) {
     EXPECT_EQ(config.tunnel.port, __builtin_bswap16(8472));
     EXPECT_EQ(config.tunnel.overhead, 50);
     EXPECT_EQ(config.tunnel.node_ip4, ip("192.168.0.1").v4_network_order());
+    EXPECT_EQ(config.tunnel.protocol, TUNNEL_VXLAN);
     EXPECT_EQ(config.ct.regular_tcp, 59604U);  // 8000 s of 134 ms
     EXPECT_EQ(config.trace.report_interval, 1U);
     // The same inputs give the same digest, another lifetime or map size another.
@@ -305,6 +350,8 @@ TEST(ProgramConfig, HoldsWhatWasDecided) {
     ProgramConfig other = config;
     other.ct.regular_tcp = 1;
     EXPECT_NE(program_digest({}, other, maps), digest);
+    with.tunnel_protocol = TunnelProtocol::kGeneve;
+    EXPECT_EQ(make_program_config(with, new_kernel(), *decided, devices).tunnel.protocol, TUNNEL_GENEVE);
     with.ipcache_map_max = 1000;
     EXPECT_NE(program_digest({}, config, shared_maps(with)), digest);
 }

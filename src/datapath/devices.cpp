@@ -168,38 +168,51 @@ private:
         return {};
     }
 
-    Status tunnel() {
-        const Link* device = present(kTunnelDevice);
-        if (settings_.routing != RoutingMode::kTunnel) {
-            if (device == nullptr) return {};
-            log().info("Device removed: the tunnel is off", {{"device", kTunnelDevice}});
-            ++out_.changed;
-            return netlink_.remove_link(kTunnelDevice);
+    Status remove_tunnel(const char* name, const char* why) {
+        if (present(name) == nullptr) return {};
+        log().info("Device removed: " + std::string(why), {{"device", name}});
+        ++out_.changed;
+        return netlink_.remove_link(name);
+    }
+
+    Status add_tunnel(const std::string& name, const MacAddress& mac) {
+        if (settings_.tunnel_protocol == TunnelProtocol::kGeneve) {
+            return netlink_.add_geneve(
+                {.name = name, .port = settings_.tunnel_port, .mtu = decisions_.device_mtu, .mac = mac});
         }
-        Netlink::VxlanSpec spec;
-        spec.name = std::string(kTunnelDevice);
-        spec.port = settings_.tunnel_port;
-        spec.mtu = decisions_.device_mtu;
-        spec.source_port_low = settings_.tunnel_source_port_low;
-        spec.source_port_high = settings_.tunnel_source_port_high;
+        return netlink_.add_vxlan({.name = name,
+                                   .port = settings_.tunnel_port,
+                                   .mtu = decisions_.device_mtu,
+                                   .mac = mac,
+                                   .source_port_low = settings_.tunnel_source_port_low,
+                                   .source_port_high = settings_.tunnel_source_port_high});
+    }
+
+    Status tunnel() {
+        const bool needed = settings_.tunnel_needed();
+        const std::string name = tunnel_device(settings_.tunnel_protocol);
+        for (const char* other : {kVxlanDevice, kGeneveDevice}) {
+            if (!needed || name != other)
+                TRY(remove_tunnel(other, needed ? "the tunnel has another protocol" : "the tunnel is off"));
+        }
+        if (!needed) return {};
+        const Link* device = present(name);
         // A present device keeps its MAC: peers' inner headers do not depend on it, but our configuration may.
-        if (device == nullptr) spec.mac = MacAddress::random();
-        auto added = netlink_.add_vxlan(spec);
+        auto added = add_tunnel(name, device == nullptr ? MacAddress::random() : MacAddress{});
         bool created = device == nullptr;
         if (!added && device != nullptr && added.error().code == Code::kAlreadyExists) {
-            log().warn("Tunnel device is made again", {{"device", kTunnelDevice}, added.error()});
-            TRY(netlink_.remove_link(kTunnelDevice));
-            spec.mac = MacAddress::random();
-            added = netlink_.add_vxlan(spec);
+            log().warn("Tunnel device is made again", {{"device", name}, added.error()});
+            TRY(netlink_.remove_link(name));
+            added = add_tunnel(name, MacAddress::random());
             created = true;
         }
         if (!added) {
-            const std::string context = "tunnel device (UDP port " + std::to_string(spec.port) +
+            const std::string context = "tunnel device (UDP port " + std::to_string(settings_.tunnel_port) +
                                         "; another tunnel device may have it: set tunnel-port)";
             return std::unexpected(std::move(added).error().with_context(context));
         }
         if (created) ++out_.created;
-        TRY_ASSIGN(out_.tunnel, netlink_.link(kTunnelDevice));
+        TRY_ASSIGN(out_.tunnel, netlink_.link(name));
         return settle(*out_.tunnel, false);
     }
 
@@ -217,8 +230,13 @@ Result<BaseDevices> ensure_base_devices(Netlink& netlink, const NodeNetwork& net
     return BaseDeviceWork(netlink, network, settings, decisions).run();
 }
 
+bool is_base_device(std::string_view name) {
+    return name == kHostDevice || name == kNetDevice || name == kVxlanDevice || name == kGeneveDevice;
+}
+
 Status remove_base_devices(Netlink& netlink) {
-    TRY(netlink.remove_link(kTunnelDevice));
+    TRY(netlink.remove_link(kVxlanDevice));
+    TRY(netlink.remove_link(kGeneveDevice));
     return netlink.remove_link(kHostDevice);  // takes its peer along
 }
 

@@ -1,4 +1,4 @@
-// The datapath's own devices: cilium_host and cilium_net, cilium_vxlan, and the sysctls they need.
+// The datapath's own devices: cilium_host and cilium_net, the tunnel's, and the sysctls they need.
 #pragma once
 
 #include "datapath/decide.h"
@@ -7,12 +7,20 @@ namespace axo {
 
 inline constexpr const char* kHostDevice = "cilium_host";
 inline constexpr const char* kNetDevice = "cilium_net";
-inline constexpr const char* kTunnelDevice = "cilium_vxlan";
+inline constexpr const char* kVxlanDevice = "cilium_vxlan";
+inline constexpr const char* kGeneveDevice = "cilium_geneve";
+
+constexpr const char* tunnel_device(TunnelProtocol protocol) {
+    return protocol == TunnelProtocol::kVxlan ? kVxlanDevice : kGeneveDevice;
+}
+
+// One of the above, whatever the settings are now.
+bool is_base_device(std::string_view name);
 
 struct BaseDevices {
     Link host;
     Link net;
-    std::optional<Link> tunnel{};  // tunnel routing only
+    std::optional<Link> tunnel{};  // where one is needed
     std::size_t created = 0;
     std::size_t changed = 0;  // sysctls, addresses, flags: everything else that had to be written
 };

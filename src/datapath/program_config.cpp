@@ -86,7 +86,7 @@ ProgramConfig make_program_config(const DatapathSettings& settings, const Kernel
     config.node.hash_seed = hash_seed(devices.host.mac);
     config.node.host_firewall = settings.host_firewall;
     if (devices.tunnel) {
-        config.tunnel.protocol = TUNNEL_VXLAN;
+        config.tunnel.protocol = settings.tunnel_protocol == TunnelProtocol::kVxlan ? TUNNEL_VXLAN : TUNNEL_GENEVE;
         config.tunnel.fast = decisions.tunnel_fast_path;
         config.tunnel.underlay_v6 = decisions.underlay_ipv6;
         config.tunnel.has_decap_flags = features.adjust_room_decap;

@@ -53,6 +53,10 @@ struct ServiceSettings {
     SocketLbSettings sockets{};
     XdpAcceleration acceleration = XdpAcceleration::kDisabled;
     bool xdp_prefilter = false;  // enable-xdp-prefilter: sources in cilium_cidr_* are dropped at the uplinks
+    // Direct server return through a Geneve tunnel, whatever the routing.
+    [[nodiscard]] bool dsr_by_geneve() const {
+        return node_port && mode != LB_MODE_SNAT && dispatch == LB_DISPATCH_GENEVE;
+    }
     [[nodiscard]] bool xdp() const { return acceleration != XdpAcceleration::kDisabled || xdp_prefilter; }
 
     std::uint32_t service_map_max = LB_MAX_SERVICES;  // per family

@@ -377,6 +377,39 @@ TEST_F(DatapathStart, NativeRoutingHasNoTunnelDevice) {
     });
 }
 
+TEST_F(DatapathStart, AnotherTunnelProtocolIsAnotherDevice) {
+    inside([&](Netlink& netlink) {
+        if (!probe_kernel_features()->geneve) GTEST_SKIP() << "this kernel has no Geneve devices";
+        const std::string devices = settings_.paths.state() + "/devices/";
+        for (const bool geneve : {true, false, true}) {
+            settings_.tunnel_protocol = geneve ? TunnelProtocol::kGeneve : TunnelProtocol::kVxlan;
+            settings_.tunnel_port = geneve ? 6081 : 8472;
+            const std::string wanted = geneve ? "cilium_geneve" : "cilium_vxlan";
+            const std::string other = geneve ? "cilium_vxlan" : "cilium_geneve";
+            const auto datapath = start();
+            ASSERT_OK(datapath);
+            const auto link = netlink.link(wanted);
+            ASSERT_OK(link);
+            EXPECT_EQ((*datapath)->tunnel_device(), link->index);
+            EXPECT_TRUE(link->up);
+            EXPECT_FALSE(netlink.link(other));
+            EXPECT_TRUE(std::filesystem::exists(devices + wanted));
+            EXPECT_FALSE(std::filesystem::exists(devices + other));
+        }
+        // For DSR alone it stays.
+        settings_.routing = RoutingMode::kNative;
+        settings_.ipv6 = false;
+        settings_.services.node_port = true;
+        settings_.services.mode = LB_MODE_DSR;
+        settings_.services.dispatch = LB_DISPATCH_GENEVE;
+        const auto before = netlink.link("cilium_geneve");
+        const auto datapath = start();
+        ASSERT_OK(datapath);
+        EXPECT_EQ((*datapath)->tunnel_device(), before->index);
+        EXPECT_EQ((*datapath)->decisions().route_mtu, 1500U);
+    });
+}
+
 // A figure, not a limit: what a pod's ADD pays for its programs in each mode.
 TEST_F(DatapathStart, CostOfAttachingAPod) {
     inside([&](Netlink& netlink) {

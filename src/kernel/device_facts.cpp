@@ -10,15 +10,17 @@
 
 namespace axo {
 
-Result<std::map<std::string, std::uint16_t>> vxlan_ports() {
+Result<std::map<std::string, TunnelPort>> tunnel_ports() {
     TRY_ASSIGN(NetlinkSocket socket, NetlinkSocket::open());
     NetlinkMessage message(RTM_GETLINK, 0, ifinfomsg{});
-    std::map<std::string, std::uint16_t> ports;
+    std::map<std::string, TunnelPort> ports;
     TRY(socket.dump(
         message, "list links", [&] { ports.clear(); },
         [&](const nlmsghdr* answer) {
             const LinkDetails details = parse_link(answer);
-            if (details.vxlan_port != 0) ports[details.link.name] = details.vxlan_port;
+            if (details.tunnel_port != 0) {
+                ports[details.link.name] = {.port = details.tunnel_port, .geneve = details.link.kind == "geneve"};
+            }
         }));
     return ports;
 }

@@ -11,8 +11,12 @@
 
 namespace axo {
 
-// UDP ports of VXLAN devices, by name.
-Result<std::map<std::string, std::uint16_t>> vxlan_ports();
+struct TunnelPort {
+    std::uint16_t port = 0;
+    bool geneve = false;  // VXLAN otherwise
+};
+// UDP ports of VXLAN and Geneve devices, by name.
+Result<std::map<std::string, TunnelPort>> tunnel_ports();
 // Names of the classic filters with a BPF program at a device, whoever attached them.
 Result<std::vector<std::string>> bpf_filter_names(IfIndex device, TcDirection direction);
 

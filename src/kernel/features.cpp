@@ -157,6 +157,9 @@ Status probe_devices(KernelFeatures& features, int program) {
         Netlink::VxlanSpec vxlan;
         vxlan.name = "axo_probe";
         features.vxlan = netlink.add_vxlan(vxlan).has_value();
+        Netlink::GeneveSpec geneve;
+        geneve.name = "axo_probe_2";
+        features.geneve = netlink.add_geneve(geneve).has_value();
         return {};
     }));
     return {};
@@ -226,6 +229,8 @@ std::vector<KernelFeatures::Missing> KernelFeatures::missing() const {
          "6.6", false);
     need(ipv6, "IPv6", "enable-ipv6", "CONFIG_IPV6, net.ipv6.conf.all.disable_ipv6=0", false);
     need(vxlan, "VXLAN", "routing-mode=tunnel with tunnel-protocol=vxlan", "3.7, CONFIG_VXLAN", false);
+    need(geneve, "Geneve", "tunnel-protocol=geneve: tunnels, and bpf-lb-dsr-dispatch=geneve", "4.3, CONFIG_GENEVE",
+         false);
     need(socket_lb, "programs at sockets", "services at sockets (bpf-lb-sock)", "5.8, CONFIG_CGROUP_BPF", false);
     need(set_retval, "bpf_set_retval",
          "telling a process that a service has no backend (EHOSTUNREACH; without it EPERM)", "6.1", false);

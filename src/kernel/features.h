@@ -23,6 +23,7 @@ struct KernelFeatures {
     bool netns_cookie = false;       // 5.14 as socket option
     bool ipv6 = false;               // compiled in and not disabled
     bool vxlan = false;
+    bool geneve = false;
     bool socket_lb = false;       // programs at sockets of a cgroup (5.8: getpeername)
     bool set_retval = false;      // of programs at sockets, 6.1
     bool socket_destroy = false;  // CONFIG_INET_DIAG_DESTROY

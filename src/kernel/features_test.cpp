@@ -42,6 +42,7 @@ TEST(Features, AgreeWithTheMainlineRelease) {
     Netlink::VxlanSpec spec;
     spec.name = "vxlan0";
     EXPECT_EQ(features->vxlan, netns.netlink().add_vxlan(spec).has_value());
+    EXPECT_EQ(features->geneve, netns.netlink().add_geneve({.name = "geneve0"}).has_value());
 }
 
 TEST(Features, Ipv6FollowsTheCallersNamespace) {
@@ -57,7 +58,7 @@ TEST(Features, Ipv6FollowsTheCallersNamespace) {
 TEST(Features, MissingOnesAreExplained) {
     KernelFeatures none;
     const auto missing = none.missing();
-    EXPECT_EQ(missing.size(), 16U);
+    EXPECT_EQ(missing.size(), 17U);
     int required = 0;
     for (const KernelFeatures::Missing& entry : missing) {
         EXPECT_FALSE(entry.feature.empty() || entry.needed_for.empty() || entry.kernel.empty());

@@ -23,7 +23,7 @@ struct Link {
     IfIndex index;
     std::string name;
     std::string alternative_name;  // the first one, "" if none
-    std::string kind;              // "veth", "vxlan", "bridge", "" for physical
+    std::string kind;              // "veth", "vxlan", "geneve", "bridge", "" for physical
     MacAddress mac;
     std::uint32_t mtu = 0;
     bool up = false;
@@ -107,7 +107,7 @@ public:
         bool exclusive = false;  // an existing pair is kAlreadyExists, for callers that undo what they made
     };
     // A pair that exists is adopted: MAC addresses, MTU and sizes are changed to what is asked for;
-    // a device of another kind or with another peer is kAlreadyExists. Likewise for add_vxlan.
+    // a device of another kind or with another peer is kAlreadyExists. Likewise for add_vxlan and add_geneve.
     Status add_veth(const VethSpec& spec);
     struct VxlanSpec {
         std::string name;
@@ -119,6 +119,13 @@ public:
     };
     // A collect-metadata ("external") device with UDP checksums off over IPv4 and zero checksums accepted over IPv6.
     Status add_vxlan(const VxlanSpec& spec);
+    struct GeneveSpec {
+        std::string name;
+        std::uint16_t port = 6081;
+        std::uint32_t mtu = 0;
+        MacAddress mac;
+    };
+    Status add_geneve(const GeneveSpec& spec);  // likewise
     Status add_bridge(const std::string& name);
     Status remove_link(const std::string& name);
     Status set_up(IfIndex link, bool up);

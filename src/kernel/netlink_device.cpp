@@ -73,6 +73,13 @@ Result<LinkDetails> existing_of_kind(NetlinkSocket& socket, const std::string& n
     return present;
 }
 
+Status check_tunnel(const LinkDetails& present, std::uint16_t port) {
+    if (!present.tunnel_external) return differs(present.link.name, "without collect-metadata mode");
+    if (present.tunnel_port == port) return {};
+    return differs(present.link.name,
+                   "with port " + std::to_string(present.tunnel_port) + ", wanted " + std::to_string(port));
+}
+
 }  // namespace
 
 Status Netlink::add_veth(const VethSpec& spec) {
@@ -150,17 +157,34 @@ Status Netlink::add_vxlan(const VxlanSpec& spec) {
     // The kernel also says EEXIST when another device of this namespace has the port.
     if (!present && present.error().sys_errno == ENODEV) return status;
     if (!present) return forward_error(std::move(present).error());
-    if (!present->vxlan_external) return differs(spec.name, "without collect-metadata mode");
-    if (present->vxlan_port != spec.port) {
-        return differs(spec.name,
-                       "with port " + std::to_string(present->vxlan_port) + ", wanted " + std::to_string(spec.port));
-    }
+    TRY(check_tunnel(*present, spec.port));
     if (has_range &&
         (present->vxlan_source_low != spec.source_port_low || present->vxlan_source_high != spec.source_port_high)) {
         return differs(spec.name, "with source ports " + std::to_string(present->vxlan_source_low) + "-" +
                                       std::to_string(present->vxlan_source_high));
     }
     return converge(impl_->socket, *present, settings);
+}
+
+Status Netlink::add_geneve(const GeneveSpec& spec) {
+    TRY(check_name("geneve", spec.name));
+    const DeviceSettings settings{spec.mac, spec.mtu, 0, 0, 0};
+    NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, ifinfomsg{});
+    put_settings(message, spec.name, settings);
+    message.nest(IFLA_LINKINFO, [&] {
+        message.put(IFLA_INFO_KIND, std::string("geneve"));
+        message.nest(IFLA_INFO_DATA, [&] {
+            message.put_bytes(IFLA_GENEVE_COLLECT_METADATA, nullptr, 0);
+            message.put<std::uint16_t>(IFLA_GENEVE_PORT, htons(spec.port));
+            message.put<std::uint8_t>(IFLA_GENEVE_UDP_ZERO_CSUM6_RX, 1);
+        });
+    });
+    Status status = impl_->socket.execute(message, "add geneve " + spec.name + " port " + std::to_string(spec.port));
+    if (status || status.error().sys_errno != EEXIST) return status;
+
+    TRY_ASSIGN(const LinkDetails present, existing_of_kind(impl_->socket, spec.name, "geneve"));
+    TRY(check_tunnel(present, spec.port));
+    return converge(impl_->socket, present, settings);
 }
 
 Status Netlink::add_bridge(const std::string& name) {

@@ -51,11 +51,16 @@ LinkDetails parse_link(const nlmsghdr* message) {
     if (link.kind == "veth") link.peer = IfIndex(attributes.value<std::uint32_t>(IFLA_LINK));
     if (link.kind == "vxlan") {
         const Attributes<IFLA_VXLAN_MAX> vxlan(info[IFLA_INFO_DATA]);
-        details.vxlan_port = ntohs(vxlan.value<std::uint16_t>(IFLA_VXLAN_PORT));
-        details.vxlan_external = vxlan.value<std::uint8_t>(IFLA_VXLAN_COLLECT_METADATA) != 0;
+        details.tunnel_port = ntohs(vxlan.value<std::uint16_t>(IFLA_VXLAN_PORT));
+        details.tunnel_external = vxlan.value<std::uint8_t>(IFLA_VXLAN_COLLECT_METADATA) != 0;
         const auto range = vxlan.value<ifla_vxlan_port_range>(IFLA_VXLAN_PORT_RANGE);
         details.vxlan_source_low = ntohs(range.low);
         details.vxlan_source_high = ntohs(range.high);
+    }
+    if (link.kind == "geneve") {
+        const Attributes<IFLA_GENEVE_MAX> geneve(info[IFLA_INFO_DATA]);
+        details.tunnel_port = ntohs(geneve.value<std::uint16_t>(IFLA_GENEVE_PORT));
+        details.tunnel_external = geneve.has(IFLA_GENEVE_COLLECT_METADATA);  // a flag without a value
     }
     return details;
 }

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "kernel/device_facts.h"
 #include "kernel/netlink_link.h"
 #include "kernel/scratch_netns.h"
 
@@ -176,6 +177,39 @@ TEST_F(NetlinkTest, VxlanCollectsMetadata) {
          {"vxlan external", "srcport 40000 50000", "dstport 8472", "noudpcsum", "udp6zerocsumtx", "udp6zerocsumrx"}) {
         EXPECT_NE(shown.find(expected), std::string::npos) << expected << " in " << shown;
     }
+}
+
+TEST_F(NetlinkTest, GeneveCollectsMetadata) {
+    Netlink::GeneveSpec spec;
+    spec.name = "cilium_geneve";
+    spec.mtu = 1500;
+    spec.mac = mac("02:00:00:00:00:09");
+    if (const Status added = netlink_.add_geneve(spec); !added) {
+        ASSERT_EQ(added.error().sys_errno, EOPNOTSUPP) << added.error().message;
+        GTEST_SKIP() << "this kernel has no Geneve devices";
+    }
+    const auto link = netlink_.link(spec.name);
+    ASSERT_OK(link);
+    EXPECT_EQ(link->kind, "geneve");
+    EXPECT_EQ(link->mtu, 1500U);
+    EXPECT_EQ(link->mac, spec.mac);
+    ASSERT_OK(netlink_.add_geneve(spec));
+    EXPECT_EQ(netlink_.link(spec.name)->index, link->index);
+    spec.port = 6082;
+    const Status other_port = netlink_.add_geneve(spec);
+    ASSERT_FALSE(other_port);
+    EXPECT_EQ(other_port.error().code, Code::kAlreadyExists);
+    EXPECT_NE(other_port.error().message.find("with port 6081, wanted 6082"), std::string::npos);
+    std::string shown;
+    std::FILE* tool = ::popen(("ip -n " + netns_.path().substr(11) + " -d link show cilium_geneve").c_str(), "r");
+    ASSERT_NE(tool, nullptr);
+    char line[512];
+    while (std::fgets(line, sizeof(line), tool) != nullptr) shown += line;
+    ::pclose(tool);
+    for (const char* expected : {"geneve external", "dstport 6081", " udp6zerocsumrx"}) {
+        EXPECT_NE(shown.find(expected), std::string::npos) << expected << " in " << shown;
+    }
+    netns_.inside([] { EXPECT_TRUE(tunnel_ports()->at("cilium_geneve").geneve); });
 }
 
 TEST_F(NetlinkTest, LinkSettings) {

@@ -171,7 +171,12 @@ void check_together(Config& config, std::vector<std::string>& errors, std::vecto
     }
     datapath.ipv4 = config.ipv4;
     datapath.ipv6 = config.ipv6;
-    if (datapath.tunnel_port == 0) datapath.tunnel_port = 8472;
+    const bool geneve = datapath.tunnel_protocol == TunnelProtocol::kGeneve;
+    if (datapath.tunnel_port == 0) datapath.tunnel_port = geneve ? 6081 : 8472;
+    if (geneve && datapath.tunnel_source_port_high != 0)
+        warnings.emplace_back(
+            "tunnel-source-port-range: with tunnel-protocol=geneve what the tunnel device itself sends has ports of the "
+            "node's net.ipv4.ip_local_port_range");
     if (config.ct_tcp_max + config.ct_any_max != 0) {
         datapath.flow_map_max = std::max<std::uint32_t>(config.ct_tcp_max + config.ct_any_max, 1024);
     }

@@ -257,10 +257,11 @@ std::vector<ConfigOption> make_options() {
                 {"native", [](Config& c) { c.datapath.routing = RoutingMode::kNative; }}}));
     add("socket-path", "<state-dir>/cilium.sock", "unix socket of the REST API", absolute_path(FIELD(socket_path)));
     add("state-dir", "/var/run/cilium", "sockets, locks and endpoint state", absolute_path(FIELD(state_dir)));
-    add("tunnel-port", "0", "UDP port of the tunnel; 0: 8472",
+    add("tunnel-port", "0", "UDP port of the tunnel; 0: 8472 (vxlan), 6081 (geneve)",
         number([](Config& c) -> auto& { return c.datapath.tunnel_port; }, 0, 65535));
-    add("tunnel-protocol", "vxlan", "vxlan",
-        one_of({{"vxlan", [](Config&) {}}}, " (geneve is not available in this version)"));
+    add("tunnel-protocol", "vxlan", "vxlan or geneve",
+        one_of({{"vxlan", [](Config& c) { c.datapath.tunnel_protocol = TunnelProtocol::kVxlan; }},
+                {"geneve", [](Config& c) { c.datapath.tunnel_protocol = TunnelProtocol::kGeneve; }}}));
     add("tunnel-source-port-range", "0-0", "outer source ports", parse_port_range);
     add("write-cni-conf-when-ready", "", "CNI configuration to write when ready: a directory, or a file's path",
         absolute_path(FIELD(cni_conf_dir)));

@@ -341,12 +341,18 @@ void check_forwarding(Config& config, std::vector<std::string>& errors) {
     const std::string what = services.mode == LB_MODE_DSR      ? "bpf-lb-mode=dsr"
                              : services.mode == LB_MODE_HYBRID ? "bpf-lb-mode=hybrid"
                                                                : "bpf-lb-mode-annotation=true";
-    if (programs.dispatch != LB_DISPATCH_OPTION) {
-        errors.push_back(std::string("bpf-lb-dsr-dispatch=") +
-                         (programs.dispatch == LB_DISPATCH_IPIP ? "ipip" : "geneve") +
-                         ": is not available in this version; accepted: opt");
+    if (programs.dispatch == LB_DISPATCH_IPIP) {
+        errors.emplace_back(
+            "bpf-lb-dsr-dispatch=ipip: is for load balancers in front of a cluster, whose backends have the service's "
+            "address themselves: pods have not; accepted: opt, geneve");
+    } else if (programs.dispatch == LB_DISPATCH_GENEVE) {
+        if (dsr && config.datapath.tunnel_protocol != TunnelProtocol::kGeneve)
+            errors.push_back(what +
+                             ": with bpf-lb-dsr-dispatch=geneve it needs tunnel-protocol=geneve, but it is vxlan");
     } else if (dsr && config.datapath.routing == RoutingMode::kTunnel) {
-        errors.push_back(what + ": with bpf-lb-dsr-dispatch=opt it needs routing-mode=native, but it is tunnel");
+        errors.push_back(what +
+                         ": with bpf-lb-dsr-dispatch=opt it needs routing-mode=native, but it is tunnel; in a tunnel "
+                         "bpf-lb-dsr-dispatch=geneve with tunnel-protocol=geneve");
     }
     const bool node_port = services.replacement == KubeProxyReplacement::kTrue ||
                            services.replacement == KubeProxyReplacement::kProbe || services.node_port == true;

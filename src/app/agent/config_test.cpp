@@ -94,6 +94,28 @@ TEST_F(ConfigDir, FlagsWinOverEnvironmentOverDirectory) {
     EXPECT_EQ(parsed->config.datapath.tunnel_port, 4789);
 }
 
+TEST_F(ConfigDir, TheTunnelsProtocolBringsItsPort) {
+    const auto vxlan = parse({});
+    ASSERT_TRUE(vxlan);
+    EXPECT_EQ(vxlan->config.datapath.tunnel_protocol, TunnelProtocol::kVxlan);
+    EXPECT_EQ(vxlan->config.datapath.tunnel_port, 8472);
+    const auto geneve = parse({"--tunnel-protocol=geneve"});
+    ASSERT_TRUE(geneve);
+    EXPECT_EQ(geneve->config.datapath.tunnel_protocol, TunnelProtocol::kGeneve);
+    EXPECT_EQ(geneve->config.datapath.tunnel_port, 6081);
+    EXPECT_TRUE(geneve->warnings.empty());
+    const auto chosen =
+        parse({"--tunnel-protocol=geneve", "--tunnel-port=7000", "--tunnel-source-port-range=5000-6000"});
+    ASSERT_TRUE(chosen);
+    EXPECT_EQ(chosen->config.datapath.tunnel_port, 7000);
+    ASSERT_EQ(chosen->warnings.size(), 1U);
+    EXPECT_NE(chosen->warnings[0].find("tunnel-source-port-range"), std::string::npos);
+    const auto other = parse({"--tunnel-protocol=gre"});
+    ASSERT_FALSE(other);
+    EXPECT_NE(other.error().message.find("tunnel-protocol='gre': accepted: vxlan, geneve"), std::string::npos)
+        << other.error().message;
+}
+
 TEST_F(ConfigDir, AllMistakesAreReportedAtOnceWithKeyValueAndAcceptedValues) {
     put("routing-mode", "geneve");
     put("enable-ipv4", "maybe");
@@ -158,6 +180,13 @@ TEST_F(ConfigDir, ServicesAndMasquerading) {
     const std::string cidr = "--ipv4-native-routing-cidr=10.0.0.0/8";
     const std::string replaced = "--kube-proxy-replacement=true";
     EXPECT_EQ(refused({replaced, native, cidr, "--bpf-lb-mode=dsr"}), "");
+    const std::string geneve = "--tunnel-protocol=geneve";
+    const std::string by_geneve = "--bpf-lb-dsr-dispatch=geneve";
+    for (const char* mode : {"--bpf-lb-mode=dsr", "--bpf-lb-mode=hybrid", "--bpf-lb-mode-annotation"}) {
+        EXPECT_EQ(refused({replaced, geneve, by_geneve, mode}), "");
+        EXPECT_EQ(refused({replaced, native, cidr, geneve, by_geneve, mode}), "");
+    }
+    EXPECT_EQ(refused({replaced, by_geneve}), "");  // without DSR nothing is dispatched
     EXPECT_EQ(refused({"--kube-proxy-replacement=strict"}), "");
     EXPECT_EQ(refused({replaced, "--enable-bpf-masquerade", "--enable-ip-masq-agent"}), "");
     EXPECT_EQ(refused({"--kube-proxy-replacement=partial", "--enable-node-port", "--enable-host-port"}), "");
@@ -167,7 +196,15 @@ TEST_F(ConfigDir, ServicesAndMasquerading) {
          "bpf-lb-mode=hybrid: with bpf-lb-dsr-dispatch=opt it needs routing-mode=native"},
         {{replaced, "--bpf-lb-mode-annotation"},
          "bpf-lb-mode-annotation=true: with bpf-lb-dsr-dispatch=opt it needs routing-mode=native"},
-        {{replaced, "--bpf-lb-dsr-dispatch=geneve"}, "bpf-lb-dsr-dispatch=geneve: is not available in this version"},
+        {{replaced, "--bpf-lb-mode=dsr"}, "in a tunnel bpf-lb-dsr-dispatch=geneve with tunnel-protocol=geneve"},
+        {{replaced, "--bpf-lb-mode=dsr", "--bpf-lb-dsr-dispatch=geneve"},
+         "bpf-lb-mode=dsr: with bpf-lb-dsr-dispatch=geneve it needs tunnel-protocol=geneve, but it is vxlan"},
+        {{replaced, native, cidr, "--bpf-lb-mode=hybrid", "--bpf-lb-dsr-dispatch=geneve"},
+         "bpf-lb-mode=hybrid: with bpf-lb-dsr-dispatch=geneve it needs tunnel-protocol=geneve, but it is vxlan"},
+        {{replaced, "--tunnel-protocol=geneve", "--bpf-lb-mode=dsr"},
+         "bpf-lb-mode=dsr: with bpf-lb-dsr-dispatch=opt it needs routing-mode=native"},
+        {{replaced, native, cidr, "--bpf-lb-dsr-dispatch=ipip"},
+         "bpf-lb-dsr-dispatch=ipip: is for load balancers in front of a cluster"},
         {{native, cidr, "--bpf-lb-mode=dsr"}, "bpf-lb-mode=dsr: needs kube-proxy-replacement=true"},
         {{"--bpf-lb-acceleration=native"}, "bpf-lb-acceleration: needs kube-proxy-replacement=true"},
         {{"--enable-node-port"}, "enable-node-port=true: needs kube-proxy-replacement=partial"},

@@ -175,7 +175,8 @@ Status ControlPlane::run_datapath(const std::vector<PoolAllocation>& pools) {
         std::make_unique<Ipcache>(loop_, controllers_,
                                   IpcacheSettings{.ipv4 = config_.ipv4,
                                                   .ipv6 = config_.ipv6,
-                                                  .tunnel = config_.datapath.routing == RoutingMode::kTunnel,
+                                                  .tunnel = settings.tunnel_needed(),
+                                                  .native = settings.routing == RoutingMode::kNative,
                                                   .underlay = decisions.underlay_ipv6 ? Family::kIpv6 : Family::kIpv4},
                                   Ipcache::operations(datapath_->ipcache(), datapath_->generations()));
     identities_ = std::make_unique<IdentityManager>(

@@ -384,7 +384,7 @@ void add_sandbox_commands(CLI::App& app, int& exit_status) {
     sub->add_option("-f,--file", options->file, "YAML file of the cluster; options here override it");
     sub->add_option("--nodes", options->nodes, "number of nodes (default: 3)");
     sub->add_option("--families", options->families, "dual, ipv4 or ipv6 (default: dual)");
-    sub->add_option("--routing", options->routing, "vxlan or native (default: vxlan)");
+    sub->add_option("--routing", options->routing, "vxlan, geneve or native (default: vxlan)");
     sub->add_option("--mtu", options->mtu, "of the underlay (default: 1500)");
     sub->add_option("--second-segment", options->second_segment_nodes,
                     "how many of the last nodes stand behind a router");

@@ -39,6 +39,7 @@ IpcacheRows node_rows(const IpcacheSettings& settings, const NodeRow& node) {
     const IpcacheRow node_row{.identity = node.local ? identity::kHost : identity::kRemoteNode,
                               .host_ip = host_ip,
                               .tunnel = tunnel,
+                              .skip_tunnel = tunnel && settings.native,
                               .source = source,
                               .k8s_namespace = {},
                               .name = node.name};
@@ -50,7 +51,7 @@ IpcacheRows node_rows(const IpcacheSettings& settings, const NodeRow& node) {
         health.identity = identity::kHealth;
         add_host(rows, settings, node.health_ipv4, health);
         add_host(rows, settings, node.health_ipv6, health);
-        if (tunnel) {
+        if (tunnel && !settings.native) {
             const IpcacheRow pods{.identity = identity::kWorld,
                                   .host_ip = host_ip,
                                   .tunnel = true,
@@ -89,9 +90,11 @@ IpcacheRows endpoint_rows(const IpcacheSettings& settings, const EndpointRow& en
 IpcacheRows remote_endpoint_rows(const IpcacheSettings& settings, const RemoteEndpoint& endpoint) {
     IpcacheRows rows;
     if (endpoint.identity == identity::kUnknown) return rows;
+    const bool tunnel = settings.tunnel && static_cast<bool>(endpoint.node_ip);
     const IpcacheRow row{.identity = endpoint.identity,
                          .host_ip = endpoint.node_ip,
-                         .tunnel = settings.tunnel && static_cast<bool>(endpoint.node_ip),
+                         .tunnel = tunnel,
+                         .skip_tunnel = tunnel && settings.native,
                          .source = IpcacheSource::kCustomResource,
                          .k8s_namespace = endpoint.k8s_namespace,
                          .name = endpoint.name};
@@ -101,7 +104,9 @@ IpcacheRows remote_endpoint_rows(const IpcacheSettings& settings, const RemoteEn
 }
 
 IpcacheEntry to_entry(const IpcacheRow& row) {
-    return {.identity = row.identity, .tunnel_endpoint = row.tunnel ? row.host_ip : IpAddress{}};
+    return {.identity = row.identity,
+            .tunnel_endpoint = row.tunnel ? row.host_ip : IpAddress{},
+            .skip_tunnel = row.skip_tunnel};
 }
 
 std::vector<Prefix> IpcacheClaims::replace(const std::string& claimant, IpcacheRows rows) {

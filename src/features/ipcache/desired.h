@@ -19,7 +19,8 @@ using IpcacheRows = std::map<Prefix, IpcacheRow>;
 
 struct IpcacheSettings {
     bool ipv4 = true, ipv6 = false;
-    bool tunnel = true;
+    bool tunnel = true;               // there is one to every other node
+    bool native = false;              // pods are reached without it
     Family underlay = Family::kIpv4;  // of tunnel endpoints
 };
 

@@ -42,6 +42,26 @@ TEST(IpcacheNode, NativeRoutingHasNoTunnelEndpointsAndNoPodCidrs) {
     for (const auto& [key, row] : rows) EXPECT_FALSE(to_entry(row).tunnel_endpoint) << key.to_string();
 }
 
+TEST(IpcacheNode, WithNativeRoutingATunnelIsKnownAndNotTheWay) {
+    const IpcacheSettings settings{.ipv4 = true, .ipv6 = true, .tunnel = true, .native = true};
+    const IpcacheRows rows = node_rows(settings, remote_node());
+    EXPECT_EQ(rows.size(), 4U);  // no pod CIDRs
+    for (const auto& [key, row] : rows) {
+        EXPECT_EQ(to_entry(row).tunnel_endpoint, ip("192.168.1.2")) << key.to_string();
+        EXPECT_TRUE(to_entry(row).skip_tunnel) << key.to_string();
+    }
+    const RemoteEndpoint pod{.k8s_namespace = "a",
+                             .name = "b",
+                             .identity = IdentityId(4711),
+                             .node_ip = ip("192.168.1.2"),
+                             .ipv4 = ip("10.0.2.5"),
+                             .ipv6 = {}};
+    const IpcacheEntry entry = to_entry(remote_endpoint_rows(settings, pod).at(prefix("10.0.2.5")));
+    EXPECT_EQ(entry.tunnel_endpoint, ip("192.168.1.2"));
+    EXPECT_TRUE(entry.skip_tunnel);
+    EXPECT_FALSE(to_entry(remote_endpoint_rows({.tunnel = true}, pod).at(prefix("10.0.2.5"))).skip_tunnel);
+}
+
 TEST(IpcacheNode, LocalNodeIsTheHost) {
     NodeRow node = remote_node();
     node.local = true;

@@ -18,8 +18,9 @@ enum class IpcacheSource : std::uint8_t {
 
 struct IpcacheRow {
     IdentityId identity;
-    IpAddress host_ip{};  // of the node it lives on; unset: outside the cluster
-    bool tunnel = false;  // reached through a tunnel to host_ip
+    IpAddress host_ip{};       // of the node it lives on; unset: outside the cluster
+    bool tunnel = false;       // there is a tunnel to host_ip
+    bool skip_tunnel = false;  // not the way to it, but for what DSR sends on
     IpcacheSource source = IpcacheSource::kGenerated;
     std::string k8s_namespace{}, name{};
     friend bool operator==(const IpcacheRow&, const IpcacheRow&) = default;

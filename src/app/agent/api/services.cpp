@@ -81,7 +81,7 @@ Json AgentApi::kube_proxy_replacement() const {
                             : programs.mode == LB_MODE_HYBRID     ? "Hybrid"
                             : config.services.mode == LB_MODE_DSR ? "DSR"
                                                                   : "SNAT";
-        node_port["dsrMode"] = "IP Option/Extension";
+        node_port["dsrMode"] = programs.dispatch == LB_DISPATCH_GENEVE ? "Geneve" : "IP Option/Extension";
         node_port["algorithm"] = config.services.algorithm == LB_MAGLEV ? "Maglev" : "Random";
         node_port["lutSize"] = config.services.maglev_table_size;
         // Of what was asked for; what each device does is in services_status.

@@ -339,7 +339,7 @@ Json AgentApi::status(bool needs_kubernetes) {
     const bool tunnel = config.datapath.routing == RoutingMode::kTunnel;
     json["routing"] = {{"inter-host-routing-mode", tunnel ? "Tunnel" : "Native"},
                        {"intra-host-routing-mode", decisions.legacy_host_routing ? "Legacy" : "BPF"}};
-    if (tunnel) json["routing"]["tunnel-protocol"] = "vxlan";
+    if (tunnel) json["routing"]["tunnel-protocol"] = to_string(config.datapath.tunnel_protocol);
     json["attach-mode"] = decisions.attach_mode == AttachMode::kTcx ? "tcx" : "tc";
     json["clock-source"] = {{"mode", "ktime"}};
 

@@ -120,8 +120,7 @@ private:
         TRY_ASSIGN(Netlink netlink, Netlink::open());
         TRY_ASSIGN(const std::vector<Link> links, netlink.links());
         for (const Link& link : links) {
-            if (link.name == kHostDevice || link.name == kNetDevice || link.name == kTunnelDevice)
-                add("device", link.name);
+            if (is_base_device(link.name)) add("device", link.name);
         }
         if (!settings_.all_state) return {};
         const StoredEndpoints endpoints = read_endpoint_states(settings_.state_dir / "state");

@@ -13,7 +13,7 @@ namespace axo::preflight {
 namespace {
 
 bool own_device(const std::string& name) {
-    return name == kHostDevice || name == kNetDevice || name == kTunnelDevice || name.starts_with("lxc");
+    return is_base_device(name) || name.starts_with("lxc");
 }
 
 const Link* find_link(const NodeView& view, IfIndex index) {
@@ -26,9 +26,15 @@ std::string device_of(const NodeView& view, IfIndex index) {
     return link == nullptr ? "device " + index.to_string() : link->name;
 }
 
-Result<DatapathDecisions> decide(const Config& config, const NodeView& view) {
+DatapathSettings planned(const Config& config, const NodeView& view) {
     DatapathSettings settings = config.datapath;
+    if (!view.features) return settings;
     if (const auto plan = plan_services(config, *view.features)) settings.services = plan->programs;
+    return settings;
+}
+
+Result<DatapathDecisions> decide(const Config& config, const NodeView& view) {
+    DatapathSettings settings = planned(config, view);
     // Not known before an operator has spoken, and not looked at for this.
     settings.router_ipv4 = IpAddress::v4({169, 254, 0, 1});
     settings.router_ipv6 = IpAddress::parse("fe80::1").value();
@@ -77,14 +83,16 @@ void check_default_routes(const Config& config, const NodeView& view, Findings& 
 }
 
 void check_tunnel_port(const Config& config, const NodeView& view, Findings& findings) {
-    if (config.datapath.routing != RoutingMode::kTunnel) return;
+    if (!planned(config, view).tunnel_needed()) return;
     findings.checked("tunnel-port");
     const std::uint16_t port = config.datapath.tunnel_port;
     const std::string way_out = "tunnel-port=<another one> on all nodes";
-    for (const auto& [device, taken] : view.vxlan_ports) {
-        if (taken != port) continue;
-        if (device == kTunnelDevice) return;
-        findings.error("tunnel-port", "UDP port " + std::to_string(port) + " is that of the VXLAN device " + device,
+    for (const auto& [device, taken] : view.tunnel_ports) {
+        if (taken.port != port) continue;
+        if (is_base_device(device)) return;  // made anew, if its protocol is another one
+        findings.error("tunnel-port",
+                       "UDP port " + std::to_string(port) + " is that of the " + (taken.geneve ? "Geneve" : "VXLAN") +
+                           " device " + device,
                        way_out + ", or, if its owner is gone: ip link del " + device);
         return;
     }

@@ -26,7 +26,6 @@ constexpr OtherCni kOtherDevices[] = {
     {"cni0", "the bridge plugin"},
 };
 constexpr OtherCni kCiliumDevices[] = {
-    {"cilium_geneve", "Cilium's Geneve tunnel"},
     {"cilium_wg", "Cilium's WireGuard"},
     {"cilium_ipip", "Cilium's IPIP"},
     {"cilium_tunl", "Cilium's IPIP"},

@@ -30,8 +30,8 @@ KernelFeatures everything() {
          {&KernelFeatures::jit, &KernelFeatures::ring_buffer, &KernelFeatures::tcx, &KernelFeatures::redirect_neigh,
           &KernelFeatures::redirect_peer, &KernelFeatures::ktime_coarse, &KernelFeatures::fib_skip_neigh,
           &KernelFeatures::adjust_room_decap, &KernelFeatures::batch_lookup, &KernelFeatures::netns_cookie,
-          &KernelFeatures::ipv6, &KernelFeatures::vxlan, &KernelFeatures::socket_lb, &KernelFeatures::set_retval,
-          &KernelFeatures::socket_destroy, &KernelFeatures::xdp})
+          &KernelFeatures::ipv6, &KernelFeatures::vxlan, &KernelFeatures::geneve, &KernelFeatures::socket_lb,
+          &KernelFeatures::set_retval, &KernelFeatures::socket_destroy, &KernelFeatures::xdp})
         features.*one = true;
     return features;
 }
@@ -130,6 +130,11 @@ TEST(Preflight, Kernel) {
             .empty());
 
     view = good();
+    view.features->geneve = false;
+    EXPECT_TRUE(troubles(config(), view).empty());
+    expect_only(config({"--tunnel-protocol=geneve"}), view, "error devices: ", "load the module geneve");
+
+    view = good();
     view.features->socket_lb = false;
     expect_only(config({"--kube-proxy-replacement=true"}), view, "error services: ", "kube-proxy-replacement=probe");
 
@@ -202,14 +207,29 @@ TEST(Preflight, SmallNodes) {
 
 TEST(Preflight, TunnelPort) {
     NodeView view = good();
-    view.vxlan_ports["vxlan7"] = 8472;
+    view.tunnel_ports["vxlan7"] = {.port = 8472};
     view.udp_ports = {8472};
     expect_only(config(), view, "error tunnel-port: ", "VXLAN device vxlan7");
     EXPECT_TRUE(troubles(config({"--tunnel-port=8473"}), view).empty());
-    view.vxlan_ports.clear();
+    view.tunnel_ports.clear();
     expect_only(config(), view, "error tunnel-port: ", "taken by a process");
-    view.vxlan_ports["cilium_vxlan"] = 8472;
+    view.tunnel_ports["cilium_vxlan"] = {.port = 8472};
     EXPECT_TRUE(troubles(config(), view).empty());
+
+    view = good();
+    view.tunnel_ports["genev_sys_6081"] = {.port = 6081, .geneve = true};
+    EXPECT_TRUE(troubles(config(), view).empty());
+    const std::vector<std::string> geneve = {"--tunnel-protocol=geneve"};
+    expect_only(config(geneve), view, "error tunnel-port: ", "Geneve device genev_sys_6081");
+    view.tunnel_ports = {{"cilium_geneve", {.port = 6081, .geneve = true}}};
+    EXPECT_TRUE(troubles(config(geneve), view).empty());
+    // With native routing there is a tunnel where DSR needs one.
+    std::vector<std::string> native = {"--tunnel-protocol=geneve", "--routing-mode=native",
+                                       "--enable-ipv4-masquerade=false", "--enable-ipv6-masquerade=false"};
+    view.tunnel_ports = {{"genev_sys_6081", {.port = 6081, .geneve = true}}};
+    EXPECT_TRUE(troubles(config(native), view).empty());
+    native.insert(native.end(), {"--kube-proxy-replacement=true", "--bpf-lb-mode=dsr", "--bpf-lb-dsr-dispatch=geneve"});
+    expect_only(config(native), view, "error tunnel-port: ", "Geneve device genev_sys_6081");
 }
 
 TEST(Preflight, Devices) {

@@ -202,7 +202,7 @@ void read_network(NodeView& view) {
     if (auto netlink = Netlink::open()) {
         if (auto network = read_node_network(*netlink)) view.network = std::move(*network);
     }
-    view.vxlan_ports = vxlan_ports().value_or(view.vxlan_ports);
+    view.tunnel_ports = tunnel_ports().value_or(view.tunnel_ports);
     for (const Link& link : view.network.links) {
         for (const TcDirection direction : {TcDirection::kIngress, TcDirection::kEgress}) {
             const auto names = bpf_filter_names(link.index, direction);

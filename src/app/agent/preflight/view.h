@@ -11,6 +11,7 @@
 
 #include "app/agent/config.h"
 #include "datapath/decide.h"
+#include "kernel/device_facts.h"
 #include "kernel/features.h"
 #include "model/json.h"
 
@@ -54,8 +55,8 @@ struct NodeView {
 
     // Network
     NodeNetwork network;
-    std::map<std::string, std::uint16_t> vxlan_ports;  // by device
-    std::set<std::uint16_t> udp_ports;                 // bound by anybody
+    std::map<std::string, TunnelPort> tunnel_ports;  // by device
+    std::set<std::uint16_t> udp_ports;               // bound by anybody
     std::vector<IpAddress> nameservers;
     std::map<std::string, std::set<std::string>> chains;  // "iptables nat" -> names
     std::string iptables_problem;                         // the tool does not work
