@@ -132,9 +132,9 @@ std::vector<std::string> agent_arguments(const ClusterSpec& spec, const NodeSpec
         "--hubble-listen-address=:4244",
         "--hubble-disable-tls=true",
     };
-    if (spec.routing == Routing::kVxlan) {
+    if (spec.routing != Routing::kNative) {
         flags.emplace_back("--routing-mode=tunnel");
-        flags.emplace_back("--tunnel-protocol=vxlan");
+        flags.emplace_back("--tunnel-protocol=" + to_string(spec.routing));
     } else {
         flags.emplace_back("--routing-mode=native");
         flags.emplace_back("--auto-direct-node-routes=true");

@@ -168,8 +168,9 @@ Result<Families> parse_families(const std::string& text) {
 
 Result<Routing> parse_routing(const std::string& text) {
     if (text == "vxlan") return Routing::kVxlan;
+    if (text == "geneve") return Routing::kGeneve;
     if (text == "native") return Routing::kNative;
-    return forward_error(reject("routing", text, "vxlan or native").error());
+    return forward_error(reject("routing", text, "vxlan, geneve or native").error());
 }
 
 std::string to_string(Families families) {
@@ -182,7 +183,12 @@ std::string to_string(Families families) {
 }
 
 std::string to_string(Routing routing) {
-    return routing == Routing::kVxlan ? "vxlan" : "native";
+    switch (routing) {
+        case Routing::kVxlan: return "vxlan";
+        case Routing::kGeneve: return "geneve";
+        case Routing::kNative: return "native";
+    }
+    return {};
 }
 
 void to_json(nlohmann::json& json, const NodeSpec& node) {

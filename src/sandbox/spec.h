@@ -15,7 +15,7 @@
 namespace axo::sandbox {
 
 enum class Families { kDual, kIpv4, kIpv6 };
-enum class Routing { kVxlan, kNative };
+enum class Routing { kVxlan, kGeneve, kNative };
 
 struct NodeSpec {
     std::string name;
@@ -42,7 +42,7 @@ struct ClusterSpec {
 };
 
 // Fields of a YAML cluster file:
-//   name, families (dual|ipv4|ipv6), routing (vxlan|native), mtu, agent-flags[], operator-flags[],
+//   name, families (dual|ipv4|ipv6), routing (vxlan|geneve|native), mtu, agent-flags[], operator-flags[],
 //   nodes: a number, or a list of {name, segment, agent-flags[]}
 // Errors name the field, the value and what is accepted.
 Result<ClusterSpec> parse_cluster_spec(const std::string& yaml);

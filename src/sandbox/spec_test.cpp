@@ -49,7 +49,7 @@ TEST(ClusterSpec, SurvivesTheStateFile) {
 
 TEST(ClusterSpec, ErrorsNameFieldValueAndWhatIsAccepted) {
     EXPECT_EQ(error_of("families: ipv5"), "cluster spec: families: 'ipv5': expected dual, ipv4 or ipv6");
-    EXPECT_EQ(error_of("routing: geneve"), "cluster spec: routing: 'geneve': expected vxlan or native");
+    EXPECT_EQ(error_of("routing: gre"), "cluster spec: routing: 'gre': expected vxlan, geneve or native");
     EXPECT_EQ(error_of("nodes: 0"), "cluster spec: nodes: '0': expected a number from 1 to 200");
     EXPECT_EQ(error_of("mtu: big"), "cluster spec: mtu: 'big': expected a number from 1280 to 65535");
     EXPECT_EQ(error_of("nodez: 3"),

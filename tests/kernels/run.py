@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the BPF programs and a small cluster of a build on other kernels, each in a virtual machine without KVM.
 
-Usage: tests/kernels/run.py --build BUILD_DIR [--kernel 5.10 …] [--only bpf,unit,cluster] [--quick] [--command 'sh …'] [--report FILE]
+Usage: tests/kernels/run.py --build BUILD_DIR [--kernel 5.10 …] [--only bpf,unit,cluster] [--scenarios NAME …] [--quick] [--command 'sh …'] [--report FILE]
 
 Kernels are Debian's: 5.10 (bullseye), 6.1 (bookworm), 6.12 (bookworm-backports), fetched once into ~/.cache/axoneme/kernels.
 A kernel that cannot be fetched is skipped with the reason; logs are in BUILD_DIR/kernels/<kernel>/.
@@ -23,7 +23,7 @@ import image  # noqa: E402
 
 KINDS = ["bpf", "unit", "cluster"]
 # One cluster per way through the datapath that kernels differ in, and a restart; TCG is some ten times slower than a machine.
-SCENARIOS = ["kernel-smoke-vxlan", "kernel-smoke-native", "kernel-smoke-restart"]
+SCENARIOS = ["kernel-smoke-vxlan", "kernel-smoke-native", "kernel-smoke-geneve", "kernel-dsr-geneve", "kernel-dsr-geneve-native", "kernel-smoke-restart"]
 UNIT_TESTS = ["kernel_test", "maps_test", "datapath_test"]
 # What measures time, or expects this machine's speed, says nothing in an emulator.
 UNIT_FILTER = "-*Quick*"
@@ -33,14 +33,14 @@ QUICK_TESTS = {
     "*/PodEgress": ["NewConnection*", "NativeRouting*", "LegacyRouting*", "TunnelPushes*", "PlainTunnel*"],
     "*/Policy": ["DefaultDeny*", "PeersPorts*", "FromTheWire*"], "*/HostPolicy": ["WhatArrives*", "WhatLeaves*", "WhatComesThrough*"],
     "*/HostFrontend": ["EveryWay*"], "*/NodePort": ["ALocalBackend*", "ARemoteBackend*", "ThroughTheTunnel*", "WithLegacyRouting*"],
-    "*/Masquerade": ["PodsLeave*", "AtTheUplink*"], "*/Dsr": ["TheFirstPacket*", "TheBackendsNode*"], "*/PodService": ["TcpToALocal*", "Datagrams*"],
+    "*/Masquerade": ["PodsLeave*", "AtTheUplink*"], "*/Dsr": ["TheFirstPacket*", "TheBackendsNode*"], "*/DsrGeneve": ["TheTunnelTells*", "TheBackendsNode*"], "*/PodService": ["TcpToALocal*", "Datagrams*"],
     "*/Decapsulation": ["PodsPackets*"], "*/Xdp": ["ForwardsWhat*"], "SockTest": ["InternalScope*"],
 }
 # One family: an object holds the programs for both.
 QUICK_FILTER = ":".join(f"{suite}.{name}{'/IPv4*' if '/' in suite else ''}" for suite, names in QUICK_TESTS.items() for name in names)
 
 
-def steps(build, only, command, quick):
+def steps(build, only, command, quick, scenarios):
     found = []
     if command:
         found.append({"name": "command", "command": ["sh", "-c", command], "timeout": 600})
@@ -52,8 +52,8 @@ def steps(build, only, command, quick):
             found.append({"name": name, "command": [str(build / "src" / name), f"--gtest_output=json:/mnt/out/{name}.json", f"--gtest_filter={UNIT_FILTER}"],
                           "timeout": 300})
     if "cluster" in only:
-        for name in SCENARIOS:
-            found.append({"name": name, "command": [sys.executable, "tests/cluster/run.py", "--build", str(build), "--filter", name, "--jobs", "1", "--verbose",
+        for name in scenarios:
+            found.append({"name": name, "command": [sys.executable, "tests/cluster/run.py", "--build", str(build), "--filter", f"^{name}$", "--jobs", "1", "--verbose",
                                                     "--report", f"/mnt/out/{name}.json", "--keep-logs", "/mnt/out/logs"], "timeout": 600})
     for step in found:
         step["folder"] = str(ROOT)
@@ -105,7 +105,7 @@ def test_kernel(series, args):
     out = args.build / "kernels" / series
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    todo = steps(args.build, args.only, args.command, args.quick)
+    todo = steps(args.build, args.only, args.command, args.quick, args.scenarios)
     (out / "steps.json").write_text(json.dumps(todo, indent=1))
     shutil.copy(HERE / "guest.py", out)
     problem = boot(kernel, out, args.timeout, args.processors, args.memory)
@@ -141,8 +141,9 @@ def main():
     parser.add_argument("--kernel", nargs="+", default=list(image.SUITES), choices=list(image.SUITES))
     parser.add_argument("--only", default=",".join(KINDS))
     parser.add_argument("--command", default="", help="a shell command to run first, for looking around")
+    parser.add_argument("--scenarios", nargs="+", default=SCENARIOS, help="clusters other than the usual ones")
     parser.add_argument("--offline", action="store_true", help="only kernels that are in the cache")
-    parser.add_argument("--timeout", type=int, default=1800, help="seconds per kernel")
+    parser.add_argument("--timeout", type=int, default=2700, help="seconds per kernel")
     parser.add_argument("--quick", action="store_true", help="a part of the BPF tests")
     parser.add_argument("--processors", type=int, default=2)
     parser.add_argument("--memory", type=int, default=3072, help="MiB")
