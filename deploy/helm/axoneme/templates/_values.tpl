@@ -91,7 +91,7 @@ with `include "axoneme.prepare" .`, which changes .Values in place and fails wit
 {{- $_ := set $values "routingMode" "tunnel" -}}
 {{- $_ := set $values "tunnelProtocol" $tunnel -}}
 {{- else -}}
-{{- include "axoneme.note" (dict "found" $found "list" "mistakes" "text" (printf "tunnel=%s: accepted: vxlan, disabled; better: routingMode and tunnelProtocol" $tunnel)) -}}
+{{- include "axoneme.note" (dict "found" $found "list" "mistakes" "text" (printf "tunnel=%s: accepted: vxlan, geneve, disabled; better: routingMode and tunnelProtocol" $tunnel)) -}}
 {{- end -}}
 {{- $_ := unset $values "tunnel" -}}
 {{- end -}}
@@ -220,8 +220,17 @@ with `include "axoneme.prepare" .`, which changes .Values in place and fails wit
 {{- if and $v.directRoutingSkipUnreachable (not $v.autoDirectNodeRoutes) -}}
 {{- $wrong = append $wrong "directRoutingSkipUnreachable=true: needs autoDirectNodeRoutes=true" -}}
 {{- end -}}
-{{- if and (has (toString $v.loadBalancer.mode) (list "dsr" "hybrid")) (not (and $native $nodePort)) -}}
-{{- $wrong = append $wrong (printf "loadBalancer.mode=%v: needs routingMode=native and kubeProxyReplacement=true" $v.loadBalancer.mode) -}}
+{{- if has (toString $v.loadBalancer.mode) (list "dsr" "hybrid") -}}
+{{- if not $nodePort -}}
+{{- $wrong = append $wrong (printf "loadBalancer.mode=%v: needs kubeProxyReplacement=true" $v.loadBalancer.mode) -}}
+{{- end -}}
+{{- if eq (toString $v.loadBalancer.dsrDispatch) "geneve" -}}
+{{- if ne (toString $v.tunnelProtocol) "geneve" -}}
+{{- $wrong = append $wrong (printf "loadBalancer.mode=%v with loadBalancer.dsrDispatch=geneve: needs tunnelProtocol=geneve" $v.loadBalancer.mode) -}}
+{{- end -}}
+{{- else if not $native -}}
+{{- $wrong = append $wrong (printf "loadBalancer.mode=%v: needs routingMode=native, or loadBalancer.dsrDispatch=geneve with tunnelProtocol=geneve" $v.loadBalancer.mode) -}}
+{{- end -}}
 {{- end -}}
 {{- if and (not (has (toString $v.loadBalancer.acceleration) (list "disabled" ""))) (not $nodePort) -}}
 {{- $wrong = append $wrong (printf "loadBalancer.acceleration=%v: needs kubeProxyReplacement=true" $v.loadBalancer.acceleration) -}}
