@@ -23,6 +23,7 @@ struct PodSpec {
     std::map<std::string, std::string> annotations;
     std::string uid;
     std::map<std::string, std::string> ports{};  // of its container, by name: "8080/TCP"
+    bool object_elsewhere = false;  // an API server has the Pod, and its uid is given: none is written to the store
 
     [[nodiscard]] std::string display_name() const { return name_space + "/" + name; }
 };

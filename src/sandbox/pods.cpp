@@ -103,6 +103,7 @@ std::string host_address(const Cluster& cluster, const NodeSpec& node) {
 }
 
 Status write_manifest(const Cluster& cluster, const Pod& pod) {
+    if (pod.spec.object_elsewhere) return {};
     const NodeSpec* node = cluster.spec().node(pod.spec.node);
     const fs::path path = pod_path(cluster.store(), pod.spec.name_space, pod.spec.name);
     TRY(make_directories(path.parent_path()));
@@ -171,8 +172,10 @@ Status prepare(const Cluster& cluster, Pod& pod) {
     if (fs::exists(record))
         return fail(Code::kAlreadyExists, "is there already; delete it first, or choose another name");
     const fs::path name_space = namespace_path(cluster.store(), pod.spec.name_space);
-    if (!fs::exists(name_space)) TRY(write_atomic(name_space, namespace_manifest(pod.spec.name_space)));
-    pod.spec.uid = new_uid();
+    if (!pod.spec.object_elsewhere) {
+        if (!fs::exists(name_space)) TRY(write_atomic(name_space, namespace_manifest(pod.spec.name_space)));
+        pod.spec.uid = new_uid();
+    }
     pod.container_id = random_hex(32);
     pod.netns = std::string(kPodNetnsFolder) + "/" + key_of(pod.spec.name_space, pod.spec.name);
     TRY(write_atomic(record, to_json(pod).dump(2) + "\n"));

@@ -27,8 +27,8 @@ struct PodsAdded {
     std::chrono::microseconds cni_add{0};  // from the first plugin call to the last one's end
 };
 
-// Writes the Pods, makes their network namespaces, calls CNI ADD (all at once when `parallel`), and records what came
-// of it. A pod whose ADD fails is taken away again, as a kubelet would before its next attempt.
+// Writes the Pods that nobody else keeps, makes their network namespaces, calls CNI ADD (all at once when `parallel`),
+// and records what came of it. A pod whose ADD fails is taken away again, as a kubelet would before its next attempt.
 Result<PodsAdded> add_pods(const Cluster& cluster, const std::vector<PodSpec>& specs, bool parallel);
 // CNI DEL, then everything else of the pod; DEL's failure is reported after the rest is gone. Returns the time in the
 // plugins.

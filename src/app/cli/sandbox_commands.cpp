@@ -30,7 +30,7 @@ struct Options {
     bool no_processes = false, no_wait = false, keep = false;
     int timeout_seconds = 30;
     // the rest
-    std::vector<std::string> names, flags;
+    std::vector<std::string> names, flags, uids;
     std::optional<std::uint16_t> port;
     std::string node, name_space = "default", labels, annotations, ports, keep_logs;
     int segment = 1;
@@ -184,16 +184,21 @@ Status pod_add(const Options& options) {
     TRY_ASSIGN(const auto labels, parse_labels(options.labels));
     TRY_ASSIGN(const auto annotations, parse_labels(options.annotations));
     TRY_ASSIGN(const auto ports, parse_ports(options.ports));
+    if (!options.uids.empty() && options.uids.size() != options.names.size())
+        return fail(Code::kInvalidArgument, "--uid: " + std::to_string(options.uids.size()) + " given for " +
+                                                std::to_string(options.names.size()) +
+                                                " pods: expected one for each, in their order");
     std::vector<PodSpec> specs;
-    for (const auto& name : options.names) {
+    for (std::size_t i = 0; i < options.names.size(); ++i) {
         const std::string node = options.node.empty() ? cluster.spec().nodes.front().name : options.node;
         specs.push_back({.name_space = options.name_space,
-                         .name = name,
+                         .name = options.names[i],
                          .node = node,
                          .labels = labels,
                          .annotations = annotations,
-                         .uid = {},
-                         .ports = ports});
+                         .uid = options.uids.empty() ? "" : options.uids[i],
+                         .ports = ports,
+                         .object_elsewhere = !options.uids.empty()});
     }
     TRY_ASSIGN(const PodsAdded added, add_pods(cluster, specs, options.parallel));
     print(options.json ? pods_added_json(added).dump(2) + "\n" : pods_added_text(added));
@@ -426,6 +431,9 @@ void add_sandbox_commands(CLI::App& app, int& exit_status) {
     sub->add_option("-l,--labels", options->labels, "a=b,c=d");
     sub->add_option("--annotations", options->annotations, "a=b,c=d");
     sub->add_option("--ports", options->ports, "named ports of its container: http=8080/TCP,dns=53/UDP");
+    sub->add_option("--uid", options->uids,
+                    "of a Pod that an API server has: none is written to the store; one for each name")
+        ->allow_extra_args(false);
     sub->add_flag("--parallel", options->parallel, "all CNI calls at once");
     sub = command(pod, "del", "Call CNI DEL and remove pods", pod_del);
     names(sub, "name");
