@@ -119,17 +119,44 @@ def installed_by_the_command_line(context):
     yield checks.check("uninstall --delete-crds", done.returncode == 0 and not definitions(cluster), said(done) + str(definitions(cluster)))
 
 
+class Connectivity:
+    """`axoneme connectivity …` on a cluster of this scenario's own, installed by the command line."""
+
+    def __init__(self, context):
+        self.cluster = cluster_with_plugins(context)
+        done = Cli(self.cluster)("install", "--wait", "--wait-duration", "120s", *VALUES, timeout=150)
+        self.installed = checks.check("install --wait", done.returncode == 0, said(done) + (state_of(self.cluster) if done.returncode else ""))
+
+    def __call__(self, *words, timeout):
+        return self.cluster.exec(CONTROL, self.cluster.bin / "axoneme", "connectivity", words[0], f"--kubeconfig={self.cluster.pki.path('admin.kubeconfig')}", *words[1:],
+                                 check=False, timeout=timeout)
+
+    def leaves_nothing(self):
+        left = self.cluster.api.find("v1", "Namespace", None, "cilium-test-1")
+        return checks.check("its namespace has gone", not left, left)
+
+
 @scenario(cost=300, only_by_name=True)
 def connectivity_test_by_the_command_line(context):
-    cluster = cluster_with_plugins(context)
-    axoneme = Cli(cluster)
-    done = axoneme("install", "--wait", "--wait-duration", "120s", *VALUES, timeout=150)
-    yield checks.check("install --wait", done.returncode == 0, said(done) + (state_of(cluster) if done.returncode else ""))
-    done = cluster.exec(CONTROL, cluster.bin / "axoneme", "connectivity", "test", f"--kubeconfig={cluster.pki.path('admin.kubeconfig')}", check=False, timeout=900)
+    connectivity = Connectivity(context)
+    yield connectivity.installed
+    done = connectivity("test", timeout=900)
     last = (done.stdout.strip().splitlines() or [""])[-1]
-    yield checks.check(f"connectivity test: {last}", done.returncode == 0 and "✅" in last, said(done) + (state_of(cluster) if done.returncode else ""))
-    left = cluster.api.find("v1", "Namespace", None, "cilium-test-1")
-    yield checks.check("its namespace has gone", not left, left)
+    yield checks.check(f"connectivity test: {last}", done.returncode == 0 and "✅" in last, said(done) + (state_of(connectivity.cluster) if done.returncode else ""))
+    yield connectivity.leaves_nothing()
+
+
+@scenario(cost=150, only_by_name=True)
+def connectivity_perf_by_the_command_line(context):
+    connectivity = Connectivity(context)
+    yield connectivity.installed
+    done = connectivity("perf", "--duration", "0.5", "-o", "json", timeout=300)
+    measured = json.loads(done.stdout) if done.returncode == 0 else []
+    found = {(row["scenario"], row["node"], row["test"]) for row in measured}
+    wanted = {(pair, node, test) for pair in ("pod-to-pod", "host-to-pod", "host-to-host") for node in ("same-node", "other-node") for test in ("TCP_RR", "TCP_STREAM", "UDP_RR")}
+    yield checks.check(f"connectivity perf: {len(measured)} measurements", done.returncode == 0 and wanted <= found, said(done) + (state_of(connectivity.cluster) if done.returncode else ""))
+    yield checks.check("each with a rate or a throughput", measured and all(row.get("per-second", 0) > 100 or row.get("mbit-per-second", 0) > 10 for row in measured), measured)
+    yield connectivity.leaves_nothing()
 
 
 def state_of(cluster):
