@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Runs lint, what deploy/ holds, unit tests, the page's tests, BPF tests (also on the oldest kernel), cluster and Kubernetes tests; prints "N passed, N failed" last.
+"""Runs lint, what deploy/ holds, unit tests, the page's tests, BPF tests (also on the oldest kernel), cluster tests (a part of them
+also on Kubernetes' store) and Kubernetes tests; prints "N passed, N failed" last.
 
-Usage: tools/run_tests.py --build BUILD_DIR [--only lint,deploy,unit,ui,bpf,kernel,cluster,kubernetes] [--filter TEXT]
+Usage: tools/run_tests.py --build BUILD_DIR [--only lint,deploy,unit,ui,bpf,kernel,cluster,store,kubernetes] [--filter TEXT]
 Exit status 1 when anything failed or nothing ran.
 """
 import argparse
@@ -13,7 +14,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-KINDS = ["lint", "deploy", "unit", "ui", "bpf", "kernel", "cluster", "kubernetes"]
+KINDS = ["lint", "deploy", "unit", "ui", "bpf", "kernel", "cluster", "store", "kubernetes"]
 
 
 class Tally:
@@ -83,8 +84,9 @@ def run_gtest(tally, binary, pattern, timeout):
     tally.add(binary.name, passed, failed, time.monotonic() - start, names)
 
 
-def run_reporter(tally, name, build, *words):
+def run_reporter(tally, name, build, *words, title=""):
     """A runner of its own that prints as it goes and writes {passed, failed, failures}."""
+    title = title or name
     start = time.monotonic()
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         command = [sys.executable, f"tests/{name}/run.py", "--build", str(build), "--report", report.name, *words]
@@ -92,9 +94,9 @@ def run_reporter(tally, name, build, *words):
         try:
             result = json.loads(pathlib.Path(report.name).read_text())
         except ValueError:
-            result = {"passed": 0, "failed": 1, "failures": [f"{name}: exit status {code}, no report"]}
+            result = {"passed": 0, "failed": 1, "failures": [f"{title}: exit status {code}, no report"]}
     if result["passed"] or result["failed"]:
-        tally.add(name, result["passed"], result["failed"], time.monotonic() - start, result["failures"])
+        tally.add(title, result["passed"], result["failed"], time.monotonic() - start, result["failures"])
         tally.unsteady += result.get("unsteady", [])
 
 
@@ -131,9 +133,9 @@ def main():
     if "kernel" in only and not args.filter:
         # The oldest kernel's verifier refuses most; `make kernel-test` runs everything on all of them.
         run_reporter(tally, "kernels", build, "--kernel", "5.10", "--only", "bpf", "--quick")
-    for kind in ("cluster", "kubernetes"):
+    for kind, name, words in (("cluster", "cluster", []), ("store", "cluster", ["--store", "kubernetes", "--every-store"]), ("kubernetes", "kubernetes", [])):
         if kind in only:
-            run_reporter(tally, kind, build, *(["--filter", args.filter] if args.filter else []))
+            run_reporter(tally, name, build, *words, *(["--filter", args.filter] if args.filter else []), title=name if kind == name else f"{name}, Kubernetes' store")
     for name in tally.unsteady:
         print(f"unsteady: {name} failed, and passed when run again")
     for name in tally.failures:

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Cluster tests: scenarios on sandbox clusters, several at a time.
 
-Usage: tests/cluster/run.py --build BUILD_DIR [--filter TEXT] [--jobs N] [--list] [--report FILE] [--keep-logs DIR]
+Usage: tests/cluster/run.py --build BUILD_DIR [--store dir|kubernetes] [--every-store] [--filter TEXT] [--jobs N] [--list] [--report FILE] [--keep-logs DIR]
+
+With --store kubernetes the objects of each cluster are kept by an etcd and a kube-apiserver of its own, which are built once (tests/kubernetes/build.py);
+where they cannot be had, nothing is run and the reason is printed. Scenarios that are about the files of `dir:` say so, and are left out.
 """
 import argparse
 import concurrent.futures
@@ -13,23 +16,42 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from lib import runner  # noqa: E402
+from lib.sandbox import Cluster  # noqa: E402
 from lib.scenario import Context  # noqa: E402
 
 
+def of_store(chosen, args):
+    """The kind of clusters, the scenarios that run on it, and why there can be none."""
+    if args.every_store:
+        chosen = [item for item in chosen if item.every_store]
+    if args.store == "dir":
+        return Cluster, chosen, ""
+    from lib.api_server import ApiServerCluster, unavailable
+    for item in chosen:
+        if item.dir_only:
+            print(f"left out: {item.name}: {item.dir_only}")
+    return ApiServerCluster, [item for item in chosen if not item.dir_only], "" if args.list else unavailable()
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     runner.add_arguments(parser, HERE.parent.parent / "build/dev")
+    parser.add_argument("--store", choices=("dir", "kubernetes"), default="dir", help="where the clusters' objects are")
+    parser.add_argument("--every-store", action="store_true", help="only the scenarios that `make test` runs on every store")
     parser.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 1))
     args = parser.parse_args()
-    chosen = runner.chosen_scenarios(HERE, args.filter)
+    kind, chosen, reason = of_store(runner.chosen_scenarios(HERE, args.filter), args)
     if args.list:
         print("\n".join(item.name for item in chosen))
         return 0
     runner.require_root("cluster tests")
-    keep_logs = args.keep_logs or args.build / "cluster-logs"
+    if reason:
+        print(f"skipped: no Kubernetes here: {reason}")
+        return runner.report([], [], args.report) and 0
+    keep_logs = args.keep_logs or args.build / ("cluster-logs" if args.store == "dir" else f"cluster-logs-{args.store}")
 
     def run(item):
-        return runner.run_scenario(item, Context(args.build, item.name, keep_logs), args.verbose)
+        return runner.run_scenario(item, Context(args.build, item.name, keep_logs, kind), args.verbose)
 
     together = sorted((item for item in chosen if not item.alone), key=lambda item: -item.cost)
     outcome = []

@@ -100,7 +100,7 @@ def install_and_clean(cluster, flags):
     cluster.serve("node1")
     said = {"traffic": checks.connectivity(cluster, [("stays", "node1"), ("stays", "outside")], kinds=checks.KINDS[:1])}
     cluster.stop_servers()
-    cluster.sandbox("pod", "del", "gone")
+    cluster.delete_pods("gone")
     said["while running"] = cluster.exec("node1", "axoneme", "cleanup", "-f", check=False)
     cluster.sandbox("agent", "stop", "node1")
     said["dry run"] = cluster.exec("node1", "axoneme", "cleanup", "--dry-run").stdout

@@ -7,6 +7,10 @@ import subprocess
 import tempfile
 import threading
 
+import yaml
+
+from .kinds import folder_of
+
 PORT = 7000
 
 
@@ -54,6 +58,11 @@ class Background:
 
 
 class Cluster:
+    """Objects are manifests in a folder, the store that agents and operator know as `dir:`."""
+
+    store_flags = ("--object-store=dir:/var/lib/axoneme/store",)  # of a program on a node
+    prunes = False  # whether members that a kind does not have are dropped before anybody sees them
+
     def __init__(self, build, name, **options):
         """Options: nodes, families, routing, second_segment, mtu, timeout (s), agent_flags, operator_flags, processes."""
         self.bin = pathlib.Path(build).resolve() / "bin"
@@ -115,6 +124,50 @@ class Cluster:
     def status(self):
         return json.loads(self.sandbox("-o", "json", "status").stdout)
 
+    def log(self, process):
+        return self.sandbox("logs", process).stdout
+
+    # machines
+    def nodes(self):
+        return [node["name"] for node in self.status()["nodes"]]
+
+    def add_node(self, name, wait=True):
+        return self.sandbox("node", "add", name, *([] if wait else ["--no-wait"]))
+
+    def remove_node(self, name):
+        return self.sandbox("node", "del", name)
+
+    def add_pods(self, *names, node=None, namespace="default", labels="", annotations="", ports="", parallel=False, check=True, uids=()):
+        """What `pod add` says, as JSON. labels, annotations, ports: as the command takes them; uids: of Pods that an API server has."""
+        for name in names:
+            if namespace != "default":
+                self.places[name] = f"{namespace}/{name}"
+            # A pod of this name that is gone has taken its servers with it.
+            for machine, port in [key for key in self.servers if key[0] == name]:
+                self.servers.pop((machine, port)).kill()
+        words = [*(["--node", node] if node else []), "--namespace", namespace, *(["--labels", labels] if labels else []),
+                 *(["--annotations", annotations] if annotations else []), *(["--ports", ports] if ports else []), *(["--parallel"] if parallel else [])]
+        return self.sandbox("-o", "json", "pod", "add", *names, *words, *[f"--uid={uid}" for uid in uids], check=check)
+
+    def add_pod(self, name, node, labels="", host_ports=(), **how):
+        """host_ports: as in the Pod's containers[].ports; the rest as add_pods has it."""
+        pod = json.loads(self.add_pods(name, node=node, labels=labels, **how).stdout)["pods"][0]
+        if host_ports:
+            self.edit_object(f"pods/{pod['namespace']}", name, "    image: sandbox", ["    ports: " + json.dumps(host_ports)])
+        return pod
+
+    def delete_pods(self, *names, namespace="default", check=True):
+        return self.sandbox("pod", "del", *names, "--namespace", namespace, check=check)
+
+    # objects
+    def api_since(self, version):
+        """Whether objects keep what Kubernetes has had since a version ("1.21"); an older API server drops it without a word."""
+        return True
+
+    def way_to_objects(self):
+        """Egress rules that a node's own policy needs, so that its agent goes on hearing of changes."""
+        return []
+
     def apply(self, text, raw=None):
         """raw: the file's name in the store, for text that must not be looked at."""
         if raw is None:
@@ -124,43 +177,52 @@ class Cluster:
             path.write_text(text)
             return self.sandbox("apply", "--raw", path)
 
-    def log(self, process):
-        return self.sandbox("logs", process).stdout
-
-    # machines
-    def nodes(self):
-        return [node["name"] for node in self.status()["nodes"]]
-
     def delete(self, text):
         return self.sandbox("delete", "-", stdin=text)
 
-    def add_pod(self, name, node, labels="", namespace="default", ports="", annotations=""):
-        if namespace != "default":
-            self.places[name] = f"{namespace}/{name}"
-        # A pod of this name that is gone has taken its servers with it.
-        for machine, port in [key for key in self.servers if key[0] == name]:
-            self.servers.pop((machine, port)).kill()
-        answer = json.loads(self.sandbox("-o", "json", "pod", "add", name, "--node", node, "--namespace", namespace,
-                                         *(["--labels", labels] if labels else []),
-                                         *(["--annotations", annotations] if annotations else []),
-                                         *(["--ports", ports] if ports else [])).stdout)
-        return answer["pods"][0]
+    def store(self):
+        return pathlib.Path(self.status()["store"])
+
+    def apply_many(self, manifests):
+        """Straight into the store, one file each, as a controller would leave them."""
+        root = self.store()
+        for manifest in manifests:
+            path = root / folder_of(manifest["apiVersion"], manifest["kind"], manifest["metadata"].get("namespace")) / f"{manifest['metadata']['name']}.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.new")
+            temporary.write_text(json.dumps(manifest))
+            temporary.rename(path)
+
+    def delete_many(self, api_version, kind, namespace, names):
+        root = self.store() / folder_of(api_version, kind, namespace)
+        for name in names:
+            (root / f"{name}.yaml").unlink()
+
+    def find_object(self, api_version, kind, namespace, name):
+        """The object, None when there is none."""
+        try:
+            return yaml.safe_load((self.store() / folder_of(api_version, kind, namespace) / f"{name}.yaml").read_text())
+        except FileNotFoundError:
+            return None
+
+    def list_objects(self, api_version, kind):
+        return [yaml.safe_load(path.read_text()) for path in sorted((self.store() / folder_of(api_version, kind)).rglob("[!.]*.yaml"))]
 
     def edit_object(self, folder, name, below, lines):
         """Adds lines to a manifest that the sandbox has written, below its first line that reads so."""
-        path = pathlib.Path(self.status()["store"]) / folder / f"{name}.yaml"
+        path = self.store() / folder / f"{name}.yaml"
         before = path.read_text().split("\n")
         at = before.index(below) + 1
         temporary = path.with_name(f".{path.name}.new")
         temporary.write_text("\n".join(before[:at] + lines + before[at:]))
         temporary.rename(path)
 
-    def give_host_ports(self, pod, ports):
-        """ports: as in the Pod's containers[].ports."""
-        self.edit_object("pods/default", pod, "    image: sandbox", ["    ports: " + json.dumps(ports)])
-
     def label_node(self, node, labels):
         self.edit_object("nodes", node, "  labels:", [f"    {json.dumps(key)}: {json.dumps(value)}" for key, value in labels.items()])
+
+    def give_pod_cidr(self, node, cidr):
+        """What a controller of nodes' ranges does."""
+        self.edit_object("nodes", node, "spec:", [f"  podCIDR: {cidr}", f"  podCIDRs: [{cidr}]"])
 
     def addresses(self):
         """Every machine of the cluster with the addresses it is to be reached at, by family."""

@@ -16,18 +16,21 @@ class Scenario:
     cost: int  # seconds, roughly: long ones start first
     alone: bool  # measures time or loss: nothing beside it
     only_by_name: bool  # not in a run of everything
+    dir_only: str = ""  # why it is of the `dir:` store alone; empty: it runs on every store
+    every_store: bool = False  # `make test` runs it on Kubernetes' store, too
 
 
 class Context:
     """Gives a scenario its clusters and takes them down."""
 
-    def __init__(self, build, name, keep_logs):
-        self.build, self.name, self.keep_logs = build, name, keep_logs
+    def __init__(self, build, name, keep_logs, kind=Cluster):
+        """kind: of clusters that a scenario asks for no other kind of."""
+        self.build, self.name, self.keep_logs, self.kind = build, name, keep_logs, kind
         self.clusters = []
 
-    def cluster(self, kind=Cluster, **options):
+    def cluster(self, kind=None, **options):
         # Several runs may go on beside each other on one machine.
-        cluster = kind(self.build, f"t{os.getpid()}-{next(NUMBERS)}-{self.name[:20].strip('-')}", **options)
+        cluster = (kind or self.kind)(self.build, f"t{os.getpid()}-{next(NUMBERS)}-{self.name[:20].strip('-')}", **options)
         self.clusters.append(cluster)
         cluster.up()
         return cluster
@@ -44,8 +47,8 @@ class Context:
         return found
 
 
-def scenario(cost=20, alone=False, name=None, only_by_name=False):
+def scenario(cost=20, alone=False, name=None, only_by_name=False, dir_only="", every_store=False):
     def register(function):
-        REGISTRY.append(Scenario(name or function.__name__.replace("_", "-"), function, cost, alone, only_by_name))
+        REGISTRY.append(Scenario(name or function.__name__.replace("_", "-"), function, cost, alone, only_by_name, dir_only, every_store))
         return function
     return register

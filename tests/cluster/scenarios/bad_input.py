@@ -23,7 +23,7 @@ def says(cluster, processes, *parts):
     return checks.check(f"it is said: {line.strip()[:160] or parts}", line, "\n".join(cluster.log(process)[-1500:] for process in processes))
 
 
-@scenario(cost=15)
+@scenario(cost=15, dir_only="an API server takes no torn document, no unknown kind and no CIDR that is none")
 def bad_manifests(context):
     cluster = context.cluster(nodes=1)
     cluster.apply("apiVersion: v1\nkind: Pod\nmetadata: {name: [\n", raw="torn.yaml")
@@ -45,18 +45,15 @@ def overlapping_pod_cidr(context):
     yield from still_works(cluster, "after")
 
 
-@scenario(cost=15)
+@scenario(cost=15, every_store=True)
 def exhausted_pool(context):
     """Two nodes' worth of CIDRs for three nodes."""
     cluster = context.cluster(nodes=2, families="ipv4", operator_flags=["--cluster-pool-ipv4-cidr=10.50.0.0/23"])
-    cluster.sandbox("node", "add", "third", "--no-wait")
+    cluster.add_node("third", wait=False)
 
     def reported():
-        path = f"{cluster.status()['store']}/ciliumnodes.cilium.io/third.yaml"
-        try:
-            return next((line.strip() for line in open(path) if "error" in line and line.strip() not in ("error: ''", 'error: ""')), "")
-        except OSError:
-            return ""
+        node = cluster.find_object("cilium.io/v2", "CiliumNode", None, "third") or {}
+        return node.get("status", {}).get("ipam", {}).get("operator-status", {}).get("error", "")
     line = checks.wait_until(reported, 15, 0.3)
     yield checks.check(f"the CiliumNode says why it has no pod CIDR: {line}", line)
     yield says(cluster, ["operator"], "third")
@@ -67,11 +64,11 @@ def exhausted_pool(context):
 def exhausted_node(context):
     """More pods than the node's CIDR has addresses: an error for the one too many, none for the others."""
     cluster = context.cluster(nodes=1, families="ipv4", operator_flags=["--cluster-pool-ipv4-cidr=10.50.0.0/24", "--cluster-pool-ipv4-mask-size=29"])
-    done = cluster.sandbox("pod", "add", *[f"p{number}" for number in range(8)], check=False)
+    done = cluster.add_pods(*[f"p{number}" for number in range(8)], check=False)
     # Of eight addresses the first and the last are not handed out, and the router and the health endpoint have theirs.
     yield checks.check("four of eight pods fit", len(cluster.status()["pods"]) == 4, cluster.sandbox("pod", "list").stdout)
     yield checks.check(f"the others are told: {done.stderr.strip()[:160]}", done.returncode == 1 and "cilium-cni ADD failed" in done.stderr, done.stderr)
-    cluster.sandbox("pod", "del", "p0")
+    cluster.delete_pods("p0")
     yield from still_works(cluster, "after")
 
 
@@ -101,7 +98,7 @@ def bad_cni_requests(context):
 @scenario(cost=10)
 def two_agents_on_one_node(context):
     cluster = context.cluster(nodes=1)
-    done = cluster.exec("node1", "axoneme-agent", "--object-store=dir:/var/lib/axoneme/store", "--enable-ipv6=true", "--enable-ipv4-masquerade=false",
+    done = cluster.exec("node1", "axoneme-agent", *cluster.store_flags, "--enable-ipv6=true", "--enable-ipv4-masquerade=false",
                         "--enable-ipv6-masquerade=false", check=False, timeout=20)
     yield checks.check(f"the second one is refused: {done.stderr.strip().splitlines()[-1][:200] if done.stderr.strip() else ''}",
                        done.returncode not in (0, -11) and "agent" in done.stderr, (done.returncode, done.stderr))
@@ -111,7 +108,7 @@ def two_agents_on_one_node(context):
 @scenario(cost=10)
 def second_cluster_on_the_same_bpffs(context):
     cluster = context.cluster(nodes=1)
-    done = cluster.exec("node1", "timeout", "10", "axoneme-agent", "--object-store=dir:/var/lib/axoneme/store", "--state-dir=/run/other", "--enable-ipv6=true",
+    done = cluster.exec("node1", "timeout", "10", "axoneme-agent", *cluster.store_flags, "--state-dir=/run/other", "--enable-ipv6=true",
                         "--agent-health-port=9899", "--cluster-health-port=4299", "--enable-ipv4-masquerade=false", "--enable-ipv6-masquerade=false", check=False, timeout=20)
     yield checks.check(f"an agent with another state directory is refused: {done.stderr.strip().splitlines()[-1][:200] if done.stderr.strip() else ''}",
                        done.returncode not in (0, -11, 124) and "/sys/fs/bpf" in done.stderr, (done.returncode, done.stderr))
@@ -123,7 +120,7 @@ def full_disk(context):
     cluster = context.cluster(nodes=1)
     cluster.add_pod("a", "node1")
     cluster.exec("node1", "sh", "-c", "dd if=/dev/zero of=/run/fill bs=1M 2>/dev/null; dd if=/dev/zero of=/run/fill2 bs=1 2>/dev/null; true")
-    done = cluster.sandbox("pod", "add", "b", "--node", "node1", check=False)
+    done = cluster.add_pods("b", node="node1", check=False)
     if done.returncode == 0:
         # Taken on without its file: then the agent says that, and which.
         yield says(cluster, ["node1"], "No space left on device")

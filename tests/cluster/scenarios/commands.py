@@ -25,7 +25,7 @@ def command_line(context):
     yield checks.monitor_shows(cluster, "node1", "a1", "a2")
 
 
-@scenario(cost=15)
+@scenario(cost=15, every_store=True)
 def pods_come_and_go(context):
     cluster = context.cluster(nodes=2)
     first = cluster.add_pod("a", "node1", labels="app=web")
@@ -36,18 +36,18 @@ def pods_come_and_go(context):
     yield checks.check("CHECK notices that its addresses are gone", done.returncode != 0, done.stdout)
     labels = checks.endpoint_of(cluster, "a")["status"]["identity"]["labels"]
     yield checks.check("its identity has its labels", "k8s:app=web" in labels, labels)
-    cluster.sandbox("pod", "del", "a")
+    cluster.delete_pods("a")
     yield checks.check("its endpoint is gone", first["addresses"][0] not in cluster.cli("node1", "endpoint", "list"))
     links = cluster.exec("node1", "ip", "-o", "link").stdout
     yield checks.check("its device is gone", "lxc" not in links.replace("lxc_health", ""), links)
     names = [f"p{i}" for i in range(20)]
-    done = cluster.sandbox("pod", "add", *names, "--node", "node2", "--parallel", check=False)
+    done = cluster.add_pods(*names, node="node2", parallel=True, check=False)
     yield checks.check("20 pods at once", done.returncode == 0, done.stderr)
     addresses = [address for name, item in cluster.addresses().items() if name in names for address in item.values()]
     yield checks.check("every address once", len(addresses) == 40 and len(set(addresses)) == 40, addresses)
     cluster.serve("node1")
     yield from checks.connectivity(cluster, [(name, "node1") for name in names], kinds=checks.KINDS[:3])
-    done = cluster.sandbox("pod", "del", *names, check=False)
+    done = cluster.delete_pods(*names, check=False)
     yield checks.check("and away again", done.returncode == 0, done.stderr)
     left = cluster.cli_json("node2", "endpoint", "list")
     yield checks.check("no endpoint of a pod is left", not [e for e in left if (e["status"].get("external-identifiers") or {}).get("k8s-pod-name")], left)
@@ -57,11 +57,11 @@ def pods_come_and_go(context):
 def nodes_come_and_go(context):
     cluster = context.cluster(nodes=2)
     cluster.add_pod("a", "node1")
-    cluster.sandbox("node", "add", "third")
+    cluster.add_node("third")
     cluster.add_pod("b", "third")
     yield from checks.connectivity(cluster, [("a", "b"), ("b", "a"), ("b", "node1"), ("node2", "b"), ("b", "outside")])
     gone = cluster.addresses()["b"]["ipv4"]
-    cluster.sandbox("node", "del", "third")
+    cluster.remove_node("third")
     yield checks.check("the operator removes its CiliumNode", checks.wait_until(lambda: "third" not in cluster.cli("node1", "node", "list"), 20),
                        cluster.cli("node1", "node", "list"))
     yield checks.check("routes and ipcache entries to its pods are gone",

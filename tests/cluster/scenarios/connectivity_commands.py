@@ -9,6 +9,9 @@ from lib.sandbox import run
 from lib.scenario import scenario
 
 
+ITS_OWN_OBJECTS = "on a sandbox the command writes its pods and policies into the folder"
+
+
 def command(cluster, *words, timeout=300):
     return run([cluster.axoneme, "connectivity", *words, "--sandbox", cluster.name], check=False, timeout=timeout)
 
@@ -29,18 +32,18 @@ def connectivity(context, least, *words):
     yield checks.check("with node2 cut off the test fails and says where", done.returncode == 1 and "echo-other-node" in done.stdout and "tests failed" not in done.stdout, done.stdout)
 
 
-@scenario(cost=45)
+@scenario(cost=45, dir_only=ITS_OWN_OBJECTS)
 def connectivity_test_in_short(context):
     yield from connectivity(context, 3, "--test", "^(no-policies|client-ingress|echo-ingress|to-entities-world)$")
 
 
 # Minutes on a busy machine.
-@scenario(cost=200, only_by_name=True)
+@scenario(cost=200, only_by_name=True, dir_only=ITS_OWN_OBJECTS)
 def connectivity_test(context):
     yield from connectivity(context, 26)
 
 
-@scenario(cost=30, alone=True)
+@scenario(cost=30, alone=True, dir_only=ITS_OWN_OBJECTS)
 def connectivity_perf(context):
     cluster = context.cluster(nodes=2)
     done = command(cluster, "perf", "--duration", "0.5", "--crr", "-o", "json")

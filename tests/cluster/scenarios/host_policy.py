@@ -17,10 +17,10 @@ UNCONCERNED = [yes("app1", "nginx outside node2", OTHER), yes("nginx outside", "
 OTHERS = "outside node2 app1 nginx"
 
 
-def only(side, name):
+def only(side, name, more=()):
     """node1 and others talk on one port, and about health."""
     peers = "fromEntities" if side == "ingress" else "toEntities"
-    return clusterwide(name, {"nodeSelector": NODE1, side: [{peers: ["remote-node"], "toPorts": HEALTH}, {peers: ["all"], "toPorts": OPEN}]})
+    return clusterwide(name, {"nodeSelector": NODE1, side: [{peers: ["remote-node"], "toPorts": HEALTH}, {peers: ["all"], "toPorts": OPEN}, *more]})
 
 
 def host_endpoint(cluster, node):
@@ -32,7 +32,7 @@ def host_endpoint(cluster, node):
 def enforced(context, **options):
     cluster, policies = place(context, PODS, agent_flags=FIREWALL + options.pop("agent_flags", []), **options)
     addresses = cluster.addresses()
-    ingress, egress = only("ingress", "in"), only("egress", "out")
+    ingress, egress = only("ingress", "in"), only("egress", "out", cluster.way_to_objects())
     yield policy.ready(cluster, [yes(OTHERS, "node1", "tcp", OTHER), yes("node1", OTHERS, "tcp", OTHER)])
     yield checks.check("everything allowed: in force", policies.use(clusterwide("all", {"nodeSelector": {}, "ingress": [{"fromEntities": ["all"]}],
                                                                                      "egress": [{"toEntities": ["all"]}]})), policies.state())

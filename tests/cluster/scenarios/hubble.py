@@ -161,7 +161,7 @@ def hubble_flows(context):
     yield checks.check("metrics count drops by the pods that they are of",
                        'hubble_drop_total{reason="POLICY_DENIED",protocol="TCP",source="default/app2",destination="default/nginx"}' in text, text)
     yield checks.check("and verdicts", 'hubble_policy_verdicts_total{direction="ingress",match="l3-only",action="forwarded"}' in text, text)
-    cluster.sandbox("pod", "del", "app2")
+    cluster.delete_pods("app2")
     gone = checks.wait_until(lambda: "default/app2" not in metrics_of(cluster, server_node), 25, 1)
     yield checks.check("series of a pod that is gone go", gone, metrics_of(cluster, server_node))
 

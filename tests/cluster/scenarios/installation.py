@@ -34,7 +34,7 @@ def cleanup_leaves_nothing_native_legacy(context):
 
 
 def preflight(cluster, *flags):
-    done = cluster.exec("node1", "axoneme", "preflight", "-o", "json", "--object-store=dir:/var/lib/axoneme/store", "--enable-ipv6=true",
+    done = cluster.exec("node1", "axoneme", "preflight", "-o", "json", *cluster.store_flags, "--enable-ipv6=true",
                         "--write-cni-conf-when-ready=/etc/cni/net.d", *flags, check=False)
     try:
         return done.returncode, json.loads(done.stdout)
@@ -65,7 +65,7 @@ BROKEN = [
 ]
 
 
-@scenario(cost=20)
+@scenario(cost=20, dir_only="before the first operator there is no kind of policies that the last finding is about")
 def preflight_finds_what_is_broken(context):
     cluster = context.cluster(nodes=1, processes=False)
     cluster.exec("node1", "sh", "-c", "sed -i '/^nameserver 10\\./d' /etc/resolv.conf")

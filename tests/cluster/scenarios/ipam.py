@@ -1,10 +1,6 @@
 """Where pods' addresses come from."""
 import ipaddress
 import json
-import pathlib
-import time
-
-import yaml
 
 from lib import checks
 from lib.scenario import scenario
@@ -32,15 +28,15 @@ def within(address, cidr):
 
 
 def node_pools(cluster, node):
-    text = (pathlib.Path(cluster.status()["store"]) / "ciliumnodes.cilium.io" / f"{node}.yaml").read_text()
+    text = json.dumps(cluster.find_object("cilium.io/v2", "CiliumNode", None, node))
     listed = cluster.cli(node, "status", "--verbose")
     return text, next((line for line in listed.splitlines() if line.startswith("IPAM:")), "")
 
 
 def refused_pod(cluster, name, node, pool):
     """The CNI plugin's error for a pod that gets no address; the pod is taken away again."""
-    done = cluster.sandbox("pod", "add", name, "--node", node, "--annotations", f"{ANNOTATION}={pool}", check=False)
-    cluster.sandbox("pod", "del", name, check=False)
+    done = cluster.add_pods(name, node=node, annotations=f"{ANNOTATION}={pool}", check=False)
+    cluster.delete_pods(name, check=False)
     return done.returncode, done.stderr + done.stdout
 
 
@@ -74,8 +70,7 @@ def multi_pool(context):
         cluster.add_pod(f"blue{number}", "node1", annotations=f"{ANNOTATION}=blue")
     code, error = refused_pod(cluster, "blue5", "node1", "blue")
     yield checks.check("an exhausted pool is named to the CNI caller", code != 0 and 'pool "blue": allocator full' in error, error)
-    events = cluster.sandbox("get", "events", check=False).stdout if False else "".join(
-        path.read_text() for path in (pathlib.Path(cluster.status()["store"]) / "events").rglob("*.yaml"))
+    events = json.dumps(cluster.list_objects("v1", "Event"))
     yield checks.check("and by an event of the node", "CIDRNotAvailable" in events, events[-500:])
 
     before = cluster.addresses()
@@ -88,14 +83,14 @@ def multi_pool(context):
     yield checks.check("and pods get addresses of what the node has", within(extra["addresses"][0], "10.60.0.0/24"), extra["addresses"])
     cluster.sandbox("operator", "start")
 
-    cluster.sandbox("pod", "del", "found")
+    cluster.delete_pods("found")
 
     def given_back():
         return "late" not in node_pools(cluster, "node1")[0]
     yield checks.check("what nobody uses goes back", checks.wait_until(given_back, 20, 0.5), node_pools(cluster, "node1")[0])
     for number in range(5):
-        cluster.sandbox("pod", "del", f"blue{number}")
-    cluster.sandbox("pod", "del", "named")
+        cluster.delete_pods(f"blue{number}")
+    cluster.delete_pods("named")
     checks.wait_until(lambda: "blue" not in node_pools(cluster, "node1")[0], 20, 0.5)
     for number in range(8):
         cluster.add_pod(f"moved{number}", "node2", annotations=f"{ANNOTATION}=blue")
@@ -107,12 +102,11 @@ def kubernetes_pod_cidrs(context):
     """ipam=kubernetes: Node.spec.podCIDRs, which somebody else writes."""
     cluster = context.cluster(nodes=1, families="ipv4", processes=False, agent_flags=["--ipam=kubernetes", "--annotate-k8s-node=true"],
                               operator_flags=["--ipam=kubernetes"])
-    path = pathlib.Path(cluster.status()["store"]) / "nodes" / "node1.yaml"
-    node = yaml.safe_load(path.read_text())
-    node["spec"] = {**(node.get("spec") or {}), "podCIDR": "10.61.1.0/24", "podCIDRs": ["10.61.1.0/24"]}
-    path.write_text(yaml.safe_dump(node))
+    cluster.give_pod_cidr("node1", "10.61.1.0/24")
+    cluster.sandbox("operator", "start")  # it makes the definitions of kinds where there are any
     cluster.sandbox("agent", "start", "node1")
     pod = cluster.add_pod("a", "node1")
     yield checks.check("the pod's address is of the Node's CIDR", within(pod["addresses"][0], "10.61.1.0/24"), pod["addresses"])
     yield from checks.connectivity(cluster, [("a", "node1"), ("a", "outside")], kinds=checks.KINDS[:2])
-    yield checks.check("the Node says so too", checks.wait_until(lambda: "network.cilium.io/ipv4-cilium-host" in path.read_text(), 10), path.read_text())
+    node = lambda: json.dumps(cluster.find_object("v1", "Node", None, "node1"))  # noqa: E731
+    yield checks.check("the Node says so too", checks.wait_until(lambda: "network.cilium.io/ipv4-cilium-host" in node(), 10), node())

@@ -390,8 +390,8 @@ def network_policies(context, **options):
         ("namespaceSelector or podSelector", [of([red, {"podSelector": endpoints(app="app1")}])], [], [yes("prod-web prod-db app1", NGINX, "tcp"), no("app2", NGINX, "tcp")]),
         ("ipBlock", [of(block)], [], [yes("outside", NGINX), no("app1 prod-web", NGINX, "tcp")]),
         ("ipBlock.except", [of(all_but)], [], [no("outside app1", NGINX, "tcp")]),
-        ("ports with endPort", [of(None, [{"protocol": "TCP", "port": 8080, "endPort": 8084}])], [],
-         [yes("app1 outside", NGINX, "tcp/8080", "tcp/8084"), no("app1", NGINX, "tcp/8086", "udp/8080")]),
+        *([("ports with endPort", [of(None, [{"protocol": "TCP", "port": 8080, "endPort": 8084}])], [],
+            [yes("app1 outside", NGINX, "tcp/8080", "tcp/8084"), no("app1", NGINX, "tcp/8086", "udp/8080")])] if cluster.api_since("1.21") else []),
         ("deny all", [kubernetes("np", {"podSelector": {}, "policyTypes": ["Ingress"]})], [],
          [no("app1 outside", NGINX, "tcp"), yes("nginx2", "prod-db", "tcp")]),
         ("egress", [kubernetes("np", {"podSelector": endpoints(app="app1"), "policyTypes": ["Egress"], "egress": [{"to": [{"podSelector": endpoints(app="nginx")}]}]})], [],
@@ -442,15 +442,15 @@ FORMS = {"seeds": seeds, "selectors": selectors, "namespaces": namespaces, "cidr
          "networkpolicy": network_policies}
 
 
-def variant(name, function, **options):
-    @scenario(cost=18, name=name)
+def variant(name, function, every_store=False, **options):
+    @scenario(cost=18, name=name, every_store=every_store)
     def run(context):
         yield from function(context, **options)
     return run
 
 
 for form, function in FORMS.items():
-    variant(f"policy-{form}-vxlan", function)
+    variant(f"policy-{form}-vxlan", function, every_store=form in ("services", "networkpolicy"))
     variant(f"policy-{form}-native", function, routing="native")
     if form in ("seeds", "entities"):
         variant(f"policy-{form}-ipv4", function, families="ipv4")
@@ -458,7 +458,7 @@ for form, function in FORMS.items():
 LEGACY = ["--enable-tunnel-fast-path=false", "--enable-host-legacy-routing=true", "--enable-tcx=false"]
 variant("policy-deny-legacy", denials, agent_flags=LEGACY)
 variant("policy-ports-legacy", ports, agent_flags=LEGACY, routing="native")
-variant("policy-cidr-group-changes", cidr_group_changes)
+variant("policy-cidr-group-changes", cidr_group_changes, every_store=True)
 variant("policy-nodes-vxlan", nodes)
 variant("policy-nodes-native", nodes, routing="native")
 variant("policy-many-cidrs", many_cidrs)

@@ -31,7 +31,7 @@ def firewall(context, **options):
              others + [yes("outside", "node1", "tcp/6443"), no("outside", "node1", "tcp/7000", "icmp")]),
             ("a denial alone", {"ingressDeny": [{"fromEntities": ["world"], "toPorts": ports(6443)}], "enableDefaultDeny": {"ingress": False}},
              others + [no("outside", "node1", "tcp/6443"), yes("outside", "node1", "tcp/7000", "icmp")]),
-            ("egress", {"egress": [{"toEntities": ["cluster"]}]},
+            ("egress", {"egress": [{"toEntities": ["cluster"]}, *cluster.way_to_objects()]},
              [no("node1", "outside"), yes("node1", "node2 a b", "tcp"), yes("outside", "node1", "tcp"), yes("a", "outside", "tcp")])):
         done = policies.use(clusterwide("host", {"nodeSelector": NODE1, **spec}))
         yield checks.check(f"{title}: in force", done, policies.state())
@@ -84,7 +84,7 @@ def policy_host_cold_boot(context):
     policies = policy.Policies(cluster)
     yield policy.ready(cluster, [yes("node2 outside", "node1", "tcp")])
     yield checks.reachable_nodes(cluster, "node1")
-    policies.use(clusterwide("host", {"nodeSelector": NODE1, "ingress": [{"fromEntities": ["remote-node"]}], "egress": [{"toEntities": ["remote-node"]}]}))
+    policies.use(clusterwide("host", {"nodeSelector": NODE1, "ingress": [{"fromEntities": ["remote-node"]}], "egress": [{"toEntities": ["remote-node"]}, *cluster.way_to_objects()]}))
     rows = [yes("node2", "node1", "tcp", "udp"), yes("node1", "node2", "tcp"), no("outside", "node1"), no("node1", "outside")]
     yield from policy.verdicts(cluster, "before", rows, explain=False)
     cluster.sandbox("agent", "kill", "node1")

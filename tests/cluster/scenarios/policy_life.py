@@ -5,6 +5,7 @@ import time
 
 from lib import checks, policy
 from lib.policy import cilium, clusterwide, endpoints, kubernetes, no, yes
+from lib.sandbox import CommandFailed
 from lib.scenario import scenario
 from lib.talk import Conversation
 from scenarios.policy_forms import place
@@ -104,7 +105,7 @@ def policy_replacement_has_no_gap(context):
     yield from policy.verdicts(cluster, "the last version", [yes("app2", NGINX, "tcp"), no("app1", NGINX, "tcp")])
 
 
-@scenario(cost=18)
+@scenario(cost=18, every_store=True)
 def policy_restart(context):
     """kill -9 of every agent: policies stay in force while nobody is there, and a new agent finds nothing to do."""
     cluster, policies = place(context)
@@ -165,7 +166,7 @@ def policy_pods_come_and_go(context):
     cluster.add_pod("nginx3", "node2", labels="app=nginx")
     cluster.add_pod("app1b", "node2", labels="app=app1")
     yield from policy.verdicts(cluster, "new pods", [yes("app1 app1b", "nginx3 nginx", "tcp"), no("app2 public", "nginx3", "tcp")])
-    cluster.sandbox("pod", "del", "nginx3", "app1b")
+    cluster.delete_pods("nginx3", "app1b")
     cluster.add_pod("heir", "node2", labels="app=other")
     yield from policy.verdicts(cluster, "a new pod, whoever had its address before", [no("heir", NGINX, "tcp"), yes("app2", "heir", "tcp")])
 
@@ -260,7 +261,7 @@ BAD = {
 }
 
 
-@scenario(cost=12)
+@scenario(cost=12, every_store=True)
 def policy_mistakes(context):
     """A bad policy is refused as a whole, says why, and leaves its previous version and everything else in force."""
     cluster, policies = place(context)
@@ -269,8 +270,15 @@ def policy_mistakes(context):
     rows = [yes("app1", NGINX, "tcp"), no("app2", NGINX, "tcp")]
     key = policy.key_of(ALLOW_APP1)
     for title, (spec, part) in BAD.items():
+        if title == "an unknown member" and cluster.prunes:
+            continue
         bad = cilium("allow", spec)
-        cluster.apply(policy.text_of([bad]))
+        try:
+            cluster.apply(policy.text_of([bad]))
+        except CommandFailed as refused:
+            # By an API server, after the definition of the kind: it never gets as far as an agent.
+            yield checks.check(f"{title}: refused: {refused.err}", "422" in refused.err, refused.err)
+            continue
 
         def said():
             shown = policy.objects(cluster, "node1").get(key, {})
@@ -284,7 +292,7 @@ def policy_mistakes(context):
     yield checks.check("policy list shows it", "False" in shown and "previous version stays in force" in shown, shown)
     status = json.dumps(cluster.cli_json("node1", "status")["axoneme"].get("rejected-objects", []))
     yield checks.check("so does the agent's status", "default/allow" in status, status)
-    cluster.apply(policy.text_of([cilium("new", BAD["an unknown entity"][0])]))
+    cluster.apply(policy.text_of([cilium("new", BAD["peers of two kinds"][0])]))
     yield from policy.verdicts(cluster, "a new bad one changes nothing", rows)
     cluster.delete(policy.text_of([cilium("new", {})]))
     policies.use(FROM_APP2_ONLY)
@@ -336,7 +344,7 @@ def policy_identity_flood(context):
     crowd = [{"apiVersion": "cilium.io/v2", "kind": "CiliumIdentity", "metadata": {"name": str(number)}, "security-labels": {
         "k8s:crowd": "yes", "k8s:number": str(number), "k8s:io.kubernetes.pod.namespace": "default", "k8s:io.cilium.k8s.policy.cluster": "default"}}
              for number in free[:10000]]
-    cluster.apply("\n---\n".join(json.dumps(item) for item in crowd), raw="crowd.yaml")
+    cluster.apply_many(crowd)
     known = checks.wait_until(lambda: cluster.cli("node2", "identity", "list").count("k8s:crowd=yes") == 10000, 10, 0.2)
     yield checks.check("10,000 identities are known", known)
     select = cilium("crowd", {"endpointSelector": endpoints(app="nginx"), "ingress": [{"fromEndpoints": [endpoints(crowd="yes"), endpoints(app="app1"), odd]}]})

@@ -37,7 +37,7 @@ def hubble_on(cluster, node):
     return lambda *words: cluster.cli(node, "hubble", *words, "--server", "127.0.0.1:4245", check=False)
 
 
-@scenario(cost=20)
+@scenario(cost=20, dir_only="the sandbox starts its relay over the folder")
 def relay_over_two_nodes(context):
     cluster = context.cluster(nodes=2)
     cluster.add_pod("nginx", "node2", "app=nginx")

@@ -37,7 +37,7 @@ def pod_deleted_while_the_agent_is_down(context):
     cluster.add_pod("a", "node1")
     address = cluster.addresses()["a"]["ipv4"]
     cluster.sandbox("agent", "kill", "node1")
-    done = cluster.sandbox("pod", "del", "a", check=False)
+    done = cluster.delete_pods("a", check=False)
     yield checks.check("DEL succeeds with the agent down", done.returncode == 0, done.stderr)
     cluster.sandbox("agent", "start", "node1")
     yield checks.check("its endpoint is gone after the start", checks.wait_until(lambda: address not in cluster.cli("node1", "endpoint", "list"), 10),

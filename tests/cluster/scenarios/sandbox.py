@@ -7,7 +7,7 @@ from lib.sandbox import leftovers, root_namespace
 from lib.scenario import scenario
 
 
-@scenario(cost=5)
+@scenario(cost=5, dir_only="of the sandbox itself: there is no object in it")
 def sandbox_machines(context):
     before = root_namespace()
     start = time.monotonic()
@@ -26,7 +26,7 @@ def sandbox_machines(context):
     yield checks.check("the machine's own links, routes and rules are untouched", root_namespace() == before)
 
 
-@scenario(cost=5)
+@scenario(cost=5, dir_only="of the sandbox itself: there is no object in it")
 def sandbox_leaves_nothing(context):
     cluster = context.cluster(processes=False, nodes=2)
     # A program in a node, one in the background of another, and a namespace of the user's making.
@@ -41,7 +41,7 @@ def sandbox_leaves_nothing(context):
     yield checks.check("the other cluster still works", second.exec("node1", "hostname").stdout.strip() == "node1")
 
 
-@scenario(cost=5)
+@scenario(cost=5, dir_only="of the sandbox itself: there is no object in it")
 def sandbox_bad_input(context):
     cluster = context.cluster(processes=False, nodes=1)
 
@@ -57,6 +57,7 @@ def sandbox_bad_input(context):
     yield refused(["pod", "add", "x", "--node", "node9"], "'node9'", "node1")
     yield refused(["pod", "add", "x"], "no network configuration", "the agent writes it when it is ready")
     yield refused(["pod", "add", "x", "--labels", "oops"], "'oops'", "key=value")
+    yield refused(["pod", "add", "x", "y", "--uid", "1"], "1 given for 2 pods", "one for each")
     yield refused(["apply", "-"], "document 1", "v1 Gadget", stdin="apiVersion: v1\nkind: Gadget\nmetadata: {name: a}\n")
     yield refused(["node", "del", "node9"], "node9")
     yield refused(["agent", "start", "node9"], "node9")

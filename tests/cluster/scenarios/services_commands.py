@@ -78,7 +78,7 @@ def reported(cluster, name, words, seconds=6):
     return checks.check(f"{name} is reported: {found[0]['message'] if ok and found else ', '.join(words)}", ok, services.problems(cluster, "node1"))
 
 
-@scenario(cost=45)
+@scenario(cost=45, dir_only="an API server takes half of these mistakes for none, and refuses the others")
 def services_bad_input(context):
     """Each mistake is reported on its object; the other services go on; corrected, the report goes."""
     cluster, known = place(context, flags=["--node-port-range=30000,32767"])

@@ -322,7 +322,7 @@ def services_restart_with_a_late_table(context):
     yield from restart(context, many=3000)
 
 
-@scenario(cost=25)
+@scenario(cost=25, every_store=True)
 def services_changed_while_the_agent_is_down(context):
     cluster, known = place(context)
     known.put("stays", 1, ("b1", "b2"), type_="NodePort")
@@ -351,21 +351,15 @@ def services_changed_while_the_agent_is_down(context):
 # Many
 
 def write_many(cluster, count, first, backends=10):
-    """Services straight into the store, one file each, as a controller would leave them. Their backends do not exist."""
-    root = pathlib.Path(cluster.status()["store"])
-    for folder in ("services/default", "endpointslices.discovery.k8s.io/default"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
+    """Their backends do not exist."""
+    manifests = []
     for number in range(first, first + count):
         name = f"many-{number}"
         fakes = [{"addresses": {"ipv4": f"10.200.{(number * backends + i) >> 8 & 255}.{(number * backends + i) & 255}"}, "node": f"node{1 + i % 2}",
                   "conditions": {"ready": True, "serving": True, "terminating": False}} for i in range(backends)]
-        service = services.service(name, number + 256, families=("ipv4",), ports=(("TCP", SERVICE_PORT),))
-        for folder, manifest in [("services/default", service)] + [("endpointslices.discovery.k8s.io/default", item)
-                                                                   for item in services.slices(name, fakes, families=("ipv4",), ports=(("TCP", SERVICE_PORT),))]:
-            path = root / folder / f"{manifest['metadata']['name']}.json"
-            temporary = path.with_name(f".{path.name}.new")
-            temporary.write_text(json.dumps(manifest))
-            temporary.rename(path)
+        manifests += [services.service(name, number + 256, families=("ipv4",), ports=(("TCP", SERVICE_PORT),)),
+                      *services.slices(name, fakes, families=("ipv4",), ports=(("TCP", SERVICE_PORT),))]
+    cluster.apply_many(manifests)
 
 
 def rss_mib(cluster, node):
@@ -403,9 +397,9 @@ def services_ten_thousand(context):
     yield checks.check(f"a change of backends among them is there after {statistics.median(times):.0f} ms (commands included)", statistics.median(times) < 1000, times)
     for node in cluster.nodes():
         yield checks.no_reconciler_errors(cluster, node)
-    root = pathlib.Path(cluster.status()["store"])
-    for path in [*root.glob("services/default/many-*"), *root.glob("endpointslices.discovery.k8s.io/default/many-*")]:
-        path.unlink()
+    names = [f"many-{number}" for number in range(10, 10_010)]
+    cluster.delete_many("v1", "Service", "default", names)
+    cluster.delete_many("discovery.k8s.io/v1", "EndpointSlice", "default", [f"{name}-ipv4" for name in names])
     gone = checks.wait_until(lambda: len(services.listed(cluster, "node1")) < 20, 120, 1)
     yield checks.check("and all are gone again", gone, len(services.listed(cluster, "node1")))
     yield services.verdicts(cluster, "the one still answers", rows("c1 c2 node1", "cluster", 1, "b1", kinds=("tcp",)))

@@ -12,10 +12,11 @@ OUTSIDE_RANGE = ["172.18.200.0/24", "fd00:18:200::/64"]
 OTHER_RANGE = ["203.0.113.0/24", "2001:db8:77::/64"]
 
 
-def place(context, flags=(), **options):
+def place(context, flags=(), host_ports=None, **options):
+    """host_ports: of pods, by name, as add_pod has them."""
     cluster = context.cluster(nodes=2, agent_flags=services.replacement(*flags), **options)
     for name, node in PODS:
-        cluster.add_pod(name, node, labels=f"app={name}")
+        cluster.add_pod(name, node, labels=f"app={name}", host_ports=(host_ports or {}).get(name, ()))
     services.route_through(cluster, "node1")
     if any("bpf-lb-acceleration" in flag for flag in flags):
         services.like_real_wires(cluster, "outside", *cluster.nodes(), *(name for name, _ in PODS))
@@ -28,8 +29,11 @@ def cluster_ips(known):
     known.put("both", 1, ("b1", "b2"))
     known.put("here", 2, ("b1",))
     known.put("there", 3, ("b2",))
-    known.put("inside-local", 4, ("b1", "b2"), internalTrafficPolicy="Local")
-    known.put("inside-local-one", 5, ("b1",), internalTrafficPolicy="Local")
+    inside_local = []
+    if known.cluster.api_since("1.21"):
+        known.put("inside-local", 4, ("b1", "b2"), internalTrafficPolicy="Local")
+        known.put("inside-local-one", 5, ("b1",), internalTrafficPolicy="Local")
+        inside_local = [*rows("c1 node1", "cluster", 4, "b1"), *rows("c2 node2", "cluster", 4, "b2"), *rows("c1 node1", "cluster", 5, "b1"), *rows("c2 node2", "cluster", 5)]
     known.put("empty", 6)
     known.put("headless", 7, ("b1",), clusterIP="None", clusterIPs=["None"])
     known.put("unready", 8, ({**known.backend("b1", ready=False)}, "b2"))
@@ -41,8 +45,7 @@ def cluster_ips(known):
             *rows("c1 c2 node1 node2", "cluster", 2, "b1"), *rows("c1 c2 node1 node2", "cluster", 3, "b2"),
             *rows("b1", "cluster", 2, "b1"), *rows("b2", "cluster", 3, "b2"),  # a pod reaches itself
             *rows("b1 b2", "cluster", 1, "b1 b2", kinds=("tcp", "udp")),
-            *rows("c1 node1", "cluster", 4, "b1"), *rows("c2 node2", "cluster", 4, "b2"),
-            *rows("c1 node1", "cluster", 5, "b1"), *rows("c2 node2", "cluster", 5),
+            *inside_local,
             # An error is told to sockets that are connected.
             *rows(CLIENTS, "cluster", 6, error="refused", kinds=("tcp", "udp")),
             *rows("c1", "cluster", 1, kinds=("tcp",), port=SERVICE_PORT + 1),
@@ -180,18 +183,16 @@ def services_source_ranges_of_all_types(context):
 @scenario(cost=20)
 def services_host_ports(context):
     """A container's hostPort is served at its node only, at every address of it or at one."""
-    cluster, known = place(context)
-    addresses = cluster.addresses()
-    for pod, ports in (("b1", [{"containerPort": 7000, "hostPort": 8081, "protocol": "TCP"}, {"containerPort": 7000, "hostPort": 8081, "protocol": "UDP"}]),
-                       ("b2", [{"containerPort": 7000, "hostPort": 8082, "protocol": "TCP", "hostIP": addresses["node2"]["ipv4"]}])):
-        cluster.give_host_ports(pod, ports)
+    cluster, _ = place(context, host_ports={
+        "b1": [{"containerPort": 7000, "hostPort": 8081, "protocol": "TCP"}, {"containerPort": 7000, "hostPort": 8081, "protocol": "UDP"}],
+        "b2": [{"containerPort": 7000, "hostPort": 8082, "protocol": "TCP", "hostIP": "172.18.1.12"}]})  # node2's
     at = {"kinds": ("tcp", "udp")}
     wanted = [*rows("outside c2 node2", "node1", 0, "b1", port=8081, **at), *rows("outside", "node2", 0, port=8081, **at),
               *rows("outside c1", "node2", 0, "b2", port=8082, kinds=("tcp",), families=("ipv4",)),
               *rows("outside", "node2", 0, port=8082, kinds=("tcp",), families=("ipv6",))]
     yield services.verdicts(cluster, "hostPort", wanted)
     yield services.verdicts(cluster, "hostPort keeps the client's address", rows("outside", "node1", 0, "b1", port=8081, kinds=("tcp",), peer="client"))
-    cluster.sandbox("pod", "del", "b1")
+    cluster.delete_pods("b1")
     yield services.verdicts(cluster, "the pod has gone", rows("outside", "node1", 0, port=8081, kinds=("tcp",)))
 
 
@@ -238,7 +239,7 @@ def services_of_endpoints_objects(context):
     yield services.verdicts(cluster, "slices of v1beta1", rows("c1 c2 node1", "cluster", 2, "b1"))
 
 
-@scenario(cost=20)
+@scenario(cost=20, dir_only="topology hints came with Kubernetes 1.21, trafficDistribution with 1.30")
 def services_prefer_what_is_near(context):
     """Topology hints and trafficDistribution; all backends when there is nothing near."""
     cluster, known = place(context, flags=["--enable-service-topology=true"])

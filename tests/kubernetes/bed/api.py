@@ -6,23 +6,13 @@ import threading
 import time
 import urllib.parse
 
-PLURALS = {"CiliumNetworkPolicy": "ciliumnetworkpolicies", "CiliumClusterwideNetworkPolicy": "ciliumclusterwidenetworkpolicies", "CiliumIdentity": "ciliumidentities",
-           "NetworkPolicy": "networkpolicies", "Endpoints": "endpoints", "CiliumEndpoint": "ciliumendpoints", "CiliumNode": "ciliumnodes"}
-CLUSTER_WIDE = {"Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "CiliumIdentity", "CiliumNode", "CiliumClusterwideNetworkPolicy",
-                "CiliumEndpointSlice", "CiliumPodIPPool", "CiliumLoadBalancerIPPool", "CiliumCIDRGroup"}
+from lib.kinds import CLUSTER_WIDE, plural_of
 
 
 class ApiError(Exception):
     def __init__(self, status, text):
         self.status = status
         super().__init__(f"{status}: {text}")
-
-
-def plural_of(kind):
-    if kind in PLURALS:
-        return PLURALS[kind]
-    lower = kind.lower()
-    return lower[:-1] + "ies" if lower.endswith("y") else lower + ("es" if lower.endswith("s") else "s")
 
 
 def path_of(api_version, kind, namespace=None, name=None):

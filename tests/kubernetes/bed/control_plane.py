@@ -7,20 +7,22 @@ POD_CIDRS = {"ipv4": "10.244.0.0/16", "ipv6": "fd00:10:244::/48"}
 DUAL = "--feature-gates=IPv6DualStack=true"  # Alpha in 1.20.
 
 
-def etcd(program):
-    return [program, "--name=test", "--data-dir=/var/lib/etcd/data", "--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
+def etcd(program, folder="/var/lib/etcd/data"):
+    return [program, "--name=test", f"--data-dir={folder}", "--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
             "--listen-peer-urls=http://127.0.0.1:2380", "--initial-cluster=test=http://127.0.0.1:2380", "--initial-advertise-peer-urls=http://127.0.0.1:2380",
             "--quota-backend-bytes=2147483648", "--log-level=warn", "--logger=zap"]
 
 
-def api_server(program, pki, addresses, audit_log):
+def api_server(program, pki, addresses, audit_log, more=()):
+    """more: further flags; of two with the same name the last one counts."""
     return [program, "--etcd-servers=http://127.0.0.1:2379", f"--advertise-address={addresses['ipv4']}", "--bind-address=::", f"--secure-port={PORT}",
             f"--tls-cert-file={pki.path('apiserver.crt')}", f"--tls-private-key-file={pki.path('apiserver.key')}", f"--client-ca-file={pki.path('ca.crt')}",
             "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={pki.path('service-account.pub')}",
             f"--service-account-signing-key-file={pki.path('service-account.key')}", "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction", f"--kubelet-client-certificate={pki.path('kubelet-client.crt')}",
             f"--kubelet-client-key={pki.path('kubelet-client.key')}", "--service-cluster-ip-range=" + ",".join(SERVICE_CIDRS.values()),
-            f"--audit-policy-file={audit_policy(pki)}", f"--audit-log-path={audit_log}", "--kubelet-preferred-address-types=InternalIP", "--allow-privileged=true", "--endpoint-reconciler-type=lease", "--event-ttl=10m", "--profiling=false", DUAL]
+            f"--audit-policy-file={audit_policy(pki)}", f"--audit-log-path={audit_log}", "--kubelet-preferred-address-types=InternalIP", "--allow-privileged=true",
+            "--endpoint-reconciler-type=lease", "--event-ttl=10m", "--profiling=false", DUAL, *more]
 
 
 def audit_policy(pki):
