@@ -116,7 +116,12 @@ void Reflector::failing(const Error& error) {
 // Everybody's pauses differ, so that an API server that comes back meets no crowd.
 Task<void> Reflector::pause() {
     pause_ = pause_ == Duration{0} ? settings_.first_pause : std::min(pause_ * 2, settings_.longest_pause);
-    const Duration base = phase_ == Phase::kNotServed ? settings_.unserved_pause : pause_;
+    Duration base = pause_;
+    if (phase_ == Phase::kNotServed) {
+        // Soon while an installation may still be making it, and ever more rarely.
+        const auto missing = std::chrono::duration_cast<Duration>(Clock::now() - missing_since_);
+        base = std::min(std::max(missing / 4, settings_.first_pause), settings_.unserved_pause);
+    }
     const double spread = std::uniform_real_distribution<double>(0.5, 1.5)(random_);
     return sleep_for(loop_, std::chrono::duration_cast<Duration>(base * spread));
 }

@@ -23,8 +23,8 @@ namespace axo::kubernetes {
 struct ReflectorSettings {
     Duration first_pause = std::chrono::milliseconds(800);  // between attempts; doubled up to the longest, jittered
     Duration longest_pause = std::chrono::seconds(30);
-    Duration unserved_grace = std::chrono::seconds(3);  // how long a kind must be missing to count as empty
-    Duration unserved_pause = std::chrono::seconds(10);
+    Duration unserved_grace = std::chrono::seconds(3);   // how long a kind must be missing to count as empty
+    Duration unserved_pause = std::chrono::seconds(10);  // the longest; a quarter of the time that it is missing before
     std::size_t page = 500;
     std::size_t object_limit = 16 * 1024 * 1024;
 };

@@ -24,7 +24,7 @@ Json pod(const std::string& name, const std::string& node = "n1") {
 class KubernetesStore : public testing::Test {
 protected:
     void SetUp() override { open(); }
-    void open(ClientSettings settings = {.qps = 0, .request_timeout = 300ms}) {
+    void open(ClientSettings settings = {.qps = 0, .request_timeout = 300ms}, Duration unserved_pause = 20ms) {
         store_.reset();
         Access access;
         access.servers = {parse_server(api_.address()).value()};
@@ -33,7 +33,7 @@ protected:
                                              {.first_pause = 10ms,
                                               .longest_pause = 40ms,
                                               .unserved_grace = 30ms,
-                                              .unserved_pause = 20ms,
+                                              .unserved_pause = unserved_pause,
                                               .page = 2}));
     }
     std::unique_ptr<ObjectStore::Watch> follow(const ResourceType& type, WatchOptions options = {}) {
@@ -393,6 +393,17 @@ TEST_F(KubernetesStore, KindsThatAreNotServedCountAsEmptyUntilTheyAre) {
     api_.disconnect();
     settle(100ms);
     EXPECT_TRUE(log_.empty());
+}
+
+// An installation: agents are there before the operator has registered the kinds.
+TEST_F(KubernetesStore, AKindThatHasJustComeIsSoonFound) {
+    open({.qps = 0, .request_timeout = 300ms}, 10s);
+    const auto watch = follow(resources::kCiliumNetworkPolicy);
+    said({"synced"});
+    settle(100ms);
+    api_.resources["/apis/cilium.io/v2"].push_back("ciliumnetworkpolicies");
+    api_.put("/apis/cilium.io/v2/ciliumnetworkpolicies", {{"metadata", {{"name", "p"}, {"namespace", "shop"}}}});
+    said({"+shop/p"});
 }
 
 TEST_F(KubernetesStore, OlderVersionsAreFoundByAsking) {
