@@ -190,6 +190,7 @@ void check_together(Config& config, std::vector<std::string>& errors, std::vecto
 Result<ParsedConfig> parse_config(const std::vector<std::string>& arguments,
                                   const std::map<std::string, std::string>& environment) {
     ParsedConfig parsed;
+    parsed.config.datapath.tunnel_port = 0;  // the protocol's
     std::vector<std::string> errors;
     GivenKeys given;
     read_arguments(arguments, given, parsed, errors);
