@@ -6,11 +6,11 @@
 #include <linux/types.h>
 
 struct tunnel_metadata {
-	__u32 packets; /* that had any */
-	__u32 identity;
-	__u32 remote4; /* machine order; only given */
-	__u32 option_len;
-	__u8 option[32];
+    __u32 packets; /* that had any */
+    __u32 identity;
+    __u32 remote4; /* machine order; only given */
+    __u32 option_len;
+    __u8 option[32];
 };
 
 #endif

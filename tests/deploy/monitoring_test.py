@@ -14,7 +14,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 MONITORING = ROOT / "deploy/monitoring"
 # Where metrics are named, and what their names begin with.
 SOURCES = {"src/app/agent/api/metrics.cpp": "cilium_", "src/app/operator/operator.cpp": "cilium_operator_", "src/app/relay/metrics.cpp": "hubble_relay_",
-           "src/app/agent/hubble_outputs.cpp": "", "src/hubble/core/flow_metrics.cpp": ""}
+           "src/app/agent/hubble_outputs.cpp": "", "src/hubble/core/flow_metrics.cpp": "",
+           "src/app/agent/api/process_times.h": "cilium_", "src/runtime/controller.h": "cilium_", "src/io/kubernetes/client.h": "cilium_",
+           "src/io/kubernetes/client.cpp": "cilium_", "src/features/policy/module.h": "cilium_", "src/features/service/module.cpp": "cilium_"}
 
 
 def promtool(*words, cwd=MONITORING):
@@ -45,7 +47,8 @@ def exported():
     names = set()
     for path, prefix in SOURCES.items():
         text = (ROOT / path).read_text()
-        here = set(re.findall(r'\.(?:gauge|counter)\(\s*"(\w+)"', text)) | set(re.findall(r'\.declare\([\w:]+,\s*"(\w+)"', text))
+        times = re.findall(r'MetricTimes \w+\{\s*"(\w+)"', text)
+        here = {name + part for name in times for part in ("_bucket", "_count", "_sum")} | set(re.findall(r'\.(?:gauge|counter)\(\s*"(\w+)"', text)) | set(re.findall(r'\.declare\([\w:]+,\s*"(\w+)"', text))
         if path.endswith("hubble_outputs.cpp"):
             # A helper puts their beginning before them.
             here |= {f"hubble_dynamic_exporter_{name}" for name in re.findall(r'\bgauge\("(\w+)"', text)}
