@@ -32,9 +32,7 @@ LARGE = ("k8s_agent_rss_mib", "operator_rss_mib", "k8s_agent_cpu")
 def measure(bench, row):
     if not bench.wants(*SMALL, *LARGE):
         return
-    try:
-        programs.binaries(COMPONENTS)
-    except programs.Unavailable as reason:
+    if reason := programs.unavailable(COMPONENTS):
         print(f"{', '.join(SMALL + LARGE)}: no Kubernetes here: {reason}", file=sys.stderr)
         return
     if bench.wants(*SMALL):

@@ -48,6 +48,18 @@ protected:
         return std::nullopt;
     }
 
+    // As iproute2 sees it.
+    std::string shown(const std::string& name) {
+        std::string text;
+        std::FILE* tool = ::popen(("ip -n " + netns_.path().substr(11) + " -d link show " + name).c_str(), "r");
+        EXPECT_NE(tool, nullptr);
+        if (tool == nullptr) return text;
+        char line[512];
+        while (std::fgets(line, sizeof(line), tool) != nullptr) text += line;
+        ::pclose(tool);
+        return text;
+    }
+
     ScratchNetns netns_;
     Netlink netlink_ = netns_.netlink();
 };
@@ -167,15 +179,10 @@ TEST_F(NetlinkTest, VxlanCollectsMetadata) {
     const Status other_port = netlink_.add_vxlan(spec);
     ASSERT_FALSE(other_port);
     EXPECT_NE(other_port.error().message.find("8472"), std::string::npos);
-    std::string shown;
-    std::FILE* tool = ::popen(("ip -n " + netns_.path().substr(11) + " -d link show cilium_vxlan").c_str(), "r");
-    ASSERT_NE(tool, nullptr);
-    char line[512];
-    while (std::fgets(line, sizeof(line), tool) != nullptr) shown += line;
-    ::pclose(tool);
+    const std::string seen = shown(spec.name);
     for (const char* expected :
          {"vxlan external", "srcport 40000 50000", "dstport 8472", "noudpcsum", "udp6zerocsumtx", "udp6zerocsumrx"}) {
-        EXPECT_NE(shown.find(expected), std::string::npos) << expected << " in " << shown;
+        EXPECT_NE(seen.find(expected), std::string::npos) << expected << " in " << seen;
     }
 }
 
@@ -200,14 +207,9 @@ TEST_F(NetlinkTest, GeneveCollectsMetadata) {
     ASSERT_FALSE(other_port);
     EXPECT_EQ(other_port.error().code, Code::kAlreadyExists);
     EXPECT_NE(other_port.error().message.find("with port 6081, wanted 6082"), std::string::npos);
-    std::string shown;
-    std::FILE* tool = ::popen(("ip -n " + netns_.path().substr(11) + " -d link show cilium_geneve").c_str(), "r");
-    ASSERT_NE(tool, nullptr);
-    char line[512];
-    while (std::fgets(line, sizeof(line), tool) != nullptr) shown += line;
-    ::pclose(tool);
+    const std::string seen = shown(spec.name);
     for (const char* expected : {"geneve external", "dstport 6081", " udp6zerocsumrx"}) {
-        EXPECT_NE(shown.find(expected), std::string::npos) << expected << " in " << shown;
+        EXPECT_NE(seen.find(expected), std::string::npos) << expected << " in " << seen;
     }
     netns_.inside([] { EXPECT_TRUE(tunnel_ports()->at("cilium_geneve").geneve); });
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/elapsed.h"
 #include "base/log.h"
 
 namespace axo {
@@ -54,8 +55,7 @@ void Controller::run_once(Cause cause) {
 
 void Controller::finished(Status outcome) {
     status_.running_since = {};
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - started_;
-    registry_.durations_.observe({{"status", outcome ? "success" : "failure"}}, took.count());
+    registry_.durations_.observe({{"status", outcome ? "success" : "failure"}}, seconds_since(started_));
     if (const auto next = std::exchange(next_, std::nullopt)) {
         loop_.post([this, cause = *next, alive = std::weak_ptr<bool>(alive_)] {
             if (!alive.expired()) run_once(cause);

@@ -125,26 +125,15 @@ private:
     }
 
     Status reconcile_all(bool& wrote) {
-        auto actual = operations_.list();
-        if (!actual) return std::unexpected(std::move(actual).error().with_context("reading actual state"));
+        TRY_ASSIGN(auto actual, listed());
         full_ = false;
         found_.reset();
         dirty_.clear();
         before_.clear();
         const auto previous_errors = std::exchange(errors_, {});
-        for (const auto& [key, value] : desired_) {
-            const bool first_look = !started_ && compared_.insert(key).second;
-            const auto found = actual->find(key);
-            if (found == actual->end()) {
-                wrote |= put(key, value, Before{}, previous_errors);
-            } else if (!(found->second == value)) {
-                wrote |= put(key, value, Before{std::move(found->second)}, previous_errors);
-            } else if (first_look) {
-                ++counters_.unchanged_at_start;
-            }
-        }
+        for (const auto& [key, value] : desired_) wrote |= make_equal(key, value, actual, previous_errors);
         if (complete_) {
-            for (auto& [key, value] : *actual) {
+            for (auto& [key, value] : actual) {
                 if (!desired_.contains(key)) wrote |= drop(key, Before{std::move(value)}, previous_errors);
             }
         }
@@ -165,9 +154,7 @@ private:
     // everything.
     Status reconcile_early(bool& wrote) {
         if (!found_) {
-            auto actual = operations_.list();
-            if (!actual) return std::unexpected(std::move(actual).error().with_context("reading actual state"));
-            found_ = std::move(*actual);
+            TRY_ASSIGN(found_, listed());
             for (const auto& [key, value] : desired_) dirty_.insert(key);
         }
         before_.clear();
@@ -177,18 +164,12 @@ private:
             if (auto failure = errors_.extract(key)) previous.insert(std::move(failure));
             const auto wanted = desired_.find(key);
             if (wanted == desired_.end()) continue;  // goes with what else is nobody's
-            const bool first_look = compared_.insert(key).second;
-            const auto found = found_->find(key);
-            if (found != found_->end() && found->second == wanted->second) {
-                if (first_look) ++counters_.unchanged_at_start;
-                continue;
-            }
-            wrote |= put(key, wanted->second, found == found_->end() ? Before{} : Before{found->second}, previous);
-            if (const auto failure = errors_.find(key); failure != errors_.end()) {
+            if (make_equal(key, wanted->second, *found_, previous)) {
+                wrote = true;
+                found_->insert_or_assign(key, wanted->second);
+            } else if (const auto failure = errors_.find(key); failure != errors_.end()) {
                 failures.insert(*failure);
                 found_->erase(key);
-            } else {
-                found_->insert_or_assign(key, wanted->second);
             }
         }
         return first_error(failures);
@@ -216,6 +197,20 @@ private:
 
     using Errors = std::map<Key, Error>;
 
+    Result<std::map<Key, Value>> listed() {
+        auto actual = operations_.list();
+        if (!actual) return std::unexpected(std::move(actual).error().with_context("reading actual state"));
+        return actual;
+    }
+    // Whether it had to be written, and was. actual gives away what is there instead.
+    bool make_equal(const Key& key, const Value& value, std::map<Key, Value>& actual, const Errors& previous) {
+        const bool first_look = !started_ && compared_.insert(key).second;
+        const auto found = actual.find(key);
+        if (found == actual.end()) return put(key, value, Before{}, previous);
+        if (!(found->second == value)) return put(key, value, Before{std::move(found->second)}, previous);
+        if (first_look) ++counters_.unchanged_at_start;
+        return false;
+    }
     bool put(const Key& key, const Value& value, const Before& before, const Errors& previous) {
         if (auto done = operations_.put(key, value); !done)
             return failed(key, before, std::move(done).error(), previous);

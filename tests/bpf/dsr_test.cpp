@@ -1,34 +1,11 @@
 // Direct server return: what the node with the frontend tells the backend's node, and what that one makes of it.
-#include "checksums.h"
-#include "service_fixture.h"
+#include "dsr_fixture.h"
 
 namespace axo::test {
 namespace {
 
-struct Families {
-    const char *pod, *remote, *client, *node, *any;
-    bool v6;
-};
-const Families kIpv4{"10.0.1.1", "10.0.2.1", "192.0.2.7", "172.18.0.2", "0.0.0.0", false};
-const Families kIpv6{"fd00:10:1::1", "fd00:10:2::1", "2001:db8::7", "fd00:18::2", "::", true};
-constexpr std::uint16_t kPort = 30080;
-
-class Dsr : public testing::TestWithParam<Families> {
+class Dsr : public DsrPackets {
 protected:
-    static PacketBuilder ip(const char* source, const char* destination, std::uint8_t ttl) {
-        auto builder = PacketBuilder().eth(Datapath::node_mac(1), Datapath::pod_mac(1));
-        return GetParam().v6 ? builder.ipv6(source, destination, ttl) : builder.ipv4(source, destination, ttl);
-    }
-    static Bytes packet(std::uint8_t protocol, const char* source, std::uint16_t source_port, const char* destination,
-                        std::uint16_t destination_port, std::uint8_t flags, std::uint8_t ttl = 64,
-                        std::size_t size = 12) {
-        auto builder = ip(source, destination, ttl);
-        if (protocol == IPPROTO_TCP)
-            builder.tcp(source_port, destination_port, flags);
-        else
-            builder.udp(source_port, destination_port);
-        return Checksums::filled(builder.payload(size).build());
-    }
     // With the frontend in front of its L4 header; the checksum is that of the packet without.
     static Bytes with_frontend(const Bytes& plain, const char* frontend, std::uint16_t port) {
         const bool v6 = GetParam().v6;
@@ -72,7 +49,6 @@ protected:
         }
         return out;
     }
-    static std::string l3(const Bytes& bytes) { return hex(bytes).substr(29); }
     static Options dsr(lb_mode mode = LB_MODE_DSR) {
         Options options = with_services();
         options.lb.mode = static_cast<std::uint8_t>(mode);
@@ -203,8 +179,7 @@ TEST_P(Dsr, WhereTheModeSaysSo) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, Dsr, testing::Values(kIpv4, kIpv6),
-                         [](const auto& info) { return info.param.v6 ? "IPv6" : "IPv4"; });
+INSTANTIATE_TEST_SUITE_P(Families, Dsr, kDsrFamilies, [](const auto& info) { return info.param.v6 ? "IPv6" : "IPv4"; });
 
 }  // namespace
 }  // namespace axo::test

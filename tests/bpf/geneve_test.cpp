@@ -7,9 +7,8 @@
 #include <chrono>
 #include <thread>
 
-#include "checksums.h"
+#include "dsr_fixture.h"
 #include "kernel/bpf_blobs.h"
-#include "service_fixture.h"
 #include "tunnel_metadata.h"
 
 AXO_BPF_BLOB(tunnel_metadata)
@@ -17,13 +16,6 @@ AXO_BPF_BLOB(tunnel_metadata)
 namespace axo::test {
 namespace {
 
-struct Families {
-    const char *pod, *remote, *client, *node, *any;
-    bool v6;
-};
-const Families kIpv4{"10.0.1.1", "10.0.2.1", "192.0.2.7", "172.18.0.2", "0.0.0.0", false};
-const Families kIpv6{"fd00:10:1::1", "fd00:10:2::1", "2001:db8::7", "fd00:18::2", "::", true};
-constexpr std::uint16_t kPort = 30080;
 constexpr std::uint32_t kOtherNode = 0xac120003;  // 172.18.0.3
 constexpr std::uint32_t kWorld = 2;
 
@@ -128,25 +120,8 @@ private:
     BpfObject object_;
 };
 
-std::string l3(const Bytes& bytes) {
-    return hex(bytes).substr(29);
-}
-
-class Geneve : public testing::TestWithParam<Families> {
+class Geneve : public DsrPackets {
 protected:
-    static PacketBuilder ip(const char* source, const char* destination, std::uint8_t ttl = 64) {
-        auto builder = PacketBuilder().eth(Datapath::node_mac(1), Datapath::pod_mac(1));
-        return GetParam().v6 ? builder.ipv6(source, destination, ttl) : builder.ipv4(source, destination, ttl);
-    }
-    static Bytes packet(std::uint8_t protocol, const char* source, std::uint16_t source_port, const char* destination,
-                        std::uint16_t destination_port, unsigned flags, std::uint8_t ttl = 64, std::size_t size = 12) {
-        auto builder = ip(source, destination, ttl);
-        if (protocol == IPPROTO_TCP)
-            builder.tcp(source_port, destination_port, static_cast<std::uint8_t>(flags));
-        else
-            builder.udp(source_port, destination_port);
-        return Checksums::filled(builder.payload(size).build());
-    }
     static Bytes from_other_node(const Bytes& inner, std::uint32_t identity, std::span<const std::byte> options = {}) {
         return PacketBuilder()
             .eth(Datapath::node_mac(1), Datapath::pod_mac(1))
@@ -452,9 +427,9 @@ TEST_P(DsrGeneve, OtherOptionsAreNobodysFrontend) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, Geneve, testing::Values(kIpv4, kIpv6),
+INSTANTIATE_TEST_SUITE_P(Families, Geneve, kDsrFamilies,
                          [](const auto& info) { return info.param.v6 ? "IPv6" : "IPv4"; });
-INSTANTIATE_TEST_SUITE_P(Families, DsrGeneve, testing::Values(kIpv4, kIpv6),
+INSTANTIATE_TEST_SUITE_P(Families, DsrGeneve, kDsrFamilies,
                          [](const auto& info) { return info.param.v6 ? "IPv6" : "IPv4"; });
 
 }  // namespace

@@ -152,6 +152,15 @@ def binaries(names=tuple(PROGRAMS), build=True):
     return {name: CACHE / name for name in names}
 
 
+def unavailable(names):
+    """Why these programs cannot be had here, empty when they can (and are there, then)."""
+    try:
+        binaries(names)
+    except Unavailable as reason:
+        return str(reason)
+    return ""
+
+
 def make(names):
     if not names:
         return

@@ -20,15 +20,6 @@ from lib.checks import check  # noqa: E402
 from lib.scenario import Scenario  # noqa: E402
 
 
-def missing():
-    """Why there can be no cluster here, empty when there can."""
-    try:
-        programs.binaries(COMPONENTS)
-    except programs.Unavailable as reason:
-        return str(reason)
-    return ""
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     runner.add_arguments(parser, HERE.parent.parent / "build/dev")
@@ -38,7 +29,7 @@ def main():
         print("\n".join(item.name for item in chosen))
         return 0
     runner.require_root("Kubernetes tests")
-    if reason := missing():
+    if reason := programs.unavailable(COMPONENTS):
         print(f"skipped: no Kubernetes here: {reason}")
         return runner.report([], [], args.report) and 0
     bed = Bed(args.build, args.keep_logs or args.build / "kubernetes-logs")

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/elapsed.h"
 #include "features/policy/match.h"
 
 namespace axo::policy {
@@ -177,7 +178,7 @@ void PolicyModule::apply() {
     }
     applied_revision_ = revision;
     for (const Clock::time_point since : std::exchange(changed_, {}))
-        delay_.observe({{"source", "kubernetes"}}, std::chrono::duration<double>(Clock::now() - since).count());
+        delay_.observe({{"source", "kubernetes"}}, seconds_since(since));
     for (const auto& [prefix, id] : std::exchange(remembered_, {})) {
         if (!prefixes_.contains(prefix)) prefix_numbers_.erase(id.value);
     }
@@ -353,7 +354,7 @@ void PolicyModule::regenerate(EndpointId id) {
     const auto start = Clock::now();
     switch_endpoint(id);
     regeneration_.observe({{"scope", "total"}, {"status", error(id) != nullptr ? "failure" : "success"}},
-                          std::chrono::duration<double>(Clock::now() - start).count());
+                          seconds_since(start));
 }
 
 void PolicyModule::add_metrics(MetricSet& set) const {

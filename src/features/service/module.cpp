@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 
+#include "base/elapsed.h"
 #include "features/service/listeners.h"
 #include "features/service/maglev.h"
 #include "features/service/problems.h"
@@ -174,7 +175,7 @@ struct ServiceModule::Impl {
         if (!engine.dirty()) changed_since.reset();
         if (!finished || !since) return;
         const ReconcileCounters after = writer.counters();
-        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - *since).count();
+        const double seconds = seconds_since(*since);
         const auto observe = [&](const char* action, std::uint64_t times) {
             if (times != 0) delay.observe({{"action", action}}, seconds, times);
         };

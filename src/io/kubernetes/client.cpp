@@ -5,6 +5,7 @@
 #include <ctime>
 #include <ranges>
 
+#include "base/elapsed.h"
 #include "model/time.h"
 
 namespace axo::kubernetes {
@@ -32,8 +33,8 @@ Duration retry_after(const std::map<std::string, std::string>& headers) {
     return std::max<Duration>(std::chrono::seconds(seconds), kShortestPause);
 }
 
-double seconds_since(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
+MetricSet::Labels labels_of(const Request& request) {
+    return {{"path", path_template(request.target)}, {"method", request.method}};
 }
 
 }  // namespace
@@ -142,9 +143,7 @@ Task<Result<Client::Exchange>> Client::attempt(const Request& request, bool fres
     ++calls_[{{"host", server.to_string()},
               {"method", request.method},
               {"return_code", head ? std::to_string(head->status) : "error"}}];
-    if (head) {
-        latency_.observe({{"path", path_template(request.target)}, {"method", request.method}}, seconds_since(asked));
-    }
+    if (head) latency_.observe(labels_of(request), seconds_since(asked));
     if (!head) {
         // The server may have closed an idle connection in the moment of its reuse; it has not seen the request then.
         if (reused && exchange.connection->silent() && head.error().code == Code::kUnavailable) {
@@ -183,7 +182,7 @@ Task<Result<Client::Exchange>> Client::begin_patiently(const Request& request, b
         const auto since = Clock::now();
         auto turn = throttle_.pass(request.lane);
         co_await std::move(turn);
-        limiter_.observe({{"path", path_template(request.target)}, {"method", request.method}}, seconds_since(since));
+        limiter_.observe(labels_of(request), seconds_since(since));
         CO_TRY_ASSIGN(Exchange exchange, begin(request, keep));
         const Duration pause = retry_after(exchange.head.headers);
         const bool later = exchange.head.status == 429 ||

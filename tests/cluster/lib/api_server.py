@@ -44,11 +44,7 @@ WITH_STATUS = ("Service", "Node", "Pod")
 
 def unavailable():
     """Why there is no API server to be had here, empty when there is."""
-    try:
-        programs.binaries(PROGRAMS)
-    except programs.Unavailable as reason:
-        return str(reason)
-    return ""
+    return programs.unavailable(PROGRAMS)
 
 
 def beta_slice(slice_):
@@ -112,7 +108,7 @@ class ApiServerCluster(Cluster):
         self.start_api_server(paths)
         if wanted.get("processes", True):
             self.sandbox("operator", "start")
-            # An agent looks for a kind that is not there every ten seconds.
+            # An agent that starts before its kinds are defined looks for them ever more rarely.
             if not self.api.wait_for(lambda: all(self.api.list(*kind) is not None for kind in FOLLOWED), UP_SECONDS):
                 raise CommandFailed(["axoneme-operator"], 1, "", f"without the definitions of its kinds after {UP_SECONDS} s; its log ends:\n{self.log('operator')[-3000:]}")
             self.sandbox("agent", "start", "--all", "--timeout", wanted.get("timeout", UP_SECONDS), timeout=2 * UP_SECONDS)

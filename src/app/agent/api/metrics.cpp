@@ -108,8 +108,8 @@ void AgentApi::add_policy_metrics(MetricSet& set) const {
                 number(counters.failed), {{"outcome", "fail"}});
     const PolicySlabs::Usage usage = plane_.policy_->usage();
     set.gauge("policy_memory_bytes", "Kernel memory of compiled policies", number(usage.bytes));
-    plane_.policy_->add_metrics(set);
     set.gauge("policy_memory_max_bytes", "What compiled policies may take of kernel memory", number(usage.max_bytes));
+    plane_.policy_->add_metrics(set);
 }
 
 void AgentApi::add_datapath_metrics(MetricSet& set) {

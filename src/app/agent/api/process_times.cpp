@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "base/elapsed.h"
+
 namespace axo {
 namespace {
 
@@ -27,9 +29,7 @@ public:
     void on_gone(std::function<void()> callback) override { inner_->on_gone(std::move(callback)); }
 
 private:
-    void note(int status) {
-        times_->observe(path_, method_, status, std::chrono::duration<double>(Clock::now() - start_).count());
-    }
+    void note(int status) { times_->observe(path_, method_, status, seconds_since(start_)); }
 
     std::shared_ptr<HttpResponder> inner_;
     std::shared_ptr<ProcessTimes> times_;
