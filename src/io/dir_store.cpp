@@ -159,7 +159,11 @@ private:
     void look_for(const std::set<std::string>& paths);
     void rescan();
     void read_files();
-    void reload(const std::string& path);
+    void reload(const std::string& path) {
+        StoreFiles::Reader reader(files_);
+        reload(path, reader);
+    }
+    void reload(const std::string& path, StoreFiles::Reader& reader);
     void watch_root();
     void lose_root();
     void find_root();
@@ -254,23 +258,25 @@ void DirStore::rescan() {
 }
 
 void DirStore::read_files() {
-    while (!unread_.empty()) reload(unread_.extract(unread_.begin()).value());
+    StoreFiles::Reader reader(files_);
+    while (!unread_.empty()) reload(unread_.extract(unread_.begin()).value(), reader);
     watches_.report_rejections();
 }
 
 void DirStore::refresh_and_tell() {
     take_in(watcher_.read());
+    StoreFiles::Reader reader(files_);
     while (!unread_.empty()) {
         telling_ = true;
-        reload(unread_.extract(unread_.begin()).value());
+        reload(unread_.extract(unread_.begin()).value(), reader);
         telling_ = false;
         if (!watches_.tell_now()) return;
     }
     watches_.report_rejections();
 }
 
-void DirStore::reload(const std::string& path) {
-    auto content = files_.read(path);
+void DirStore::reload(const std::string& path, StoreFiles::Reader& reader) {
+    auto content = reader.read(path);
     if (!content && content.error().code == Code::kNotFound) return index_.remove_file(path);
     index_.set_file(path, std::move(content));
 }

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <memory>
 
 namespace axo {
@@ -147,6 +148,8 @@ DirWatcher::Changes DirWatcher::read() {
             at += sizeof(inotify_event) + event->len;
             handle(event->wd, event->mask, event->len > 0 ? event->name : "", changes);
         }
+        // Where another event would have fitted there was none: no need to be told so.
+        if (static_cast<std::size_t>(count) + sizeof(inotify_event) + NAME_MAX + 1 <= buffer.size()) return changes;
     }
 }
 

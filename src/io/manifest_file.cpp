@@ -143,7 +143,7 @@ const ManifestFile::Document* ManifestFile::find(const ObjectId& id) const {
 }
 
 std::string ManifestFile::compose(const Json& object, bool is_json) {
-    return is_json ? object.dump(2, ' ', false, Json::error_handler_t::replace) + "\n" : to_yaml(object);
+    return is_json ? json_text(object, 2) + "\n" : to_yaml(object);
 }
 
 std::string ManifestFile::with(const ObjectId& id, const Json& object) const {

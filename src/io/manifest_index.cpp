@@ -27,10 +27,6 @@ std::string derived_uid(const ObjectId& id) {
            hex.substr(20, 12);
 }
 
-std::string compact(const Json& object) {
-    return object.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 bool is_json_name(const std::string& path) {
     return path.ends_with(".json");
 }
@@ -51,7 +47,7 @@ Json ManifestIndex::normalized(const ObjectId& id, Json object) {
 }
 
 std::uint64_t ManifestIndex::revision_of(const Json& normalized) {
-    return hash64(compact(normalized));
+    return hash64(json_text(normalized));
 }
 
 Result<Json> ManifestIndex::object(const Entry& entry) const {
@@ -173,7 +169,7 @@ void ManifestIndex::load(Files::value_type& entry, std::string content) {
 ManifestIndex::Object& ManifestIndex::put(const std::string& path, ManifestFile::Document document) {
     Change change{.id = std::move(document.id), .object = {}};
     change.object = normalized(change.id, std::move(document.object));
-    const std::string body = compact(change.object);
+    const std::string body = json_text(change.object);
     change.now = hash64(body);
     Object& object = *objects_[change.id.type].try_emplace(change.id.key).first;
     Entry& entry = object.second;

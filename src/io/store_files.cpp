@@ -60,9 +60,16 @@ Result<std::filesystem::path> StoreFiles::workplace() {
     return path;
 }
 
-Result<std::string> StoreFiles::read(const std::string& path) const {
+Result<std::string> StoreFiles::Reader::read(const std::string& path) {
+    const auto slash = path.rfind('/');
+    const auto directory = slash == std::string::npos ? std::string_view() : std::string_view(path).substr(0, slash);
+    if (!directory_fd_ || directory != directory_) {
+        directory_ = directory;
+        directory_fd_ = Fd(::open((root_ + "/" + directory_).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    }
+    const char* name = path.c_str() + (slash == std::string::npos ? 0 : slash + 1);
     // Not blocking: a pipe would wait for its writer.
-    const Fd fd(::open((root_.native() + "/" + path).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    const Fd fd(directory_fd_ ? ::openat(directory_fd_.get(), name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1);
     if (!fd && (errno == ENOENT || errno == ENOTDIR)) return fail(Code::kNotFound, "the file has gone");
     struct stat info{};
     const bool socket = !fd && errno == ENXIO;

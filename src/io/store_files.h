@@ -17,8 +17,19 @@ class StoreFiles {
 public:
     explicit StoreFiles(std::filesystem::path root) : root_(std::move(root)) {}
 
-    // kNotFound: not there. What is no regular file, or too large, is refused.
-    [[nodiscard]] Result<std::string> read(const std::string& path) const;
+    // Reads many files one after the other. Finding the directory is a good part of what opening one costs, so that of
+    // the last file is kept open: not to be kept itself, for a directory may be moved away and another take its place.
+    class Reader {
+    public:
+        explicit Reader(const StoreFiles& files) : root_(files.root_.native()) {}
+        // kNotFound: not there. What is no regular file, or too large, is refused.
+        Result<std::string> read(const std::string& path);
+
+    private:
+        const std::string& root_;
+        std::string directory_;  // of directory_fd_, relative to the root
+        Fd directory_fd_;
+    };
 
     // Held while looking at a file and then publishing or removing it; not while preparing. Released with the Fd.
     // kUnavailable when another process keeps it for seconds.

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "model/json_text.h"
+
 namespace axo {
 namespace {
 
@@ -94,10 +96,6 @@ void apply_patch(Json& target, const Json& patch) {
 }
 
 }  // namespace
-
-std::string json_text(const Json& value, int indent) {
-    return value.dump(indent, ' ', false, Json::error_handler_t::replace);
-}
 
 std::string shortened_text(std::string_view text, std::size_t limit) {
     if (text.size() <= limit) return std::string(text);

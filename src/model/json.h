@@ -99,9 +99,6 @@ void put_nonempty(Json& object, const char* key, const std::vector<Prefix>& valu
 // Sets the member unless it is null, {} or [].
 void put_nonempty(Json& object, const char* key, Json value);
 
-// dump() that never throws: invalid UTF-8 is replaced.
-std::string json_text(const Json& value, int indent = -1);
-
 // At most `limit` bytes and an ellipsis, not ending inside a UTF-8 sequence: values quoted in errors.
 std::string shortened_text(std::string_view text, std::size_t limit);
 

@@ -1,12 +1,20 @@
 #include "model/json_text.h"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
+#include <utility>
 
 namespace axo {
 namespace {
 
 constexpr int kDepthLimit = 500;
 constexpr std::size_t kMostDigits = 18;  // fits every integer type
+
+// In a string, but for quotes: itself in text and value.
+bool is_plain(char c) {
+    return c >= 0x20 && static_cast<unsigned char>(c) < 0x80 && c != '\\';
+}
 
 // Straight into values, several times faster than through nlohmann's lexer. What it does not understand at first sight
 // (floating point, huge numbers, errors) is left to nlohmann's parser.
@@ -88,10 +96,9 @@ private:
         if (!take('"')) return false;
         bool plain = true;
         for (; next_ != end_ && *next_ != '"'; ++next_) {
-            const auto c = static_cast<unsigned char>(*next_);
-            if (c >= 0x20 && c < 0x80 && c != '\\') continue;
+            if (is_plain(*next_)) continue;
             plain = false;
-            if (c == '\\' && ++next_ == end_) return false;
+            if (*next_ == '\\' && ++next_ == end_) return false;
         }
         if (!take('"')) return false;
         if (plain) {
@@ -126,6 +133,68 @@ private:
 
     const char* next_;
     const char* end_;
+};
+
+// The same way back. nlohmann's printer decodes every byte of a string; nearly all are ASCII without escapes.
+class Printer {
+public:
+    explicit Printer(std::string& out) : out_(out) {}
+
+    void value(const Json& value) {
+        switch (value.type()) {
+            case Json::value_t::object: object(value.get_ref<const Json::object_t&>()); break;
+            case Json::value_t::array: array(value.get_ref<const Json::array_t&>()); break;
+            case Json::value_t::string: string(value.get_ref<const Json::string_t&>()); break;
+            case Json::value_t::boolean: out_ += value.get<bool>() ? "true" : "false"; break;
+            case Json::value_t::number_integer: number(value.get<std::int64_t>()); break;
+            case Json::value_t::number_unsigned: number(value.get<std::uint64_t>()); break;
+            default: out_ += dumped(value, -1);
+        }
+    }
+
+    static std::string dumped(const Json& value, int indent) {
+        return value.dump(indent, ' ', false, Json::error_handler_t::replace);
+    }
+
+private:
+    void object(const Json::object_t& members) {
+        char before = '{';
+        for (const auto& [key, member] : members) {
+            out_ += std::exchange(before, ',');
+            string(key);
+            out_ += ':';
+            value(member);
+        }
+        out_ += members.empty() ? "{}" : "}";
+    }
+
+    void array(const Json::array_t& items) {
+        char before = '[';
+        for (const Json& item : items) {
+            out_ += std::exchange(before, ',');
+            value(item);
+        }
+        out_ += items.empty() ? "[]" : "]";
+    }
+
+    void string(const std::string& text) {
+        const bool plain = std::ranges::all_of(text, [](char c) { return is_plain(c) && c != '"'; });
+        if (!plain) {
+            out_ += dumped(text, -1);
+            return;
+        }
+        out_ += '"';
+        out_ += text;
+        out_ += '"';
+    }
+
+    template <class Integer>
+    void number(Integer value) {
+        std::array<char, 24> digits;
+        out_.append(digits.data(), std::to_chars(digits.begin(), digits.end(), value).ptr);
+    }
+
+    std::string& out_;
 };
 
 bool is_too_deep(std::string_view text) {
@@ -163,6 +232,13 @@ Result<Json> parse_json(std::string_view text) {
         if (const auto at = message.find("line "); at != std::string_view::npos) message.remove_prefix(at);
         return fail(Code::kInvalidArgument, std::string(message));
     }
+}
+
+std::string json_text(const Json& value, int indent) {
+    if (indent >= 0) return Printer::dumped(value, indent);
+    std::string text;
+    Printer(text).value(value);
+    return text;
 }
 
 }  // namespace axo

@@ -19,6 +19,8 @@ void compare(const std::string& text) {
     EXPECT_EQ(*parsed, expected) << text;
     EXPECT_EQ(parsed->dump(), expected.dump()) << text;
     EXPECT_EQ(parsed->type(), expected.type()) << text;
+    EXPECT_EQ(json_text(*parsed), expected.dump()) << text;
+    EXPECT_EQ(json_text(*parsed, 2), expected.dump(2)) << text;
 }
 
 const std::vector<std::string> kDocuments = {
@@ -73,6 +75,14 @@ TEST(ParseJson, AgreesOnDamagedDocuments) {
         }
         compare(text);
         if (testing::Test::HasFailure()) return;
+    }
+}
+
+TEST(JsonText, WritesEveryByteAsTheLibraryDoes) {
+    for (int byte = 0; byte < 256; ++byte) {
+        const std::string text = std::string("a") + static_cast<char>(byte) + "b";
+        const Json value = {{text, {text, Json::object(), Json::array(), -1, 1.5, nullptr, true, false}}};
+        EXPECT_EQ(json_text(value), value.dump(-1, ' ', false, Json::error_handler_t::replace));
     }
 }
 

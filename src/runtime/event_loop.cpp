@@ -157,7 +157,7 @@ struct ReadableState : State {
         // Asio makes the descriptor non-blocking on its first wait. It never reads from it, and the mode is the
         // owner's choice (libnl waits for acknowledgements in blocking mode), so it is put back.
         const int fd = descriptor->native_handle();
-        const int flags = ::fcntl(fd, F_GETFL);
+        const int flags = std::exchange(made_nonblocking, true) ? -1 : ::fcntl(fd, F_GETFL);
         descriptor->async_wait(boost::asio::posix::stream_descriptor::wait_read,
                                [self = self_of(this)](const error_code& error) {
                                    if (error || !self->fire(0)) return;
@@ -174,6 +174,7 @@ struct ReadableState : State {
     }
 
     std::optional<boost::asio::posix::stream_descriptor> descriptor;
+    bool made_nonblocking = false;  // by asio, and put back
 };
 
 struct SignalState : State {

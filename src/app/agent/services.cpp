@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 
 #include "model/json.h"
+#include "model/json_text.h"
 #include "model/time.h"
 
 namespace axo {

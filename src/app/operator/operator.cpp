@@ -6,6 +6,7 @@
 #include "base/version.h"
 #include "io/event_recorder.h"
 #include "io/resources.h"
+#include "model/json_text.h"
 #include "model/time.h"
 #include "runtime/metrics.h"
 

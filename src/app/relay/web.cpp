@@ -8,6 +8,7 @@
 #include "hubble/text/version.h"
 #include "io/resources.h"
 #include "model/json.h"
+#include "model/json_text.h"
 #include "runtime/task.h"
 
 namespace axo {

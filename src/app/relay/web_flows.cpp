@@ -11,6 +11,7 @@
 #include "hubble/text/explain.h"
 #include "hubble/text/proto_json.h"
 #include "model/json.h"
+#include "model/json_text.h"
 
 namespace axo {
 namespace {

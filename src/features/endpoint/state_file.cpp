@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "model/json.h"
+#include "model/json_text.h"
 
 namespace axo {
 

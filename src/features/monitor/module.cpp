@@ -3,6 +3,7 @@
 #include <ctime>
 
 #include "bpf/api/drop_reason.h"
+#include "model/json_text.h"
 
 namespace axo {
 

@@ -1,4 +1,5 @@
 #include "features/service/health_server.h"
+#include "model/json_text.h"
 
 #include <array>
 #include <nlohmann/json.hpp>
@@ -20,7 +21,7 @@ HttpResponse HealthServer::answer(const HealthPort& port) {
     const nlohmann::json body = {{"service", {{"namespace", port.service.name_space}, {"name", port.service.name}}},
                                  {"localEndpoints", port.local_endpoints}};
     return {.status = port.local_endpoints > 0 ? 200 : 503,
-            .body = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
+            .body = json_text(body),
             .content_type = "application/json",
             .headers = {{"X-Content-Type-Options", "nosniff"},
                         {"X-Load-Balancing-Endpoint-Weight", std::to_string(port.local_endpoints)}}};

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "hubble/server/filter.h"
 #include "hubble/server/flow_query.h"
+#include "model/json_text.h"
 #include "model/time.h"
 #include "model/yaml.h"
 

@@ -4,6 +4,7 @@
 
 #include "io/kubernetes/json_stream.h"
 #include "io/resources.h"
+#include "model/json_text.h"
 
 namespace axo::kubernetes {
 namespace {
@@ -137,7 +138,7 @@ private:
     [[nodiscard]] std::string body_of(const ResourceType& type, Json object) const {
         object["apiVersion"] = type.group.empty() ? api_->version_of(type) : type.group + "/" + api_->version_of(type);
         object["kind"] = type.kind;
-        return object.dump();
+        return json_text(object);
     }
     // Leases keep leaders, status is what others wait for.
     static Lane lane_of(const Operation& operation) {

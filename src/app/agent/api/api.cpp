@@ -1,4 +1,5 @@
 #include "app/agent/api/api.h"
+#include "model/json_text.h"
 
 #include <grp.h>
 #include <unistd.h>
