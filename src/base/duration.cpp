@@ -5,6 +5,20 @@
 #include <cstdlib>
 
 namespace axo {
+namespace {
+
+// 1,500,000 with 6 digits: "1.5".
+std::string decimal(std::uint64_t value, int digits) {
+    std::string text = std::to_string(value);
+    if (text.size() <= static_cast<std::size_t>(digits))
+        text.insert(0, static_cast<std::size_t>(digits) + 1 - text.size(), '0');
+    text.insert(text.size() - static_cast<std::size_t>(digits), 1, '.');
+    text.erase(text.find_last_not_of('0') + 1);
+    if (text.ends_with('.')) text.pop_back();
+    return text;
+}
+
+}  // namespace
 
 Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
     const auto bad = [] { return fail(Code::kInvalidArgument, "a duration, e.g. 500ms, 5s or 1m30s"); };
@@ -45,6 +59,21 @@ Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
     }
     if (total > 9e18) return bad();
     return std::chrono::nanoseconds{static_cast<std::int64_t>(total)};
+}
+
+std::string duration_text(std::chrono::nanoseconds duration) {
+    const bool negative = duration.count() < 0;
+    const auto ns =
+        negative ? -static_cast<std::uint64_t>(duration.count()) : static_cast<std::uint64_t>(duration.count());
+    std::string text = negative ? "-" : "";
+    if (ns == 0) return "0s";
+    if (ns < 1'000) return text + std::to_string(ns) + "ns";
+    if (ns < 1'000'000) return text + decimal(ns, 3) + "µs";
+    if (ns < 1'000'000'000) return text + decimal(ns, 6) + "ms";
+    const std::uint64_t minutes = ns / 60'000'000'000;
+    if (minutes >= 60) text += std::to_string(minutes / 60) + "h";
+    if (minutes >= 1) text += std::to_string(minutes % 60) + "m";
+    return text + decimal(ns % 60'000'000'000, 9) + "s";
 }
 
 }  // namespace axo

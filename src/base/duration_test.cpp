@@ -17,5 +17,21 @@ TEST(Duration, UnitsOfGo) {
         EXPECT_FALSE(parse_duration(bad)) << bad;
 }
 
+TEST(Duration, PrintedAsGoDoes) {
+    EXPECT_EQ(duration_text(0s), "0s");
+    EXPECT_EQ(duration_text(7ns), "7ns");
+    EXPECT_EQ(duration_text(660781ns), "660.781µs");
+    EXPECT_EQ(duration_text(3132793ns), "3.132793ms");
+    EXPECT_EQ(duration_text(1500ms), "1.5s");
+    EXPECT_EQ(duration_text(96s), "1m36s");
+    EXPECT_EQ(duration_text(96566ms), "1m36.566s");
+    EXPECT_EQ(duration_text(1h), "1h0m0s");
+    EXPECT_EQ(duration_text(10h + 5ms), "10h0m0.005s");
+    EXPECT_EQ(duration_text(-90s), "-1m30s");
+    EXPECT_EQ(duration_text(std::chrono::nanoseconds::min()), "-2562047h47m16.854775808s");
+    for (const auto some : {1ns, 999ns, 1001ns, 1'000'001ns, 59'999'999'999ns, 60'000'000'001ns})
+        EXPECT_EQ(*parse_duration(duration_text(some)), some);
+}
+
 }  // namespace
 }  // namespace axo

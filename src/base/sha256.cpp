@@ -80,4 +80,10 @@ std::string sha256_hex(std::string_view data) {
     return text;
 }
 
+std::string name_uuid(std::string_view name) {
+    const std::string hex = sha256_hex(name);
+    return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-5" + hex.substr(13, 3) + "-8" + hex.substr(17, 3) + "-" +
+           hex.substr(20, 12);
+}
+
 }  // namespace axo

@@ -12,5 +12,7 @@ namespace axo {
 std::array<std::uint8_t, 32> sha256(std::string_view data);
 // 64 lower-case hex digits.
 std::string sha256_hex(std::string_view data);
+// A UUID (RFC 9562) that everybody makes of the same name.
+std::string name_uuid(std::string_view name);
 
 }  // namespace axo

@@ -26,4 +26,9 @@ TEST(Sha256, KnownDigests) {
               "44f8354494a5ba03ba1792a8d3e9c534c47a9181980fde7a3f44b06ef2ae7c7f");
 }
 
+TEST(NameUuid, OfTheName) {
+    EXPECT_EQ(axo::name_uuid("abc"), "ba7816bf-8f01-5fea-8414-0de5dae2223b");
+    EXPECT_NE(axo::name_uuid("abd"), axo::name_uuid("abc"));
+}
+
 }  // namespace

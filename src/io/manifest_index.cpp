@@ -21,10 +21,7 @@ std::uint64_t hash64(std::string_view text) {
 
 // A manifest written by hand has no uid. Every process must give it the same one, so it is made from the name.
 std::string derived_uid(const ObjectId& id) {
-    const std::string hex =
-        sha256_hex("axoneme\n" + id.type->api_version() + "\n" + id.type->kind + "\n" + id.key.to_string());
-    return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-5" + hex.substr(13, 3) + "-8" + hex.substr(17, 3) + "-" +
-           hex.substr(20, 12);
+    return name_uuid("axoneme\n" + id.type->api_version() + "\n" + id.type->kind + "\n" + id.key.to_string());
 }
 
 bool is_json_name(const std::string& path) {

@@ -1,6 +1,7 @@
 #include "app/cli/health_text.h"
 
 #include "app/cli/output/tab_writer.h"
+#include "base/duration.h"
 
 namespace axo::cli {
 namespace {
@@ -12,7 +13,8 @@ bool reachable(const Json& probe) {
 void print_probe(const char* title, const Json& probe, TabWriter& w) {
     const std::string status = text(probe, "status");
     w << std::string("      ") + title + ":\t" +
-             (status.empty() ? "OK, RTT=" + go_duration_ns(number(probe, "latency")) : status) +
+             (status.empty() ? "OK, RTT=" + duration_text(std::chrono::nanoseconds(number(probe, "latency")))
+                             : status) +
              "\t(Last probed: " + text(probe, "lastProbed") + ")\n";
 }
 

@@ -3,6 +3,7 @@
 
 #include "app/cli/output/tab_writer.h"
 #include "app/cli/status_text.h"
+#include "base/duration.h"
 
 namespace axo::cli {
 namespace {
@@ -84,7 +85,7 @@ std::string probe(const Json& result) {
     if (!result.is_object()) return "-";
     const std::string status = text(result, "status");
     if (!status.empty() && status != "OK") return status;
-    return go_duration_ns(number(result, "latency-ns"));
+    return duration_text(std::chrono::nanoseconds(number(result, "latency-ns")));
 }
 
 void print_node_health(const Json& nodes, TabWriter& w) {
@@ -163,7 +164,7 @@ std::string cluster_health_text(const Json& status, bool all_nodes) {
     std::string out = "Cluster health:\t" + std::to_string(reachable) + "/" + std::to_string(nodes.size()) +
                       " reachable\t(" + probed + ")";
     if (const std::int64_t interval = number(status, "axoneme.health-probe-interval-ns"); interval > 0)
-        out += "\t(Probe interval: " + go_duration_ns(interval) + ")";
+        out += "\t(Probe interval: " + duration_text(std::chrono::nanoseconds(interval)) + ")";
     out += "\n";
     if (!lines.empty()) out += "Name\tIP\tNode\tEndpoints\n" + lines;
     return out;

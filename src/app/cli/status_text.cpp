@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "app/cli/output/tab_writer.h"
+#include "base/duration.h"
 
 namespace axo::cli {
 namespace {
@@ -241,9 +242,10 @@ void print_proxy_and_identities(const Json& status, const StatusDetails& details
             parts.push_back("Current/Max Flows: " + printf_text("%.0f", current) + "/" + printf_text("%.0f", max) +
                             " (" + printf_text("%.2f", current / max * 100) + "%)");
         }
-        if (const auto uptime = static_cast<double>(number(observer, "uptime")); uptime > 0) {
+        if (const auto uptime = parse_duration(text(observer, "uptime")); uptime && uptime->count() > 0) {
+            const auto seconds = std::chrono::duration<double>(*uptime).count();
             parts.push_back("Flows/s: " +
-                            printf_text("%.2f", static_cast<double>(number(observer, "seen-flows")) / (uptime / 1e9)));
+                            printf_text("%.2f", static_cast<double>(number(observer, "seen-flows")) / seconds));
         }
         w << "\t" + join(parts, ", ");
     }

@@ -1,7 +1,8 @@
 """The command line on a running cluster."""
 import json
 
-from lib import checks
+from lib import agent_models, checks, services
+from lib.policy import cilium, text_of
 from lib.scenario import scenario
 from scenarios.connectivity import place_pods
 
@@ -85,3 +86,44 @@ def routes_are_kept_right(context):
 
     yield checks.check("removed routes come back", checks.wait_until(back, 30), cluster.exec("node1", "ip", "route").stdout)
     yield from checks.connectivity(cluster, [("a", "b"), ("node1", "b"), ("a", "node1")], kinds=checks.KINDS[:3])
+
+
+# What the agent's API answers, by the model of its answers; {id} of an endpoint, an identity or a map.
+ANSWERS = {
+    "/healthz": "StatusResponse", "/config": "DaemonConfiguration", "/cluster/nodes": "ClusterNodeStatus", "/debuginfo": "DebugInfo", "/endpoint": "[]Endpoint",
+    "/endpoint/{id}": "Endpoint", "/endpoint/{id}/config": "EndpointConfigurationStatus", "/endpoint/{id}/labels": "LabelConfiguration",
+    "/endpoint/{id}/log": "EndpointStatusLog", "/endpoint/{id}/healthz": "EndpointHealth", "/identity": "[]Identity", "/identity/{id}": "Identity",
+    "/identity/endpoints": "[]IdentityEndpoints", "/ip": "[]IPListEntry", "/node/ids": "[]NodeID", "/policy": "Policy", "/policy/selectors": "SelectorCache",
+    "/policy/subject-selectors": "SelectorCache", "/service": "[]Service", "/lrp": "[]LRPSpec", "/prefilter": "Prefilter", "/map": "BPFMapList", "/map/{id}": "BPFMap",
+}
+
+
+@scenario(cost=20)
+def agent_api_models(context):
+    """Cilium's own client can read every answer."""
+    cluster = context.cluster(nodes=2, agent_flags=services.replacement("--enable-host-firewall=true", "--enable-xdp-prefilter=true"))
+    place_pods(cluster)
+    services.Services(cluster).put("web", 1, ("b1",), type_="NodePort")
+    cluster.apply(text_of([cilium("models", {"endpointSelector": {}, "ingress": [{"fromEndpoints": [{}]}, {"fromCIDR": ["10.0.0.0/8"]}]})]))
+    checks.wait_until(lambda: "web" in cluster.cli("node1", "service", "list", "-o", "json") and cluster.cli_json("node1", "policy", "get")["revision"] > 1, 10)
+
+    def get(path, *options):
+        done = cluster.exec("node1", "curl", "-sS", "-w", "\n%{http_code}", *options, "--unix-socket", "/var/run/cilium/cilium.sock", f"http://agent/v1{path}", check=False)
+        body, _, status = done.stdout.rpartition("\n")
+        return status, body
+
+    ids = {"/endpoint/": [item["id"] for item in json.loads(get("/endpoint")[1])], "/identity/": [item["id"] for item in json.loads(get("/identity")[1])],
+           "/map/": [item["path"].rsplit("/", 1)[1] for item in json.loads(get("/map")[1])["maps"]]}
+    for pattern, model in ANSWERS.items():
+        wrong = []
+        for number in ids[pattern.partition("{id}")[0]] if "{id}" in pattern else [""]:
+            path = pattern.replace("{id}", str(number))
+            status, body = get(path)
+            wrong += [f"{path}: {status} {body}"] if status != "200" else agent_models.problems(agent_models.parse_type(model), json.loads(body), path)
+        yield checks.check(f"GET {pattern} is {model}", not wrong, wrong[:10])
+    status, body = get("/ipam?family=ipv4&owner=models", "-X", "POST", "-H", "expiration: true")
+    lease = json.loads(body)
+    wrong = list(agent_models.problems(agent_models.parse_type("IPAMResponse"), lease))
+    yield checks.check("POST /ipam is IPAMResponse", status == "201" and not wrong, [status, wrong, lease])
+    for path in ("/bgp/peers", "/bgp/route-policies"):
+        yield checks.check(f"GET {path} says that it is disabled", get(path)[0] == "501", get(path))

@@ -78,6 +78,7 @@ private:
     void patch_endpoint(const Call& call);
     // policy.cpp
     [[nodiscard]] Json endpoint_policy(const EndpointRow& endpoint) const;
+    [[nodiscard]] Json subject_selectors() const;
     [[nodiscard]] Json policy_image(const EndpointRow& endpoint, std::size_t limit) const;
     void policy_get(const Call& call);
     void policy_diff(const Call& call);

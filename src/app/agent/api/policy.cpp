@@ -10,6 +10,7 @@
 #include "features/policy/match.h"
 #include "io/manifest_file.h"
 #include "maps/convert.h"
+#include "model/json_text.h"
 
 namespace axo {
 
@@ -18,6 +19,14 @@ namespace {
 using policy::Direction;
 
 constexpr std::size_t kListedEntries = 20000;
+
+// The API's SelectorIdentityMapping.
+template <class Identities>
+Json selector_json(const std::string& selector, std::uint32_t users, const Identities& identities) {
+    Json numbers = Json::array();
+    for (const IdentityId id : identities) numbers.push_back(id.value);
+    return {{"selector", selector}, {"identities", std::move(numbers)}, {"users", users}, {"labels", Json::array()}};
+}
 
 }  // namespace
 
@@ -100,7 +109,7 @@ Task<void> AgentApi::print_policies(HttpRequest request, std::shared_ptr<HttpRes
         if (!printed) continue;  // what is in force is an earlier version; `policy list` shows the error
         for (const Json& rule : *printed) rules.push_back(rule);
     }
-    call.answer(200, {{"revision", plane_.policy_->revision()}, {"policy", rules.dump(2)}});
+    call.answer(200, {{"revision", plane_.policy_->revision()}, {"policy", json_text(rules, 2)}});
 }
 
 void AgentApi::policy_diff(const Call& call) {
@@ -215,6 +224,31 @@ void AgentApi::configure_endpoint(const Call& call, const EndpointRow& endpoint)
     call.answer(200);
 }
 
+// What the specs in force are for, and the identities of this node's endpoints among them.
+Json AgentApi::subject_selectors() const {
+    struct Use {
+        std::uint32_t specs = 0;
+        std::set<IdentityId> identities;
+    };
+    std::map<std::string, Use> uses;
+    const auto& engine = plane_.policy_->engine();
+    for (const auto& policy : engine.policies()) {
+        for (const policy::Spec& spec : policy->specs) {
+            Use& use = uses[policy::to_text(spec.subject)];
+            ++use.specs;
+            for (const auto& [id, row] : plane_.endpoints_->table().rows()) {
+                const policy::Subject* subject = engine.subject(id);
+                if (subject != nullptr && subject->host == spec.selects_nodes &&
+                    policy::matches(spec.subject, subject->labels))
+                    use.identities.insert(row.identity);
+            }
+        }
+    }
+    Json all = Json::array();
+    for (const auto& [text, use] : uses) all.push_back(selector_json(text, use.specs, use.identities));
+    return all;
+}
+
 void AgentApi::add_policy_routes() {
     add("GET", "/v1/policy", [this](const Call& call) { policy_get(call); });
     add("GET", "/v1/policy/explain", [this](const Call& call) { policy_explain(call); });
@@ -225,15 +259,11 @@ void AgentApi::add_policy_routes() {
         Json all = Json::array();
         plane_.policy_->engine().identities().for_each(
             [&](const policy::Selector& selector, std::uint32_t uses, const std::vector<IdentityId>& ids) {
-                Json numbers = Json::array();
-                for (const IdentityId id : ids) numbers.push_back(id.value);
-                all.push_back({{"selector", policy::to_text(selector)},
-                               {"identities", std::move(numbers)},
-                               {"users", uses},
-                               {"labels", Json::array()}});
+                all.push_back(selector_json(policy::to_text(selector), uses, ids));
             });
         call.answer(200, all);
     });
+    add("GET", "/v1/policy/subject-selectors", [this](const Call& call) { call.answer(200, subject_selectors()); });
     add("GET", "/v1/policy/objects", [this](const Call& call) {
         Json all = Json::array();
         for (const auto& [key, row] : plane_.policy_->sources().rows()) {

@@ -203,8 +203,10 @@ void AgentApi::add_service_routes() {
         }
         call.fail(404, "service " + text + " does not exist");
     });
-    // There are no local redirect policies.
+    // There are no local redirect policies, and nothing speaks BGP.
     add("GET", "/v1/lrp", [](const Call& call) { call.answer(200, Json::array()); });
+    for (const char* path : {"/v1/bgp/peers", "/v1/bgp/routes", "/v1/bgp/route-policies"})
+        add("GET", path, [](const Call& call) { call.fail(501, "BGP Control Plane disabled"); });
 }
 
 }  // namespace axo

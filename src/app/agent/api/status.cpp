@@ -4,6 +4,8 @@
 
 #include "app/agent/api/api.h"
 #include "app/agent/config_internal.h"
+#include "base/duration.h"
+#include "base/sha256.h"
 #include "base/version.h"
 #include "features/health/desired.h"
 #include "model/time.h"
@@ -50,18 +52,16 @@ Json AgentApi::brief_status(bool needs_kubernetes) const {
 Json AgentApi::controllers_json() const {
     Json all = Json::array();
     for (const ControllerStatus& controller : plane_.controllers_.all()) {
-        all.push_back(
-            {{"name", controller.name},
-             {"uuid", controller.name},
-             {"configuration",
-              {{"error-retry", true}, {"interval", std::to_string(controller.interval.count() / 1'000'000'000) + "s"}}},
-             {"status",
-              {{"success-count", controller.success_count},
-               {"failure-count", controller.failure_count},
-               {"consecutive-failure-count", controller.consecutive_failures},
-               {"last-success-timestamp", timestamp(controller.last_success)},
-               {"last-failure-timestamp", timestamp(controller.last_failure)},
-               {"last-failure-msg", controller.last_error}}}});
+        all.push_back({{"name", controller.name},
+                       {"uuid", name_uuid(controller.name)},
+                       {"configuration", {{"error-retry", true}, {"interval", duration_text(controller.interval)}}},
+                       {"status",
+                        {{"success-count", controller.success_count},
+                         {"failure-count", controller.failure_count},
+                         {"consecutive-failure-count", controller.consecutive_failures},
+                         {"last-success-timestamp", timestamp(controller.last_success)},
+                         {"last-failure-timestamp", timestamp(controller.last_failure)},
+                         {"last-failure-msg", controller.last_error}}}});
     }
     return all;
 }
@@ -283,7 +283,7 @@ Json AgentApi::hubble_status() const {
                {{"current-flows", status.observer.flows},
                 {"max-flows", status.observer.max_flows},
                 {"seen-flows", status.observer.seen},
-                {"uptime", status.observer.uptime_ns},
+                {"uptime", duration_text(std::chrono::nanoseconds(status.observer.uptime_ns))},
                 {"lost-events", {{"datapath", status.observer.lost_datapath}, {"ring", status.observer.lost_ring}}}}}};
     if (status.history)
         json["history"] = {{"flows", status.history->flows},

@@ -5,6 +5,7 @@
 
 #include "app/cli/context.h"
 #include "app/cli/output/tab_writer.h"
+#include "base/duration.h"
 
 namespace axo::cli::connectivity {
 
@@ -88,7 +89,7 @@ Result<std::vector<Pair>> deploy_pairs(TestCluster& cluster, const PerfOptions& 
 }
 
 std::string go_time(double microseconds) {
-    return go_duration_ns(static_cast<std::int64_t>(microseconds * 1000));
+    return duration_text(std::chrono::nanoseconds(static_cast<std::int64_t>(microseconds * 1000)));
 }
 
 std::string padded(std::string text, std::size_t width) {
@@ -103,7 +104,7 @@ std::string perf_text(const std::vector<Measurement>& measurements, const std::s
     const auto start = [](const Measurement& one) {
         return "📋 " + padded(one.scenario, 15) + " | " + padded(one.same_node ? "same-node" : "other-node", 10) +
                " | " + padded(one.test, 15) + " | " +
-               padded(go_duration(static_cast<std::int64_t>(one.seconds + 0.5)), 10);
+               padded(duration_text(std::chrono::seconds(static_cast<std::int64_t>(one.seconds + 0.5))), 10);
     };
     std::string text = "🔥 Network Performance Test Summary [" + name_space + "]:\n";
     std::string rates, throughput;

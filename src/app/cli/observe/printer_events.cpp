@@ -4,6 +4,7 @@
 
 #include "app/cli/observe/printer.h"
 #include "app/cli/output/format.h"
+#include "base/duration.h"
 #include "hubble/text/proto_json.h"
 
 namespace axo::cli {
@@ -91,7 +92,8 @@ std::string fixed2(double value) {
 }
 
 std::string uptime(std::uint64_t ns) {
-    return ns > INT64_MAX ? std::to_string(ns) + "ns" : go_duration_ns(static_cast<std::int64_t>(ns));
+    return ns > INT64_MAX ? std::to_string(ns) + "ns"
+                          : duration_text(std::chrono::nanoseconds(static_cast<std::int64_t>(ns)));
 }
 
 }  // namespace

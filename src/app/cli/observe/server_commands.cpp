@@ -12,6 +12,7 @@
 #include "app/cli/observe/write_text.h"
 #include "app/cli/output/format.h"
 #include "app/cli/output/tab_writer.h"
+#include "base/duration.h"
 #include "hubble/text/proto_json.h"
 
 namespace axo::cli {
@@ -132,7 +133,7 @@ std::string nodes_table(const observer::GetNodesResponse& nodes, bool wide) {
     for (const observer::Node& node : nodes.nodes()) {
         std::vector<std::string> cells{safe(node.name()), state_text(node.state()), "N/A", "N/A", "N/A"};
         if (const std::uint64_t seconds = (node.uptime_ns() + 500'000'000) / 1'000'000'000; seconds > 0) {
-            cells[2] = go_duration(static_cast<std::int64_t>(seconds));
+            cells[2] = duration_text(std::chrono::seconds(seconds));
             cells[3] = format("%.2f", static_cast<double>(node.seen_flows()) / static_cast<double>(seconds));
         }
         if (node.max_flows() > 0)

@@ -6,6 +6,7 @@
 
 #include "app/cli/output/json_path.h"
 #include "app/cli/output/yaml.h"
+#include "base/duration.h"
 
 namespace axo::cli {
 
@@ -85,36 +86,6 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
     return out;
 }
 
-std::string go_duration(std::int64_t seconds) {
-    if (seconds < 0) seconds = 0;
-    const std::int64_t hours = seconds / 3600;
-    const std::int64_t minutes = seconds / 60 % 60;
-    std::string out;
-    if (hours != 0) out += std::to_string(hours) + "h";
-    if (hours != 0 || minutes != 0) out += std::to_string(minutes) + "m";
-    return out + std::to_string(seconds % 60) + "s";
-}
-
-std::string go_duration_ns(std::int64_t nanoseconds) {
-    const auto with_unit = [](double value, const char* unit, int digits) {
-        char buffer[48];
-        std::snprintf(buffer, sizeof(buffer), "%.*f", digits, value);
-        std::string out(buffer);
-        if (out.find('.') != std::string::npos) {
-            while (out.back() == '0') out.pop_back();
-            if (out.back() == '.') out.pop_back();
-        }
-        return out + unit;
-    };
-    if (nanoseconds == 0) return "0s";
-    const auto value = static_cast<double>(nanoseconds);
-    if (nanoseconds < 1000) return std::to_string(nanoseconds) + "ns";
-    if (nanoseconds < 1'000'000) return with_unit(value / 1e3, "µs", 3);
-    if (nanoseconds < 1'000'000'000) return with_unit(value / 1e6, "ms", 6);
-    if (nanoseconds < 60'000'000'000) return with_unit(value / 1e9, "s", 9);
-    return go_duration(nanoseconds / 1'000'000'000);
-}
-
 std::optional<std::int64_t> parse_time(const std::string& rfc3339) {
     std::tm time{};
     const char* rest = ::strptime(rfc3339.c_str(), "%Y-%m-%dT%H:%M:%S", &time);
@@ -131,7 +102,7 @@ std::optional<std::int64_t> parse_time(const std::string& rfc3339) {
 
 std::string time_since(const std::string& rfc3339, std::int64_t now) {
     const auto then = parse_time(rfc3339);
-    return then ? go_duration(now - *then) + " ago" : "never";
+    return then ? duration_text(std::chrono::seconds(std::max(now - *then, std::int64_t{0}))) + " ago" : "never";
 }
 
 std::string reserved_identity_name(std::int64_t identity) {

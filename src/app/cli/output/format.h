@@ -34,10 +34,6 @@ bool flag(const Json& object, std::string_view path);
 std::vector<std::string> texts(const Json& object, std::string_view path);
 
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
-// "1h2m3s" as Go prints durations of whole seconds; "0s".
-std::string go_duration(std::int64_t seconds);
-// "1.234ms", "12.5µs" as Go's Duration.String().
-std::string go_duration_ns(std::int64_t nanoseconds);
 // Seconds since the epoch of an RFC 3339 time; nothing for "" and Go's zero time.
 std::optional<std::int64_t> parse_time(const std::string& rfc3339);
 // "12s ago" or "never".
