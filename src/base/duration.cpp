@@ -1,6 +1,7 @@
 #include "base/duration.h"
 
 #include <cctype>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 
@@ -58,7 +59,7 @@ Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
         total += number * unit;
     }
     if (total > 9e18) return bad();
-    return std::chrono::nanoseconds{static_cast<std::int64_t>(total)};
+    return std::chrono::nanoseconds{std::llround(total)};
 }
 
 std::string duration_text(std::chrono::nanoseconds duration) {

@@ -94,7 +94,7 @@ BPF Maps:   dynamic sizing: on (ratio: 0.002500)
   Endpoints   65535
   IP cache    512000
 Encryption:           Disabled
-Cluster health:       1/2 reachable     (2026-01-01T00:00:05Z)   (Probe interval: 1m36s)
+Cluster health:       1/2 reachable     (2026-01-01T00:00:05Z)   (Probe interval: 1m36.566s)
 Name                  IP                Node                     Endpoints
   node1 (localhost)   192.168.122.233   1/1                      1/1
   node2               192.168.122.123   0/1                      1/1
