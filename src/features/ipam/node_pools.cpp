@@ -90,6 +90,7 @@ Result<IpAddress> NodePools::allocate(const std::string& name, Family family, co
     }
     TRY_ASSIGN(const IpAddress ip, pool->second.allocator.allocate(family, owner));
     asked_.erase({owner, family});
+    ++events_[family].allocated;
     return ip;
 }
 
@@ -101,8 +102,11 @@ Status NodePools::allocate_specific(const IpAddress& ip, const std::string& owne
     std::string all;
     for (auto& [name, pool] : pools_) {
         const auto& cidrs = pool.allocator.cidrs();
-        if (std::ranges::any_of(cidrs, [&](const Prefix& cidr) { return cidr.contains(ip); }))
-            return pool.allocator.allocate_specific(ip, owner);
+        if (std::ranges::any_of(cidrs, [&](const Prefix& cidr) { return cidr.contains(ip); })) {
+            TRY(pool.allocator.allocate_specific(ip, owner));
+            ++events_[ip.family()].allocated;
+            return {};
+        }
         for (const Prefix& cidr : cidrs) all += (all.empty() ? "" : ", ") + cidr.to_string();
     }
     return fail(Code::kOutOfRange, "address " + ip.to_string() + " for " + owner + "; accepted: addresses in " +
@@ -112,7 +116,9 @@ Status NodePools::allocate_specific(const IpAddress& ip, const std::string& owne
 Status NodePools::release(const IpAddress& ip) {
     Pool* pool = pool_with(ip);
     if (pool == nullptr) return not_allocated(ip);
-    return pool->allocator.release(ip);
+    TRY(pool->allocator.release(ip));
+    ++events_[ip.family()].released;
+    return {};
 }
 
 Result<std::string> NodePools::expire_after(const IpAddress& ip, TimePoint deadline) {
@@ -135,6 +141,7 @@ std::vector<std::pair<IpAddress, NodePools::Allocation>> NodePools::expire(TimeP
     for (auto& [name, pool] : pools_) {
         for (auto& entry : pool.allocator.expire(now)) expired.push_back(std::move(entry));
     }
+    for (const auto& [ip, allocation] : expired) ++events_[ip.family()].released;
     return expired;
 }
 

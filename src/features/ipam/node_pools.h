@@ -56,6 +56,11 @@ public:
     // Of an address in use, or of the CIDR around it; "": none.
     [[nodiscard]] std::string pool_of(const IpAddress& ip) const;
     [[nodiscard]] std::map<IpAddress, Allocation> allocations() const;
+    struct Events {
+        std::uint64_t allocated = 0, released = 0;  // expired ones, too
+    };
+    // Since the start, by family.
+    [[nodiscard]] const std::map<Family, Events>& events() const { return events_; }
     // "5/254 allocated from 10.0.0.0/24"; with several pools "blue 1/14 allocated from …; default …"; "": nothing.
     [[nodiscard]] std::string describe(Family family) const;
 
@@ -93,6 +98,7 @@ private:
     std::vector<PoolAllocation> allocated_;
     std::map<std::string, Pool> pools_;
     std::map<std::pair<std::string, Family>, Asked> asked_;  // by owner
+    std::map<Family, Events> events_;
 };
 
 // "default=8,blue=16", or a JSON object: ipam-multi-pool-pre-allocation.

@@ -46,6 +46,23 @@ TEST(NodePools, OneFixedPool) {
     EXPECT_TRUE(pools.review(kStart + 1h).empty());
 }
 
+TEST(NodePools, EventsAreCounted) {
+    NodePools pools({}, random_source());
+    ASSERT_TRUE(pools.set_allocated({{"default", cidrs({"10.0.0.0/30", "fd00::/64"})}}));
+    const IpAddress ip = pools.allocate("default", Family::kIpv4, "default/a").value();
+    ASSERT_FALSE(pools.allocate_specific(ip, "default/b"));
+    ASSERT_TRUE(pools.release(ip));
+    ASSERT_FALSE(pools.release(ip));
+    ASSERT_TRUE(pools.allocate_specific(ip, "default/b"));
+    const IpAddress leased = pools.allocate("default", Family::kIpv6, "default/b").value();
+    ASSERT_TRUE(pools.expire_after(leased, kStart + 1s));
+    EXPECT_EQ(pools.expire(kStart + 2s).size(), 1U);
+    EXPECT_EQ(pools.events().at(Family::kIpv4).allocated, 2U);
+    EXPECT_EQ(pools.events().at(Family::kIpv4).released, 1U);
+    EXPECT_EQ(pools.events().at(Family::kIpv6).allocated, 1U);
+    EXPECT_EQ(pools.events().at(Family::kIpv6).released, 1U);
+}
+
 TEST(NodePools, NeededIsRoundedUp) {
     NodePools pools = on_demand();
     EXPECT_EQ(pools.requested(), (std::vector<PoolRequest>{{"default", 8, 0}}));

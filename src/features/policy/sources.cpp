@@ -260,6 +260,7 @@ void PolicySources::upserted(const Kind& kind, const ObjectKey& key, const Json&
     if (!translation) {
         row.error = translation.error();
         row.text = row.depends() ? json.dump() : std::string();
+        ++changes_.refused;
         callbacks_.rejected(where, *row.error);
         return;
     }
@@ -279,13 +280,16 @@ void PolicySources::upserted(const Kind& kind, const ObjectKey& key, const Json&
     row.warnings = std::move(translation->warnings);
     if (row.policy && *row.policy == translation->policy) return;
     row.policy = std::make_shared<const Policy>(std::move(translation->policy));
+    ++changes_.taken;
     callbacks_.upserted(row.policy);
 }
 
 void PolicySources::removed(const Kind& kind, const ObjectKey& key) {
     callbacks_.accepted(kind.type->kind + " " + key.to_string());
     const auto row = rows_.extract(Key{kind.type->kind, key});
-    if (row && row.mapped().policy) callbacks_.removed(row.mapped().policy->origin);
+    if (!row || !row.mapped().policy) return;
+    ++changes_.taken;
+    callbacks_.removed(row.mapped().policy->origin);
 }
 
 Task<Result<Translation>> PolicySources::preview(Json object) const {

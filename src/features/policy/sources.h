@@ -61,6 +61,10 @@ public:
     };
     using Key = std::pair<std::string, ObjectKey>;  // kind, name
     [[nodiscard]] const std::map<Key, Row>& rows() const { return rows_; }
+    struct Changes {
+        std::uint64_t taken = 0, refused = 0;  // versions of objects, since the start; removals are taken
+    };
+    [[nodiscard]] const Changes& changes() const { return changes_; }
     [[nodiscard]] const TranslateContext& context() const { return settings_.context; }
     // The translation that a manifest would have here: for previews. kInvalidArgument for a kind that is no policy.
     [[nodiscard]] Task<Result<Translation>> preview(nlohmann::json object) const;

@@ -92,6 +92,8 @@ TEST_F(Sources, EveryKindIsDeliveredBeforeItSaysThatItIsComplete) {
     EXPECT_EQ(sources_->rows().size(), 1U);
     run_for(20ms);
     EXPECT_EQ(synced_, 1);
+    EXPECT_EQ(sources_->changes().taken, 5U) << "three came, two went";
+    EXPECT_EQ(sources_->changes().refused, 0U);
 }
 
 TEST_F(Sources, KindsThatAreOffAreNotLookedAt) {
@@ -128,6 +130,7 @@ TEST_F(Sources, ABadVersionLeavesTheOneBeforeInForceAndSaysSo) {
     write("p.yaml", cnp_manifest("p", "{endpointSelector: {}, ingress: [{fromCIDR: [192.0.2.0/99]}]}"));
     ASSERT_TRUE(rejects(kCnpP, "192.0.2.0/99"));
     EXPECT_EQ(rules(kCnpP), before);
+    EXPECT_EQ(sources_->changes().refused, 1U);
     const auto row = sources_->rows().at({"CiliumNetworkPolicy", {"default", "p"}});
     ASSERT_TRUE(row.error);
     EXPECT_NE(row.policy, nullptr);

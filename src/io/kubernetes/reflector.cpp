@@ -30,8 +30,13 @@ Response status_response(const Json& status) {
 }  // namespace
 
 Reflector::Reflector(EventLoop& loop, std::shared_ptr<Api> api, const ResourceType& type, WatchOptions options,
-                     ReflectorSettings settings)
-    : loop_(loop), api_(std::move(api)), type_(type), options_(std::move(options)), settings_(settings) {}
+                     ReflectorSettings settings, std::shared_ptr<ObjectEventCounts> events)
+    : loop_(loop),
+      api_(std::move(api)),
+      type_(type),
+      options_(std::move(options)),
+      settings_(settings),
+      events_(std::move(events)) {}
 
 // ---- subscribers ----
 
@@ -62,23 +67,25 @@ void Reflector::end() {
     for (const auto& subscriber : subscribers_) subscriber->ended = true;
 }
 
-void Reflector::tell(const std::shared_ptr<Subscriber>& subscriber, const ObjectKey& key, const Json* object) {
-    if (subscriber->ended) return;
+bool Reflector::tell(const std::shared_ptr<Subscriber>& subscriber, const ObjectKey& key, const Json* object) {
+    if (subscriber->ended) return true;
     const ObjectStore::WatchHandler& handler = subscriber->handler;
     if (object == nullptr) {
         if (handler.deleted) handler.deleted(key);
-        return;
+        return true;
     }
-    if (!handler.upserted) return;
+    if (!handler.upserted) return true;
     try {
         handler.upserted(key, *object);
+        return true;
     } catch (const Json::exception& error) {
         // A handler that trips over an odd object is a bug of ours; it must not cost the process.
-        if (subscriber->ended) return;
+        if (subscriber->ended) return false;
         const std::string what = type_.kind + " " + key.to_string();
         const auto failure = fail(Code::kInternal, std::string("cannot be used: ") + error.what()).error();
         log_.error("Handling an object failed", {{"object", what}, failure});
         if (handler.rejected) handler.rejected(what, failure);
+        return false;
     }
 }
 
@@ -353,16 +360,19 @@ Status Reflector::take(Json object, bool from_list) {
     const bool changed = fresh || known->second.revision != revision;
     known->second = {revision, listing_};
     const auto all = subscribers_;
+    bool good = true;
     for (const auto& subscriber : all) {
         if (!subscriber->listed || (!changed && !(from_list && !subscriber->synced))) continue;
-        tell(subscriber, key, &object);
+        good = tell(subscriber, key, &object) && good;
         if (ended_) break;
     }
+    if (changed) count(fresh ? "create" : "update", good);
     return {};
 }
 
 void Reflector::gone(const std::string& id, const ObjectKey& key) {
     if (known_.erase(id) == 0) return;
+    count("delete", true);
     const auto all = subscribers_;
     for (const auto& subscriber : all) {
         if (subscriber->listed) tell(subscriber, key, nullptr);

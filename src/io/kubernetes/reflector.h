@@ -8,6 +8,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -29,6 +30,13 @@ struct ReflectorSettings {
     std::size_t object_limit = 16 * 1024 * 1024;
 };
 
+// What reflectors have told their subscribers, by kind and what happened ("create", "update", "delete"), and how much
+// of it a subscriber failed to handle.
+struct ObjectEvents {
+    std::uint64_t handled = 0, failed = 0;
+};
+using ObjectEventCounts = std::map<std::pair<std::string, std::string>, ObjectEvents>;
+
 class Reflector {
 public:
     struct Subscriber {
@@ -40,7 +48,7 @@ public:
     enum class Phase { kListing, kWatching, kNotServed, kFailing };
 
     Reflector(EventLoop& loop, std::shared_ptr<Api> api, const ResourceType& type, WatchOptions options,
-              ReflectorSettings settings);
+              ReflectorSettings settings, std::shared_ptr<ObjectEventCounts> events);
     Reflector(const Reflector&) = delete;
     Reflector& operator=(const Reflector&) = delete;
 
@@ -75,7 +83,12 @@ private:
     Status take(Json object, bool from_list);
     Status take_event(std::string_view text, Next& next);
     void gone(const std::string& id, const ObjectKey& key);
-    void tell(const std::shared_ptr<Subscriber>& subscriber, const ObjectKey& key, const Json* object);
+    // False: the subscriber's handler failed.
+    bool tell(const std::shared_ptr<Subscriber>& subscriber, const ObjectKey& key, const Json* object);
+    void count(const char* action, bool handled) {
+        ObjectEvents& events = (*events_)[{type_.kind, action}];
+        ++(handled ? events.handled : events.failed);
+    }
     [[nodiscard]] std::string collection() const;
     [[nodiscard]] std::string selection() const;
     void failing(const Error& error);
@@ -85,6 +98,7 @@ private:
     const ResourceType& type_;
     WatchOptions options_;
     ReflectorSettings settings_;
+    std::shared_ptr<ObjectEventCounts> events_;
     Logger log_{"k8s-watch"};
     std::mt19937 random_{std::random_device{}()};
     std::vector<std::shared_ptr<Subscriber>> subscribers_;

@@ -97,7 +97,7 @@ public:
     [[nodiscard]] bool mirrors_endpoints() const override { return true; }
     [[nodiscard]] std::optional<ServerInfo> server() const override;
     [[nodiscard]] std::vector<Rejected> rejected() const override;
-    void add_metrics(MetricSet& set) const override { client_->add_metrics(set); }
+    void add_metrics(MetricSet& set) const override;
     [[nodiscard]] std::string describe() const override;
 
 private:
@@ -160,6 +160,7 @@ private:
     std::shared_ptr<Client> client_;
     std::shared_ptr<Api> api_;
     std::map<ReflectorKey, std::shared_ptr<Reflector>> reflectors_;
+    std::shared_ptr<ObjectEventCounts> events_ = std::make_shared<ObjectEventCounts>();
     std::map<const ResourceType*, bool> has_status_;
     std::string version_;
     EventLoop::Handle version_timer_;
@@ -174,11 +175,23 @@ std::unique_ptr<ObjectStore::Watch> Store::watch(const ResourceType& type, Watch
     const ResourceType* known = resources::find(type.api_version(), type.kind);
     ReflectorKey key{known == nullptr ? &type : known, std::move(options)};
     std::shared_ptr<Reflector>& reflector = reflectors_[key];
-    if (!reflector) reflector = std::make_shared<Reflector>(loop_, api_, *key.first, key.second, settings_);
+    if (!reflector) reflector = std::make_shared<Reflector>(loop_, api_, *key.first, key.second, settings_, events_);
     auto subscriber = std::make_shared<Reflector::Subscriber>();
     subscriber->handler = std::move(handler);
     reflector->add(subscriber);
     return std::make_unique<Handle>(*this, std::move(key), std::move(subscriber));
+}
+
+void Store::add_metrics(MetricSet& set) const {
+    client_->add_metrics(set);
+    for (const auto& [of, events] : *events_) {
+        for (const auto& [outcome, count] : {std::pair{"success", events.handled}, {"fail", events.failed}}) {
+            if (count == 0) continue;
+            set.counter("kubernetes_events_total",
+                        "Number of Kubernetes events processed labeled by scope, action and execution result",
+                        static_cast<double>(count), {{"scope", of.first}, {"action", of.second}, {"outcome", outcome}});
+        }
+    }
 }
 
 // ---- single objects ----

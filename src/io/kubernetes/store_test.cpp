@@ -441,6 +441,30 @@ TEST_F(KubernetesStore, WhatRequestsCostIsTold) {
     EXPECT_NE(text.find(R"(method="GET",return_code="404"} 1)"), std::string::npos) << text;
 }
 
+TEST_F(KubernetesStore, EventsAreCountedByKindAndWhatBecameOfThem) {
+    api_.put(kPods, pod("a"));
+    api_.put(kPods, pod("b"));
+    const auto watch = follow(resources::kPod);
+    said({"+shop/a", "+shop/b", "synced"});
+    api_.put(kPods, pod("a", "n2"));
+    api_.erase(kPods, "shop", "b");
+    said({"+shop/a", "-shop/b"});
+    const auto stumbling = (*store_).watch(
+        resources::kPod, {.upserted = [](const ObjectKey&, const Json& object) { (void)object.at("no such member"); }});
+    settle();
+    api_.put(kPods, pod("c"));
+    said({"+shop/c"});
+    MetricSet set("cilium_");
+    (*store_).add_metrics(set);
+    for (const char* line :
+         {R"({scope="Pod",action="create",outcome="success"} 2)",
+          R"({scope="Pod",action="update",outcome="success"} 1)",
+          R"({scope="Pod",action="delete",outcome="success"} 1)", R"({scope="Pod",action="create",outcome="fail"} 1)"})
+        EXPECT_NE(set.text().find(std::string("cilium_kubernetes_events_total") + line), std::string::npos)
+            << line << "\n"
+            << set.text();
+}
+
 TEST(KubernetesClient, ATemplateNamesNoObject) {
     EXPECT_EQ(path_template("/api/v1/pods?limit=500"), "/api/v1/pods");
     EXPECT_EQ(path_template("/api/v1/namespaces"), "/api/v1/namespaces");

@@ -36,7 +36,9 @@ void add_map_pressure(MetricSet& set, const Datapath::MapUsage& map) {
     std::string name = map.name;
     if (name.starts_with("cilium_")) name.erase(0, 7);
     set.gauge("bpf_map_pressure", "Fill percentage of map, tagged by map name", number(map.entries) / map.max_entries,
-              {{"map_name", std::move(name)}});
+              {{"map_name", name}});
+    set.gauge("bpf_map_capacity", "Capacity of map, tagged by map group", number(map.max_entries),
+              {{"map_group", std::move(name)}});
 }
 
 }  // namespace
@@ -87,12 +89,25 @@ void AgentApi::add_endpoint_metrics(MetricSet& set) const {
         set.gauge("ipam_capacity", "Total number of IPs in the IPAM pool labeled by family", capacity,
                   {{"family", name}});
     }
+    for (const auto& [family, events] : plane_.pool_.pools().events()) {
+        const std::string name = family == Family::kIpv4 ? "ipv4" : "ipv6";
+        for (const auto& [action, count] : {std::pair{"allocate", events.allocated}, {"release", events.released}}) {
+            set.counter("ipam_events_total",
+                        "Number of IPAM events received labeled by action and datapath family type", number(count),
+                        {{"action", action}, {"family", name}});
+        }
+    }
 }
 
 void AgentApi::add_policy_metrics(MetricSet& set) const {
     if (!plane_.policy_) return;
     set.gauge("policy", "Number of policies currently loaded", number(plane_.policy_->engine().policies().size()));
     set.gauge("policy_max_revision", "Highest policy revision number in the agent", number(plane_.policy_->revision()));
+    const policy::PolicySources::Changes& changes = plane_.policy_->sources().changes();
+    for (const auto& [outcome, count] : {std::pair{"success", changes.taken}, {"fail", changes.refused}}) {
+        set.counter("policy_change_total", "Number of policy changes by outcome", number(count),
+                    {{"outcome", outcome}});
+    }
     std::map<std::string, std::size_t> enforced;
     for (const auto& [id, row] : plane_.endpoints_->table().rows())
         ++enforced[enforcement_text(plane_.datapath_->generations().policy(id))];
