@@ -92,6 +92,7 @@ private:
     SourceSettings settings_;
     Callbacks callbacks_;
     std::map<Key, Row> rows_;
+    Changes changes_;
     std::map<std::string, CiliumCidrGroup> groups_;
     std::map<ServiceName, ServiceView> services_;
     std::map<ServiceName, Service> service_objects_;
