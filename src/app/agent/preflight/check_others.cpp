@@ -271,6 +271,12 @@ void check_store(const Config& config, const NodeView& view, Findings& findings)
                              "chart), its network and these credentials");
         return;
     }
+    if (store.slow) {
+        // No error: an agent waits for a busy API server, and a container that gives up only comes back later.
+        findings.warning("store",
+                         "object store " + store.address + " answers, but slowly: its objects were not looked at",
+                         "a longer --timeout; the agent itself waits as long as it takes");
+    }
     findings.checked("clock");
     if (store.clock_ahead_s && std::abs(*store.clock_ahead_s) > 30)
         findings.error("clock",
@@ -278,6 +284,7 @@ void check_store(const Config& config, const NodeView& view, Findings& findings)
                            (*store.clock_ahead_s > 0 ? "ahead of" : "behind") +
                            " the API server's: certificates and tokens may count as not valid yet or any more",
                        "set it by NTP (timedatectl set-ntp true, chronyc makestep)");
+    if (store.slow) return;
     check_cidr_policies(config, view, findings);
     check_stale_objects(view, findings);
 }

@@ -372,6 +372,9 @@ TEST(Preflight, Store) {
     view.store->problem = "No such file or directory";
     expect_only(config(), view, "error store: object store dir:/store", "No such file");
     view = good();
+    view.store->slow = true;
+    expect_only(config(), view, "warning store: object store dir:/store answers, but slowly", "--timeout");
+    view = good();
     view.store->clock_ahead_s = -3600;
     expect_only(config(), view, "error clock: ", "3600 s behind");
     view.store->clock_ahead_s = 2;

@@ -35,6 +35,7 @@ struct CniFileView {
 struct StoreView {
     std::string address;
     std::string problem;                        // it does not answer, or refuses
+    bool slow = false;                          // it answers, but not with everything in time; nothing below counts
     std::optional<std::int64_t> clock_ahead_s;  // this node's clock against the API server's
     std::vector<Json> nodes, cilium_nodes, services, policies;
 };
