@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -85,6 +86,14 @@ Result<UnixListener> open_unix_listener(const std::string& path, unsigned mode) 
     if (::chmod(path.c_str(), mode) != 0) return fail_errno("chmod " + path);
     if (::listen(fd.get(), kBacklog) != 0) return fail_errno("listen " + path);
     return UnixListener{std::move(fd), std::move(file)};
+}
+
+Status give_to_group(const std::string& path, const char* group) {
+    const ::group* known = ::getgrnam(group);
+    if (known == nullptr) return {};
+    if (::chown(path.c_str(), static_cast<uid_t>(-1), known->gr_gid) != 0)
+        return fail_errno(std::string("group ") + group + " cannot use " + path);
+    return {};
 }
 
 Result<Fd> open_tcp_listener(const IpAddress& address, std::uint16_t port) {

@@ -35,6 +35,8 @@ struct UnixListener {
 
 // kAlreadyExists: "another process is listening on …", or the path is something else than a socket.
 Result<UnixListener> open_unix_listener(const std::string& path, unsigned mode);
+// Lets the members of a group use a socket whose mode says so; where there is no such group, it stays root's.
+Status give_to_group(const std::string& path, const char* group);
 Result<Fd> open_tcp_listener(const IpAddress& address, std::uint16_t port);
 // 0 when it is not a TCP socket.
 std::uint16_t local_port(int fd);

@@ -1,8 +1,7 @@
 #include "app/agent/api/api.h"
 #include "model/json_text.h"
 
-#include <grp.h>
-#include <unistd.h>
+#include "io/listen_socket.h"
 
 namespace axo {
 
@@ -81,10 +80,8 @@ Status AgentApi::listen() {
     const std::string socket = plane_.config_.socket_path;
     TRY(server_.listen_unix(socket, 0660));
     // Members of the group may use the CLI without being root.
-    if (const group* cilium = ::getgrnam("cilium");
-        cilium != nullptr && ::chown(socket.c_str(), static_cast<uid_t>(-1), cilium->gr_gid) != 0) {
-        plane_.log_.warn("Group cilium cannot use the API socket", {{"path", socket}});
-    }
+    if (auto given = give_to_group(socket, "cilium"); !given)
+        plane_.log_.warn("The API socket is root's alone", {given.error()});
     const std::uint16_t port = plane_.config_.agent_health_port;
     TRY(loopback_.listen_tcp(IpAddress::v4({127, 0, 0, 1}), port));
     // A machine without IPv6 has no ::1.
