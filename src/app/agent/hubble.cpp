@@ -3,6 +3,7 @@
 #include "app/agent/hubble_events.h"
 #include "base/version.h"
 #include "bpf/api/policy.h"
+#include "features/monitor/event_json.h"
 #include "hubble/core/workload.h"
 #include "hubble/server/service.h"
 
@@ -14,14 +15,6 @@ std::vector<std::string> label_texts(const std::map<std::string, std::string>& l
     std::vector<std::string> texts;
     for (const auto& [key, value] : labels) texts.push_back(key + "=" + value);
     return texts;
-}
-
-// Cilium's numbers of what match_of says.
-std::uint8_t match_type(const std::string& match) {
-    static const std::map<std::string, std::uint8_t, std::less<>> kTypes = {
-        {"L3-Only", 1}, {"L3-L4", 2}, {"L4-Only", 3}, {"all", 4}, {"L3-Proto", 5}, {"Proto-Only", 6}};
-    const auto known = kTypes.find(match);
-    return known == kTypes.end() ? 0 : known->second;
 }
 
 // The labels that Cilium gives to what it derives from an object.
@@ -319,7 +312,7 @@ void AgentHubble::name_rule(const hubble::RuleRef& rule) {
     const auto known = tables_.policy.engine().rule(rule->cookie());
     if (!known) return;
     info->egress = known->direction == policy::Direction::kEgress;
-    info->match_type = match_type(tables_.policy.match_of(*known));
+    info->match_type = match_number(tables_.policy.match_of(*known));
     info->text = known->to_string();
     if (known->kind == policy::RuleInfo::Kind::kRule) {
         info->deny = known->deny;

@@ -5,6 +5,7 @@
 #include "base/tcp_flags.h"
 #include "bpf/api/drop_reason.h"
 #include "bpf/api/policy.h"
+#include "features/monitor/packet_headers.h"
 #include "maps/convert.h"
 #include "maps/metrics_map.h"
 #include "model/time.h"
@@ -29,8 +30,6 @@ std::string protocol_text(const flow_event& event) {
     }
 }
 
-// Whose policy it was, and who is at the other end: not always the packet's source and destination, since a
-// connection's replies are judged as it was opened.
 void add_policy(Json& json, const flow_event& event, const EventNames& names) {
     json["rule-cookie"] = event.rule_cookie;
     if (!names.rule) return;
@@ -40,19 +39,35 @@ void add_policy(Json& json, const flow_event& event, const EventNames& names) {
 }
 
 void add_verdict(Json& json, const flow_event& event, const EventNames& names) {
-    const bool reply = event.reason == TRACE_REASON_REPLY;
-    const bool of_source = ((event.flags & EVENT_F_INGRESS) != 0) == reply;
+    const PolicySide side = policy_side(event);
     json["subtype"] = verdict_text(event);
     json["reason"] = trace_reason_text(event.reason);
     json["action"] = verdict_text(event);
     json["audited"] = (event.flags & EVENT_F_AUDITED) != 0;
     json["direction"] = (event.flags & EVENT_F_INGRESS) != 0 ? "ingress" : "egress";
-    json["local-endpoint"] = of_source ? event.endpoint_src : event.endpoint_dst;
-    json["remote-identity"] = of_source ? event.identity_dst : event.identity_src;
+    json["local-endpoint"] = side.endpoint;
+    json["remote-identity"] = side.remote_identity;
     add_policy(json, event, names);
 }
 
 }  // namespace
+
+PolicySide policy_side(const flow_event& event) {
+    const bool reply = event.reason == TRACE_REASON_REPLY;
+    const bool of_source = ((event.flags & EVENT_F_INGRESS) != 0) == reply;
+    return {.endpoint = of_source ? event.endpoint_src : event.endpoint_dst,
+            .remote_identity = of_source ? event.identity_dst : event.identity_src,
+            .reply = reply};
+}
+
+std::uint8_t match_number(std::string_view match) {
+    static constexpr std::pair<std::string_view, std::uint8_t> kNumbers[] = {
+        {"L3-Only", 1}, {"L3-L4", 2}, {"L4-Only", 3}, {"all", 4}, {"L3-Proto", 5}, {"Proto-Only", 6}};
+    for (const auto& [word, number] : kNumbers) {
+        if (word == match) return number;
+    }
+    return 0;
+}
 
 bool MonitorFilter::matches(const flow_event& event) const {
     if (!types.empty() && !types.contains(std::string(event_type_text(event.type)))) return false;
@@ -90,7 +105,6 @@ std::string_view verdict_text(const flow_event& event) {
 
 Json event_json(const flow_event& event, const EventNames& names, std::int64_t wall_offset_ns) {
     const bool ipv6 = (event.flags & EVENT_F_IPV6) != 0;
-    const bool ip = event.ethertype == 0 || event.ethertype == 0x0800 || event.ethertype == 0x86DD;
     const WallTime time{std::chrono::duration_cast<WallTime::duration>(
         std::chrono::nanoseconds(static_cast<std::int64_t>(event.time_ns) + wall_offset_ns))};
     const bool drop = event.type == EVENT_DROP;
@@ -128,7 +142,7 @@ Json event_json(const flow_event& event, const EventNames& names, std::int64_t w
         json["packets"] = event.packets;
         json["bytes"] = event.bytes;
     }
-    if (!ip) {
+    if (!is_ip(event)) {
         json["ethertype"] = event.ethertype;
         return json;
     }

@@ -12,8 +12,20 @@ namespace axo {
 // What a policy decided by.
 struct EventRule {
     std::string name{};   // "CiliumNetworkPolicy default/web, spec.ingress[0]"
-    std::string match{};  // Cilium's word for what the rule looks at: "L3-L4", "L4-only", "all" …; of no rule: "none"
+    std::string match{};  // Cilium's word for what the rule looks at: "L3-L4", "L4-Only", "all" …; of no rule: "none"
+    bool deny = false;    // a rule that denies, not the lack of one that allows
 };
+
+// Whose policy a verdict or a drop is of (of other drops: on whose side it happened), and who is at the other end: not
+// always the packet's source and destination, since a connection's replies are judged as it was opened.
+struct PolicySide {
+    std::uint16_t endpoint = 0;
+    std::uint32_t remote_identity = 0;
+    bool reply = false;
+};
+PolicySide policy_side(const flow_event& event);
+// Cilium's number of EventRule::match; 0: none.
+std::uint8_t match_number(std::string_view match);
 
 // Names for numbers, answered by the agent's tables.
 struct EventNames {

@@ -1,5 +1,7 @@
 #include "features/monitor/module.h"
 
+#include <algorithm>
+#include <array>
 #include <ctime>
 
 #include "bpf/api/drop_reason.h"
@@ -16,6 +18,18 @@ std::int64_t wall_offset() {
     return (wall.tv_sec - monotonic.tv_sec) * 1'000'000'000LL + (wall.tv_nsec - monotonic.tv_nsec);
 }
 
+class HttpOutput : public MonitorOutput {
+public:
+    explicit HttpOutput(std::shared_ptr<HttpResponder> responder) : responder_(std::move(responder)) {}
+    void write(const std::string& bytes) override { responder_->send_chunk(bytes); }
+    [[nodiscard]] std::size_t pending_bytes() const override { return responder_->pending_bytes(); }
+    bool gone() override { return responder_->client_gone(); }
+    void end() override { responder_->end(); }
+
+private:
+    std::shared_ptr<HttpResponder> responder_;
+};
+
 }  // namespace
 
 MonitorHub::MonitorHub(EventLoop& loop, EventNames names) : loop_(loop), names_(std::move(names)) {
@@ -24,7 +38,7 @@ MonitorHub::MonitorHub(EventLoop& loop, EventNames names) : loop_(loop), names_(
 
 MonitorHub::~MonitorHub() {
     queue_->hub = nullptr;
-    for (const Client& client : clients_) client.responder->end();
+    for (const Client& client : clients_) client.output->end();
 }
 
 std::vector<flow_event> MonitorHub::recent_denials() const {
@@ -55,30 +69,68 @@ void MonitorHub::publish(const flow_event& event) {
 
 void MonitorHub::subscribe(MonitorFilter filter, const Json& start, std::shared_ptr<HttpResponder> responder) {
     responder->send_head(200, "application/x-ndjson");
-    responder->send_chunk(json_text(start) + "\n");
-    clients_.push_back({.filter = std::move(filter), .responder = std::move(responder), .lost = 0});
+    auto output = std::make_unique<HttpOutput>(std::move(responder));
+    output->write(json_text(start) + "\n");
+    add({.form = Form::kJson, .filter = std::move(filter), .output = std::move(output)});
+}
+
+void MonitorHub::attach(std::unique_ptr<MonitorOutput> output) {
+    output->write(cilium_wire::start());
+    add({.form = Form::kCilium, .filter = {}, .output = std::move(output)});
+}
+
+void MonitorHub::add(Client client) {
+    clients_.push_back(std::move(client));
     listening_.store(clients_.size(), std::memory_order_relaxed);
-    // A client that left a silent stream is noticed here, not by a failing write.
-    sweep_ = loop_.every(std::chrono::seconds(1), [this] { drop_gone(); });
+    // A client that left a silent stream is noticed here, not by a failing write; and one that reads again is told what
+    // it lost, though nothing happens any more.
+    sweep_ = loop_.every(std::chrono::seconds(1), [this] {
+        drop_gone();
+        for (Client& each : clients_) {
+            if (each.lost != 0) send(each, {}, 0);
+        }
+    });
 }
 
 void MonitorHub::drop_gone() {
-    std::erase_if(clients_, [](const Client& client) { return client.responder->client_gone(); });
+    std::erase_if(clients_, [](const Client& client) { return client.output->gone(); });
     listening_.store(clients_.size(), std::memory_order_relaxed);
     if (clients_.empty()) sweep_.cancel();
 }
 
-void MonitorHub::send(Client& client, const std::string& lines, std::uint64_t events) {
-    if (client.responder->pending_bytes() > kClientBytes) {
+bool MonitorHub::wants_notices() const {
+    return std::ranges::any_of(clients_, [](const Client& client) { return client.form == Form::kCilium; });
+}
+
+void MonitorHub::tell(const AgentNotice& notice) {
+    const std::string message = cilium_wire::message(notice);
+    for (Client& client : clients_) {
+        if (client.form == Form::kCilium) send(client, message, 1);
+    }
+}
+
+std::size_t MonitorHub::most_pending(Form form) const {
+    // Many clients that do not read cost no more than some.
+    return form == Form::kJson ? kClientBytes : std::min(kWireBytes, kAllWireBytes / clients_.size());
+}
+
+void MonitorHub::send(Client& client, const std::string& texts, std::uint64_t events) const {
+    if (client.output->pending_bytes() > most_pending(client.form)) {
         client.lost += events;
         return;
     }
     if (client.lost != 0) {
         const Json notice{{"type", "lost"}, {"count", client.lost}};
-        client.responder->send_chunk(json_text(notice) + "\n");
+        client.output->write(client.form == Form::kCilium ? cilium_wire::lost(client.lost) : json_text(notice) + "\n");
         client.lost = 0;
     }
-    client.responder->send_chunk(lines);
+    client.output->write(texts);
+}
+
+std::string MonitorHub::text(const flow_event& event, Form form, std::int64_t wall_offset_ns) const {
+    if (form == Form::kJson) return json_text(event_json(event, names_, wall_offset_ns)) + "\n";
+    const bool ruled = event.type == EVENT_POLICY_VERDICT && names_.rule;
+    return cilium_wire::message(event, ruled ? names_.rule(event.rule_cookie) : EventRule{});
 }
 
 void MonitorHub::drain() {
@@ -93,15 +145,17 @@ void MonitorHub::drain() {
     const std::int64_t offset = wall_offset();
     std::vector<std::pair<std::string, std::uint64_t>> batches(clients_.size());
     for (const flow_event& event : events) {
-        std::string line;
+        std::array<std::string, kForms> texts;
         for (std::size_t i = 0; i < clients_.size(); ++i) {
             if (!clients_[i].filter.matches(event)) continue;
-            if (line.empty()) line = json_text(event_json(event, names_, offset)) + "\n";
-            auto& [text, count] = batches[i];
-            text += line;
+            const Form form = clients_[i].form;
+            std::string& one = texts[static_cast<std::size_t>(form)];
+            if (one.empty()) one = text(event, form, offset);
+            auto& [batch, count] = batches[i];
+            batch += one;
             ++count;
-            if (text.size() > 65536) {
-                send(clients_[i], text, count);
+            if (batch.size() > 65536) {
+                send(clients_[i], batch, count);
                 batches[i] = {};
             }
         }

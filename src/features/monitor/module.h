@@ -1,6 +1,7 @@
-// The event hub: carries datapath events from the ring reader's thread to the clients of GET /v1/monitor.
+// The event hub: carries datapath events from the ring reader's thread to the clients of GET /v1/monitor, which get
+// JSON, and to those of monitor1_2.sock, which get Cilium's binary form (cilium_wire.h).
 //
-//   ring thread: publish() -> bounded queue -> loop: filter, names, JSON -> each client's stream
+//   ring thread: publish() -> bounded queue -> loop: filter, names, text -> each client's stream
 //
 // Without a client publish() is one atomic load. A queue that is full and a client that reads too slowly
 // lose events, never memory; the client is told how many. Thread: publish from any, the rest on the loop.
@@ -12,11 +13,22 @@
 #include <mutex>
 #include <vector>
 
+#include "features/monitor/cilium_wire.h"
 #include "features/monitor/event_json.h"
 #include "io/http.h"
 #include "runtime/event_loop.h"
 
 namespace axo {
+
+// Where the bytes for one client go. Writing never blocks: what the client has not taken yet is pending.
+class MonitorOutput {
+public:
+    virtual ~MonitorOutput() = default;
+    virtual void write(const std::string& bytes) = 0;
+    [[nodiscard]] virtual std::size_t pending_bytes() const = 0;
+    virtual bool gone() = 0;
+    virtual void end() = 0;
+};
 
 class MonitorHub {
 public:
@@ -24,8 +36,13 @@ public:
     ~MonitorHub();
 
     void publish(const flow_event& event);
-    // Streams until the client goes away. start: the first line.
+    // Streams JSON until the client goes away. start: the first line.
     void subscribe(MonitorFilter filter, const Json& start, std::shared_ptr<HttpResponder> responder);
+    // The same for a client that reads Cilium's form; it gets everything and filters itself.
+    void attach(std::unique_ptr<MonitorOutput> output);
+    // For clients of Cilium's form, if there are any.
+    [[nodiscard]] bool wants_notices() const;
+    void tell(const AgentNotice& notice);
     [[nodiscard]] std::size_t clients() const { return clients_.size(); }
     // The latest drops by policy, oldest first: such traffic leaves no flow behind. Thread: any.
     [[nodiscard]] std::vector<flow_event> recent_denials() const;
@@ -33,9 +50,14 @@ public:
 private:
     static constexpr std::size_t kQueue = 16384;           // events between two loop turns
     static constexpr std::size_t kClientBytes = 4U << 20;  // unsent, per client
+    static constexpr std::size_t kWireBytes = 1U << 20;    // the same, of Cilium's form
+    static constexpr std::size_t kAllWireBytes = 16U << 20;
+    enum class Form { kJson, kCilium };
+    static constexpr std::size_t kForms = 2;
     struct Client {
+        Form form;
         MonitorFilter filter;
-        std::shared_ptr<HttpResponder> responder;
+        std::unique_ptr<MonitorOutput> output;
         std::uint64_t lost = 0;
     };
     struct Queue {  // shared with posts that outlive the hub
@@ -45,8 +67,11 @@ private:
         bool posted = false;
         MonitorHub* hub = nullptr;  // loop's thread only
     };
+    void add(Client client);
     void drain();
-    void send(Client& client, const std::string& lines, std::uint64_t events);
+    [[nodiscard]] std::string text(const flow_event& event, Form form, std::int64_t wall_offset_ns) const;
+    [[nodiscard]] std::size_t most_pending(Form form) const;
+    void send(Client& client, const std::string& texts, std::uint64_t events) const;
     void drop_gone();
 
     EventLoop& loop_;

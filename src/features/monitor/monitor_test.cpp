@@ -1,6 +1,8 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "bpf/api/policy.h"
 #include "features/monitor/module.h"
 
@@ -149,6 +151,23 @@ public:
     bool gone = false, ended = false;
 };
 
+class FakeOutput : public MonitorOutput {
+public:
+    struct State {
+        std::string received;
+        std::size_t pending = 0;
+        bool gone = false, ended = false;
+    };
+    explicit FakeOutput(State& state) : state_(state) {}
+    void write(const std::string& bytes) override { state_.received += bytes; }
+    [[nodiscard]] std::size_t pending_bytes() const override { return state_.pending; }
+    bool gone() override { return state_.gone; }
+    void end() override { state_.ended = true; }
+
+private:
+    State& state_;
+};
+
 class Hub : public testing::Test {
 protected:
     void turn() {
@@ -188,6 +207,99 @@ TEST_F(Hub, GoneClientIsForgotten) {
     hub_.publish(tcp_event());
     turn();
     EXPECT_EQ(hub_.clients(), 0U);
+}
+
+TEST_F(Hub, ClientsOfCiliumsFormGetItBesideTheOthers) {
+    FakeOutput::State socket;
+    hub_.subscribe({}, Json{{"type", "start"}}, client_);
+    EXPECT_FALSE(hub_.wants_notices());
+    hub_.attach(std::make_unique<FakeOutput>(socket));
+    EXPECT_TRUE(hub_.wants_notices());
+    EXPECT_EQ(socket.received, cilium_wire::start());
+    client_->received.clear();
+    socket.received.clear();
+    hub_.publish(tcp_event());
+    turn();
+    EXPECT_EQ(socket.received, cilium_wire::message(tcp_event(), {}));
+    EXPECT_NE(client_->received.find("\"type\":\"trace\""), std::string::npos);
+    socket.received.clear();
+    client_->received.clear();
+    const AgentNotice notice{.type = AgentNotice::kPolicyUpdated, .text = "{}"};
+    hub_.tell(notice);
+    EXPECT_EQ(socket.received, cilium_wire::message(notice));
+    EXPECT_EQ(client_->received, "");
+    socket.gone = true;
+    hub_.publish(tcp_event());
+    turn();
+    EXPECT_EQ(hub_.clients(), 1U);
+    EXPECT_FALSE(hub_.wants_notices());
+}
+
+TEST_F(Hub, VerdictsInCiliumsFormKnowTheirRule) {
+    EventNames known = names();
+    known.rule = [](std::uint32_t cookie) { return EventRule{.name = "", .match = "L4-Only", .deny = cookie == 5}; };
+    MonitorHub hub(loop_, known);
+    FakeOutput::State socket;
+    hub.attach(std::make_unique<FakeOutput>(socket));
+    socket.received.clear();
+    flow_event event = tcp_event();
+    event.type = EVENT_POLICY_VERDICT;
+    event.subtype = POLICY_DENY;
+    event.rule_cookie = 5;
+    hub.publish(event);
+    turn();
+    EXPECT_EQ(socket.received, cilium_wire::message(event, {.name = "", .match = "L4-Only", .deny = true}));
+}
+
+TEST_F(Hub, ReaderOfCiliumsFormThatStallsIsToldWhatItLost) {
+    FakeOutput::State socket;
+    hub_.attach(std::make_unique<FakeOutput>(socket));
+    socket.received.clear();
+    socket.pending = (1U << 20) + 1;
+    for (int i = 0; i < 3; ++i) hub_.publish(tcp_event());
+    turn();
+    hub_.tell({.type = AgentNotice::kPolicyUpdated, .text = "{}"});
+    EXPECT_EQ(socket.received, "");
+    socket.pending = 0;
+    hub_.publish(tcp_event());
+    turn();
+    EXPECT_EQ(socket.received, cilium_wire::lost(4) + cilium_wire::message(tcp_event(), {}));
+}
+
+TEST_F(Hub, ReaderThatReadsAgainIsToldWhatItLostThoughNothingHappens) {
+    FakeOutput::State socket;
+    hub_.attach(std::make_unique<FakeOutput>(socket));
+    socket.received.clear();
+    socket.pending = (1U << 20) + 1;
+    hub_.publish(tcp_event());
+    turn();
+    socket.pending = 0;
+    const auto end = loop_.after(std::chrono::milliseconds(1500), [this] { loop_.stop(); });
+    loop_.run();
+    EXPECT_EQ(socket.received, cilium_wire::lost(1));
+}
+
+TEST_F(Hub, ManyReadersThatStallShareWhatMayWait) {
+    std::array<FakeOutput::State, 128> sockets;
+    for (FakeOutput::State& socket : sockets) {
+        hub_.attach(std::make_unique<FakeOutput>(socket));
+        socket.received.clear();
+        socket.pending = (128U << 10) + 1;
+    }
+    sockets[0].pending = 128U << 10;
+    hub_.publish(tcp_event());
+    turn();
+    EXPECT_NE(sockets[0].received, "");
+    EXPECT_EQ(sockets[1].received, "");
+}
+
+TEST_F(Hub, EndsItsClients) {
+    FakeOutput::State socket;
+    {
+        MonitorHub hub(loop_, names());
+        hub.attach(std::make_unique<FakeOutput>(socket));
+    }
+    EXPECT_TRUE(socket.ended);
 }
 
 }  // namespace
