@@ -36,6 +36,7 @@
 #include "features/policy/module.h"
 #include "features/routing/module.h"
 #include "io/http.h"
+#include "io/push_server.h"
 #include "kernel/features.h"
 #include "kernel/netlink.h"
 #include "model/pod_ip_pool.h"
@@ -109,6 +110,7 @@ private:
     void update_host_ports(const EndpointRow& endpoint);
     void update_service_nodes();
     void start_events();
+    void serve_monitor_socket();
     void start_nat_rules();
     Status start_nat_stats();
     void protect_node_port_range();
@@ -144,6 +146,7 @@ private:
 
     // From here on: once the node has pod CIDRs. The first two outlive the datapath, whose ring thread calls them.
     std::unique_ptr<MonitorHub> monitor_;
+    std::unique_ptr<PushServer> monitor_socket_;
     std::unique_ptr<AgentHubble> hubble_;  // nothing: enable-hubble is off
     std::unique_ptr<Datapath> datapath_;
     std::unique_ptr<DatapathPort> port_;

@@ -2,8 +2,28 @@
 #include <net/if.h>
 
 #include "app/agent/control_plane.h"
+#include "app/agent/monitor_notices.h"
+#include "io/listen_socket.h"
 
 namespace axo {
+
+namespace {
+
+constexpr std::size_t kMonitorClients = 128;
+
+class SocketOutput : public MonitorOutput {
+public:
+    explicit SocketOutput(std::shared_ptr<PushClient> client) : client_(std::move(client)) {}
+    void write(const std::string& bytes) override { client_->send(bytes); }
+    [[nodiscard]] std::size_t pending_bytes() const override { return client_->pending_bytes(); }
+    bool gone() override { return client_->gone(); }
+    void end() override { client_->close(); }
+
+private:
+    std::shared_ptr<PushClient> client_;
+};
+
+}  // namespace
 
 void ControlPlane::start_events() {
     monitor_ = std::make_unique<MonitorHub>(
@@ -24,10 +44,12 @@ void ControlPlane::start_events() {
                    },
                    .rule = [this](std::uint32_t cookie) -> EventRule {
                        if (cookie == POLICY_COOKIE_CLOSED)
-                           return {"the endpoint is closed: its policy does not fit, see axoneme status", "none"};
+                           return {"the endpoint is closed: its policy does not fit, see axoneme status", "none",
+                                   false};
                        const auto rule = policy_->engine().rule(cookie);
                        if (!rule) return {};
-                       return {rule->to_string(), policy_->match_of(*rule)};
+                       return {rule->to_string(), policy_->match_of(*rule),
+                               rule->kind == policy::RuleInfo::Kind::kRule && rule->deny};
                    }});
     // Indices are reused when pods go.
     endpoint_watch_ = endpoints_->table().watch([this](const std::set<EndpointId>&) { interface_names_.clear(); });
@@ -44,13 +66,31 @@ void ControlPlane::start_events() {
                                 .labels_of = [this](IdentityId id) { return labels_of(id); },
                                 .events_lost = [this] { return datapath_->events_lost(); }});
         hubble_->set_node_labels(local_node_.labels);
+        hubble_->tap_agent_events([hub = monitor_.get()](const std::string& event) {
+            if (!hub->wants_notices()) return;
+            if (const auto notice = monitor_notice(event)) hub->tell(*notice);
+        });
     }
+    serve_monitor_socket();
     const auto publish = [hub = monitor_.get(), hubble = hubble_.get()](const flow_event& event) {
         hub->publish(event);
         if (hubble != nullptr) hubble->observe(event);
     };
     if (auto events = datapath_->start_events(publish); !events)
         log_.warn("Datapath events are not available", {events.error()});
+}
+
+// Where `cilium-dbg monitor` and whatever else reads Cilium's own stream looks.
+void ControlPlane::serve_monitor_socket() {
+    const std::string path = (config_.state_dir / "monitor1_2.sock").string();
+    monitor_socket_ = std::make_unique<PushServer>(loop_, kMonitorClients,
+                                                   [hub = monitor_.get()](std::shared_ptr<PushClient> client) {
+                                                       hub->attach(std::make_unique<SocketOutput>(std::move(client)));
+                                                   });
+    auto served = monitor_socket_->listen_unix(path, 0660);
+    if (served) served = give_to_group(path, "cilium");
+    // Nothing else depends on it.
+    if (!served) log_.error("Cilium's monitor socket is not served", {served.error()});
 }
 
 }  // namespace axo

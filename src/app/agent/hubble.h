@@ -62,6 +62,8 @@ public:
     // On the ring reader's thread.
     void observe(const flow_event& event) { observer_.observe(event); }
     void set_node_labels(const std::map<std::string, std::string>& labels);
+    // Gets what the agent does from now on, each a flow.AgentEvent on the wire, but for services.
+    void tap_agent_events(std::function<void(const std::string& event)> tap) { events_.set_tap(std::move(tap)); }
 
     struct Status {
         std::string error;    // "": it serves

@@ -5,6 +5,7 @@
 namespace axo::hubble {
 
 void AgentEvents::add(std::string event) {
+    if (tap_) tap_(event);
     const std::size_t bytes = event.size();
     keep({.event = std::move(event), .bytes = bytes});
 }

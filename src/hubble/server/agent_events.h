@@ -27,6 +27,9 @@ public:
     // Entries are numbered from 1 on. Those from `from` on; returns the position behind them.
     std::uint64_t read(std::uint64_t from, std::vector<Entry>& out) const;
     [[nodiscard]] std::uint64_t next() const;
+    // Gets what add() is given, on the thread that adds it; what is made later is nobody's but the readers'. Set before
+    // anybody adds from another thread.
+    void set_tap(std::function<void(const std::string& event)> tap) { tap_ = std::move(tap); }
     // Runs when something was added, on the thread that did.
     void set_wake(std::function<void()> wake);
 
@@ -45,6 +48,7 @@ private:
     std::size_t bytes_ = 0;
     std::uint64_t next_ = 1;
     std::function<void()> wake_;
+    std::function<void(const std::string&)> tap_;
 };
 
 }  // namespace axo::hubble
