@@ -11,18 +11,6 @@ namespace {
 
 constexpr std::size_t kMonitorClients = 128;
 
-class SocketOutput : public MonitorOutput {
-public:
-    explicit SocketOutput(std::shared_ptr<PushClient> client) : client_(std::move(client)) {}
-    void write(const std::string& bytes) override { client_->send(bytes); }
-    [[nodiscard]] std::size_t pending_bytes() const override { return client_->pending_bytes(); }
-    bool gone() override { return client_->gone(); }
-    void end() override { client_->close(); }
-
-private:
-    std::shared_ptr<PushClient> client_;
-};
-
 }  // namespace
 
 void ControlPlane::start_events() {
@@ -83,10 +71,9 @@ void ControlPlane::start_events() {
 // Where `cilium-dbg monitor` and whatever else reads Cilium's own stream looks.
 void ControlPlane::serve_monitor_socket() {
     const std::string path = (config_.state_dir / "monitor1_2.sock").string();
-    monitor_socket_ = std::make_unique<PushServer>(loop_, kMonitorClients,
-                                                   [hub = monitor_.get()](std::shared_ptr<PushClient> client) {
-                                                       hub->attach(std::make_unique<SocketOutput>(std::move(client)));
-                                                   });
+    monitor_socket_ = std::make_unique<PushServer>(
+        loop_, kMonitorClients,
+        [hub = monitor_.get()](std::shared_ptr<PushClient> client) { hub->attach(std::move(client)); });
     auto served = monitor_socket_->listen_unix(path, 0660);
     if (served) served = give_to_group(path, "cilium");
     // Nothing else depends on it.

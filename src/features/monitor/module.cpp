@@ -18,13 +18,13 @@ std::int64_t wall_offset() {
     return (wall.tv_sec - monotonic.tv_sec) * 1'000'000'000LL + (wall.tv_nsec - monotonic.tv_nsec);
 }
 
-class HttpOutput : public MonitorOutput {
+class HttpOutput : public PushClient {
 public:
     explicit HttpOutput(std::shared_ptr<HttpResponder> responder) : responder_(std::move(responder)) {}
-    void write(const std::string& bytes) override { responder_->send_chunk(bytes); }
+    void send(std::string_view bytes) override { responder_->send_chunk(std::string(bytes)); }
     [[nodiscard]] std::size_t pending_bytes() const override { return responder_->pending_bytes(); }
     bool gone() override { return responder_->client_gone(); }
-    void end() override { responder_->end(); }
+    void close() override { responder_->end(); }
 
 private:
     std::shared_ptr<HttpResponder> responder_;
@@ -38,7 +38,7 @@ MonitorHub::MonitorHub(EventLoop& loop, EventNames names) : loop_(loop), names_(
 
 MonitorHub::~MonitorHub() {
     queue_->hub = nullptr;
-    for (const Client& client : clients_) client.output->end();
+    for (const Client& client : clients_) client.output->close();
 }
 
 std::vector<flow_event> MonitorHub::recent_denials() const {
@@ -69,13 +69,13 @@ void MonitorHub::publish(const flow_event& event) {
 
 void MonitorHub::subscribe(MonitorFilter filter, const Json& start, std::shared_ptr<HttpResponder> responder) {
     responder->send_head(200, "application/x-ndjson");
-    auto output = std::make_unique<HttpOutput>(std::move(responder));
-    output->write(json_text(start) + "\n");
+    auto output = std::make_shared<HttpOutput>(std::move(responder));
+    output->send(json_text(start) + "\n");
     add({.form = Form::kJson, .filter = std::move(filter), .output = std::move(output)});
 }
 
-void MonitorHub::attach(std::unique_ptr<MonitorOutput> output) {
-    output->write(cilium_wire::start());
+void MonitorHub::attach(std::shared_ptr<PushClient> output) {
+    output->send(cilium_wire::start());
     add({.form = Form::kCilium, .filter = {}, .output = std::move(output)});
 }
 
@@ -121,10 +121,10 @@ void MonitorHub::send(Client& client, const std::string& texts, std::uint64_t ev
     }
     if (client.lost != 0) {
         const Json notice{{"type", "lost"}, {"count", client.lost}};
-        client.output->write(client.form == Form::kCilium ? cilium_wire::lost(client.lost) : json_text(notice) + "\n");
+        client.output->send(client.form == Form::kCilium ? cilium_wire::lost(client.lost) : json_text(notice) + "\n");
         client.lost = 0;
     }
-    client.output->write(texts);
+    client.output->send(texts);
 }
 
 std::string MonitorHub::text(const flow_event& event, Form form, std::int64_t wall_offset_ns) const {

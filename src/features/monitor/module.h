@@ -16,19 +16,10 @@
 #include "features/monitor/cilium_wire.h"
 #include "features/monitor/event_json.h"
 #include "io/http.h"
+#include "io/push_server.h"
 #include "runtime/event_loop.h"
 
 namespace axo {
-
-// Where the bytes for one client go. Writing never blocks: what the client has not taken yet is pending.
-class MonitorOutput {
-public:
-    virtual ~MonitorOutput() = default;
-    virtual void write(const std::string& bytes) = 0;
-    [[nodiscard]] virtual std::size_t pending_bytes() const = 0;
-    virtual bool gone() = 0;
-    virtual void end() = 0;
-};
 
 class MonitorHub {
 public:
@@ -39,7 +30,7 @@ public:
     // Streams JSON until the client goes away. start: the first line.
     void subscribe(MonitorFilter filter, const Json& start, std::shared_ptr<HttpResponder> responder);
     // The same for a client that reads Cilium's form; it gets everything and filters itself.
-    void attach(std::unique_ptr<MonitorOutput> output);
+    void attach(std::shared_ptr<PushClient> output);
     // For clients of Cilium's form, if there are any.
     [[nodiscard]] bool wants_notices() const;
     void tell(const AgentNotice& notice);
@@ -57,7 +48,7 @@ private:
     struct Client {
         Form form;
         MonitorFilter filter;
-        std::unique_ptr<MonitorOutput> output;
+        std::shared_ptr<PushClient> output;
         std::uint64_t lost = 0;
     };
     struct Queue {  // shared with posts that outlive the hub

@@ -151,21 +151,16 @@ public:
     bool gone = false, ended = false;
 };
 
-class FakeOutput : public MonitorOutput {
+class FakeOutput : public PushClient {
 public:
-    struct State {
-        std::string received;
-        std::size_t pending = 0;
-        bool gone = false, ended = false;
-    };
-    explicit FakeOutput(State& state) : state_(state) {}
-    void write(const std::string& bytes) override { state_.received += bytes; }
-    [[nodiscard]] std::size_t pending_bytes() const override { return state_.pending; }
-    bool gone() override { return state_.gone; }
-    void end() override { state_.ended = true; }
+    void send(std::string_view bytes) override { received += bytes; }
+    [[nodiscard]] std::size_t pending_bytes() const override { return pending; }
+    bool gone() override { return went; }
+    void close() override { ended = true; }
 
-private:
-    State& state_;
+    std::string received;
+    std::size_t pending = 0;
+    bool went = false, ended = false;
 };
 
 class Hub : public testing::Test {
@@ -210,25 +205,25 @@ TEST_F(Hub, GoneClientIsForgotten) {
 }
 
 TEST_F(Hub, ClientsOfCiliumsFormGetItBesideTheOthers) {
-    FakeOutput::State socket;
+    const auto socket = std::make_shared<FakeOutput>();
     hub_.subscribe({}, Json{{"type", "start"}}, client_);
     EXPECT_FALSE(hub_.wants_notices());
-    hub_.attach(std::make_unique<FakeOutput>(socket));
+    hub_.attach(socket);
     EXPECT_TRUE(hub_.wants_notices());
-    EXPECT_EQ(socket.received, cilium_wire::start());
+    EXPECT_EQ(socket->received, cilium_wire::start());
     client_->received.clear();
-    socket.received.clear();
+    socket->received.clear();
     hub_.publish(tcp_event());
     turn();
-    EXPECT_EQ(socket.received, cilium_wire::message(tcp_event(), {}));
+    EXPECT_EQ(socket->received, cilium_wire::message(tcp_event(), {}));
     EXPECT_NE(client_->received.find("\"type\":\"trace\""), std::string::npos);
-    socket.received.clear();
+    socket->received.clear();
     client_->received.clear();
     const AgentNotice notice{.type = AgentNotice::kPolicyUpdated, .text = "{}"};
     hub_.tell(notice);
-    EXPECT_EQ(socket.received, cilium_wire::message(notice));
+    EXPECT_EQ(socket->received, cilium_wire::message(notice));
     EXPECT_EQ(client_->received, "");
-    socket.gone = true;
+    socket->went = true;
     hub_.publish(tcp_event());
     turn();
     EXPECT_EQ(hub_.clients(), 1U);
@@ -239,67 +234,68 @@ TEST_F(Hub, VerdictsInCiliumsFormKnowTheirRule) {
     EventNames known = names();
     known.rule = [](std::uint32_t cookie) { return EventRule{.name = "", .match = "L4-Only", .deny = cookie == 5}; };
     MonitorHub hub(loop_, known);
-    FakeOutput::State socket;
-    hub.attach(std::make_unique<FakeOutput>(socket));
-    socket.received.clear();
+    const auto socket = std::make_shared<FakeOutput>();
+    hub.attach(socket);
+    socket->received.clear();
     flow_event event = tcp_event();
     event.type = EVENT_POLICY_VERDICT;
     event.subtype = POLICY_DENY;
     event.rule_cookie = 5;
     hub.publish(event);
     turn();
-    EXPECT_EQ(socket.received, cilium_wire::message(event, {.name = "", .match = "L4-Only", .deny = true}));
+    EXPECT_EQ(socket->received, cilium_wire::message(event, {.name = "", .match = "L4-Only", .deny = true}));
 }
 
 TEST_F(Hub, ReaderOfCiliumsFormThatStallsIsToldWhatItLost) {
-    FakeOutput::State socket;
-    hub_.attach(std::make_unique<FakeOutput>(socket));
-    socket.received.clear();
-    socket.pending = (1U << 20) + 1;
+    const auto socket = std::make_shared<FakeOutput>();
+    hub_.attach(socket);
+    socket->received.clear();
+    socket->pending = (1U << 20) + 1;
     for (int i = 0; i < 3; ++i) hub_.publish(tcp_event());
     turn();
     hub_.tell({.type = AgentNotice::kPolicyUpdated, .text = "{}"});
-    EXPECT_EQ(socket.received, "");
-    socket.pending = 0;
+    EXPECT_EQ(socket->received, "");
+    socket->pending = 0;
     hub_.publish(tcp_event());
     turn();
-    EXPECT_EQ(socket.received, cilium_wire::lost(4) + cilium_wire::message(tcp_event(), {}));
+    EXPECT_EQ(socket->received, cilium_wire::lost(4) + cilium_wire::message(tcp_event(), {}));
 }
 
 TEST_F(Hub, ReaderThatReadsAgainIsToldWhatItLostThoughNothingHappens) {
-    FakeOutput::State socket;
-    hub_.attach(std::make_unique<FakeOutput>(socket));
-    socket.received.clear();
-    socket.pending = (1U << 20) + 1;
+    const auto socket = std::make_shared<FakeOutput>();
+    hub_.attach(socket);
+    socket->received.clear();
+    socket->pending = (1U << 20) + 1;
     hub_.publish(tcp_event());
     turn();
-    socket.pending = 0;
+    socket->pending = 0;
     const auto end = loop_.after(std::chrono::milliseconds(1500), [this] { loop_.stop(); });
     loop_.run();
-    EXPECT_EQ(socket.received, cilium_wire::lost(1));
+    EXPECT_EQ(socket->received, cilium_wire::lost(1));
 }
 
 TEST_F(Hub, ManyReadersThatStallShareWhatMayWait) {
-    std::array<FakeOutput::State, 128> sockets;
-    for (FakeOutput::State& socket : sockets) {
-        hub_.attach(std::make_unique<FakeOutput>(socket));
-        socket.received.clear();
-        socket.pending = (128U << 10) + 1;
+    std::array<std::shared_ptr<FakeOutput>, 128> sockets;
+    for (auto& socket : sockets) {
+        socket = std::make_shared<FakeOutput>();
+        hub_.attach(socket);
+        socket->received.clear();
+        socket->pending = (128U << 10) + 1;
     }
-    sockets[0].pending = 128U << 10;
+    sockets[0]->pending = 128U << 10;
     hub_.publish(tcp_event());
     turn();
-    EXPECT_NE(sockets[0].received, "");
-    EXPECT_EQ(sockets[1].received, "");
+    EXPECT_NE(sockets[0]->received, "");
+    EXPECT_EQ(sockets[1]->received, "");
 }
 
 TEST_F(Hub, EndsItsClients) {
-    FakeOutput::State socket;
+    const auto socket = std::make_shared<FakeOutput>();
     {
         MonitorHub hub(loop_, names());
-        hub.attach(std::make_unique<FakeOutput>(socket));
+        hub.attach(socket);
     }
-    EXPECT_TRUE(socket.ended);
+    EXPECT_TRUE(socket->ended);
 }
 
 }  // namespace
