@@ -35,7 +35,7 @@ void Backends::insert(const LbAddress& address, std::uint32_t id) {
 }
 
 void Backends::grow() {
-    std::vector<std::uint32_t> before(std::max<std::size_t>(64, std::bit_ceil(count_ * 4 + 4)));
+    std::vector<std::uint32_t> before(std::max<std::size_t>(64, std::bit_ceil(count_ * 3 + 3)));
     slots_.swap(before);
     occupied_ = count_ = 0;
     for (const std::uint32_t id : before) {

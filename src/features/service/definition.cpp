@@ -309,6 +309,10 @@ SliceData slice_data(const EndpointSlice& slice) {
     for (const EndpointSlice::Port& port : slice.ports)
         data.ports.push_back({.name = port.name, .protocol = protocol_number(port.protocol), .port = port.port});
     data.endpoints.reserve(slice.endpoints.size());
+    const bool hinted = std::ranges::any_of(slice.endpoints, [](const EndpointSlice::Endpoint& one) {
+        return !one.hint_zones.empty() || !one.hint_nodes.empty();
+    });
+    if (hinted) data.hints.reserve(slice.endpoints.size());
     for (const EndpointSlice::Endpoint& endpoint : slice.endpoints) {
         if (endpoint.addresses.empty()) continue;
         // Further addresses are the same endpoint's, and nobody may rely on them.
@@ -319,10 +323,9 @@ SliceData slice_data(const EndpointSlice& slice) {
         to.terminating = endpoint.terminating;
         to.node = endpoint.node_name;
         to.zone = endpoint.zone;
-        if (endpoint.hint_zones.empty() && endpoint.hint_nodes.empty()) continue;
-        to.hints = std::make_shared<const SliceData::Hints>(
-            SliceData::Hints{{endpoint.hint_zones.begin(), endpoint.hint_zones.end()},
-                             {endpoint.hint_nodes.begin(), endpoint.hint_nodes.end()}});
+        if (!hinted) continue;
+        data.hints.push_back({.zones = {endpoint.hint_zones.begin(), endpoint.hint_zones.end()},
+                              .nodes = {endpoint.hint_nodes.begin(), endpoint.hint_nodes.end()}});
     }
     return data;
 }

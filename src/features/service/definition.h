@@ -95,16 +95,12 @@ struct SliceData {
         IpAddress address;
         bool ready = true, serving = true, terminating = false;
         SharedText node, zone;
-        std::shared_ptr<const Hints> hints;  // null: none
-        friend bool operator==(const Endpoint& a, const Endpoint& b) {
-            return a.address == b.address && a.ready == b.ready && a.serving == b.serving &&
-                   a.terminating == b.terminating && a.node == b.node && a.zone == b.zone &&
-                   (a.hints == b.hints || (a.hints && b.hints && *a.hints == *b.hints));
-        }
+        friend bool operator==(const Endpoint&, const Endpoint&) = default;
     };
     Family family = Family::kIpv4;
     std::vector<Port> ports;
     std::vector<Endpoint> endpoints;
+    std::vector<Hints> hints;  // of each endpoint; empty: no endpoint has any
     friend bool operator==(const SliceData&, const SliceData&) = default;
 };
 SliceData slice_data(const EndpointSlice& slice);

@@ -28,7 +28,6 @@ void ServiceEngine::touch(State& state) {
 
 void ServiceEngine::set_service(const ServiceName& name, std::optional<Definition> definition) {
     State& one = state(name.to_string());
-    one.name = name;
     one.known = true;
     defined_ += definition.has_value();
     defined_ -= one.definition != nullptr;
@@ -48,8 +47,8 @@ void ServiceEngine::remove_service(const ServiceName& name) {
 
 namespace {
 
-std::size_t owner_hash(ServiceEngine::SliceKind kind, const std::string& name_space, const std::string& object) {
-    return std::hash<std::string>{}(name_space + "/" + object) * 2 + static_cast<std::size_t>(kind);
+std::size_t owner_hash(ServiceEngine::SliceKind kind, std::string_view name_space, const std::string& object) {
+    return std::hash<std::string>{}(std::string(name_space) + "/" + object) * 2 + static_cast<std::size_t>(kind);
 }
 
 }  // namespace
@@ -57,7 +56,7 @@ std::size_t owner_hash(ServiceEngine::SliceKind kind, const std::string& name_sp
 ServiceEngine::State* ServiceEngine::owner_of(SliceKind kind, const std::string& name_space,
                                               const std::string& object) {
     const auto has = [&](const State& one) {
-        return one.name.name_space == name_space && !one.pod &&
+        return one.name_space() == name_space && !one.pod &&
                std::ranges::any_of(
                    one.objects, [&](const State::Object& known) { return known.kind == kind && known.name == object; });
     };
@@ -74,7 +73,7 @@ ServiceEngine::State* ServiceEngine::owner_of(SliceKind kind, const std::string&
 void ServiceEngine::drop_slices(State& state, SliceKind kind, const std::string& object) {
     std::erase_if(state.objects,
                   [&](const State::Object& known) { return known.kind == kind && known.name == object; });
-    const auto owner = owners_.find(owner_hash(kind, state.name.name_space, object));
+    const auto owner = owners_.find(owner_hash(kind, state.name_space(), object));
     if (owner != owners_.end() && owner->second == &state) owners_.erase(owner);
     touch(state);
 }
@@ -83,10 +82,9 @@ void ServiceEngine::set_slices(const ServiceName& service, SliceKind kind, const
                                std::vector<SliceData> slices) {
     const bool gone = slices.empty() || service.name.empty();
     State* before = owner_of(kind, service.name_space, object);
-    if (before != nullptr && (gone || before->name != service)) drop_slices(*before, kind, object);
+    if (before != nullptr && (gone || before->full_name() != service.to_string())) drop_slices(*before, kind, object);
     if (gone) return;
     State& one = state(service.to_string());
-    one.name = service;
     owners_.insert_or_assign(owner_hash(kind, service.name_space, object), &one);
     const auto entry = std::ranges::find_if(
         one.objects, [&](const State::Object& known) { return known.kind == kind && known.name == object; });
@@ -120,13 +118,12 @@ void ServiceEngine::set_health_addresses(std::vector<IpAddress> addresses) {
 }
 
 void ServiceEngine::set_host_ports(const ServiceName& pod, std::vector<HostPort> ports) {
-    const std::string key = "pod:" + pod.to_string();
+    const std::string key = std::string(State::kPodPrefix) + pod.to_string();
     if (ports.empty() && !states_.contains(key)) return;
     State& one = state(key);
-    if (one.host_ports == ports) return;
-    one.name = pod;
+    if (one.rare().host_ports == ports) return;
     one.pod = true;
-    one.host_ports = std::move(ports);
+    one.set_rare(&State::Rare::host_ports, std::move(ports));
     touch(one);
 }
 
@@ -167,22 +164,23 @@ std::optional<FrontendType> ServiceEngine::virtual_type(const IpAddress& address
 }
 
 void ServiceEngine::update_virtual_addresses(State& state, std::set<IpAddress>& touched) {
-    const auto update = [&](std::vector<IpAddress>& told, std::vector<IpAddress> now,
+    const auto update = [&](const std::vector<IpAddress>& told, const std::vector<IpAddress>& now,
                             std::uint32_t VirtualAddress::* count) {
         if (told == now) return;
         for (const IpAddress& address : now) ++(virtual_addresses_[address].*count);
         for (const IpAddress& address : told) --(virtual_addresses_[address].*count);
         touched.insert(now.begin(), now.end());
         touched.insert(told.begin(), told.end());
-        told = std::move(now);
     };
     const Definition* definition = state.definition.get();
     const bool any = definition != nullptr && !definition->ports.empty();
-    update(state.cluster_addresses,
-           any && definition->cluster_ip_frontends ? definition->cluster_ips : std::vector<IpAddress>{},
-           &VirtualAddress::cluster_ip);
-    update(state.balancer_addresses, any ? definition->ingress_ips : std::vector<IpAddress>{},
-           &VirtualAddress::load_balancer);
+    const std::vector<IpAddress> none;
+    const auto& cluster = any && definition->cluster_ip_frontends ? definition->cluster_ips : none;
+    update(state.cluster_addresses, cluster, &VirtualAddress::cluster_ip);
+    state.cluster_addresses = cluster;
+    const auto& balancer = any ? definition->ingress_ips : none;
+    update(state.rare().balancer_addresses, balancer, &VirtualAddress::load_balancer);
+    state.set_rare(&State::Rare::balancer_addresses, balancer);
 }
 
 void ServiceEngine::recompute(State& state, Changes& changes) {
@@ -195,10 +193,10 @@ void ServiceEngine::recompute(State& state, Changes& changes) {
         if (!state.info || !(*state.info == *state.definition->info)) state.info = state.definition->info;
         state.definition->info = state.info;
         wanted_of_service(state, wanted, problem);
-    } else if (!state.host_ports.empty() && settings_.host_ports) {
+    } else if (!state.rare().host_ports.empty() && settings_.host_ports) {
         if (!state.info) {
             ServiceInfo info;
-            info.name = state.name;
+            info.name = state.name();
             info.maglev = settings_.maglev;
             info.dsr = settings_.dsr;
             state.info = std::make_shared<const ServiceInfo>(std::move(info));
@@ -207,9 +205,9 @@ void ServiceEngine::recompute(State& state, Changes& changes) {
     }
     emit_frontends(state, std::move(wanted), problem, changes);
     update_virtual_addresses(state, touched_addresses_);
-    if (problem != state.problem) {
+    if (problem != state.rare().problem) {
         changes.problems.emplace_back(state.where(), problem);
-        state.problem = std::move(problem);
+        state.set_rare(&State::Rare::problem, std::move(problem));
     }
     std::vector<std::string> orphans;
     if (!state.known && !state.pod) {
@@ -218,16 +216,17 @@ void ServiceEngine::recompute(State& state, Changes& changes) {
         }
     }
     const auto where = [&state](const std::string& object) {
-        return "EndpointSlice " + state.name.name_space + "/" + object;
+        return "EndpointSlice " + std::string(state.name_space()) + "/" + object;
     };
-    for (const std::string& object : state.orphans) {
+    const std::vector<std::string>& told = state.rare().orphans;
+    for (const std::string& object : told) {
         if (std::ranges::find(orphans, object) == orphans.end()) changes.orphans.emplace_back(where(object), "");
     }
     for (const std::string& object : orphans) {
-        if (std::ranges::find(state.orphans, object) == state.orphans.end())
-            changes.orphans.emplace_back(where(object), state.name.name);
+        if (std::ranges::find(told, object) == told.end())
+            changes.orphans.emplace_back(where(object), state.name().name);
     }
-    state.orphans = std::move(orphans);
+    state.set_rare(&State::Rare::orphans, std::move(orphans));
 }
 
 }  // namespace axo::service

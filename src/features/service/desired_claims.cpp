@@ -53,13 +53,14 @@ void ServiceEngine::emit_frontends(State& state, std::vector<Wanted> wanted, std
     // Of several of one key the first counts: types come in their order of precedence.
     std::ranges::stable_sort(wanted, {}, &Wanted::key);
     std::vector<std::pair<FrontendKey, FrontendRow>> rows;
-    std::vector<FrontendKey> claims;
+    std::vector<FrontendKey> claims, lost;  // ordered
     rows.reserve(wanted.size());
     claims.reserve(wanted.size());
     for (Wanted& one : wanted) {
         if (!claims.empty() && claims.back() == one.key) continue;
         claims.push_back(one.key);
         if (const State* holder = claim(state, one); holder != &state) {
+            lost.push_back(one.key);
             state.add_problem(problem, std::string(type_name(one.type)) + " " + one.key.to_string() + ": " +
                                            holder->where() +
                                            " has it already; accepted: an address and port of its own");
@@ -82,15 +83,17 @@ void ServiceEngine::emit_frontends(State& state, std::vector<Wanted> wanted, std
             rows.emplace_back(one.key, std::move(row));
         }
     }
-    for (const FrontendKey& key : state.claims) {
-        if (!std::ranges::binary_search(claims, key)) release(state, key);
-    }
+    const auto release_unclaimed = [&](const FrontendKey& key) {
+        if (key.scope == LB_SCOPE_EXTERNAL && !std::ranges::binary_search(claims, key)) release(state, key);
+    };
+    for (const auto& [key, row] : state.frontends) release_unclaimed(key);
+    for (const FrontendKey& key : state.rare().lost) release_unclaimed(key);
+    state.set_rare(&State::Rare::lost, std::move(lost));
     for (auto& [key, row] : rows) {
         const FrontendRow* told = state.told(key);
         if (told == nullptr || !(*told == row)) changes.frontends.emplace_back(key, row);
     }
     const std::vector<std::pair<FrontendKey, FrontendRow>> before = std::exchange(state.frontends, std::move(rows));
-    state.claims = std::move(claims);
     for (const auto& [key, row] : before) {
         if (state.told(key) != nullptr) continue;
         // Whoever has it now may have told so already.
@@ -136,7 +139,7 @@ void ServiceEngine::update_health_port(State& state, std::string& problem, Chang
             }
         }
     }
-    HealthPort now{state.name, static_cast<std::uint32_t>(local.size())};
+    HealthPort now{state.name(), static_cast<std::uint32_t>(local.size())};
     HealthPort& told = health_ports_[port];
     if (told == now) return;
     told = std::move(now);

@@ -21,7 +21,8 @@ std::vector<Candidate> candidates_of(std::span<const std::vector<SliceData>* con
             for (const SliceData::Port& target : slice.ports) {
                 if (target.name != port.name || target.protocol != port.protocol || target.port == 0) continue;
                 candidates.reserve(candidates.size() + slice.endpoints.size());
-                for (const SliceData::Endpoint& endpoint : slice.endpoints) {
+                for (std::size_t number = 0; number < slice.endpoints.size(); ++number) {
+                    const SliceData::Endpoint& endpoint = slice.endpoints[number];
                     candidates.push_back({.address = {endpoint.address, target.port, port.protocol},
                                           .ready = endpoint.ready || definition.publish_not_ready,
                                           .serving = endpoint.serving,
@@ -29,7 +30,7 @@ std::vector<Candidate> candidates_of(std::span<const std::vector<SliceData>* con
                                           .local = !node.empty() && endpoint.node == node,
                                           .node = endpoint.node,
                                           .zone = endpoint.zone,
-                                          .hints = endpoint.hints.get()});
+                                          .hints = slice.hints.empty() ? nullptr : &slice.hints[number]});
                 }
             }
         }
@@ -146,7 +147,7 @@ void ServiceEngine::wanted_health_checks(State& state, Family family, std::vecto
 }
 
 void ServiceEngine::wanted_of_pod(State& state, std::vector<Wanted>& wanted) {
-    for (const HostPort& port : state.host_ports) {
+    for (const HostPort& port : state.rare().host_ports) {
         for (const IpAddress& pod : port.pods) {
             if (port.address && port.address.family() != pod.family()) continue;
             if (pod.is_v6() ? !settings_.ipv6 : !settings_.ipv4) continue;

@@ -31,25 +31,50 @@ struct ServiceEngine::State {
         std::string name;
         std::vector<SliceData> slices;
     };
+    // What few of them have.
+    struct Rare {
+        std::vector<HostPort> host_ports;
+        // What has been told.
+        std::vector<FrontendKey> lost;  // claimed, and another's
+        std::vector<IpAddress> balancer_addresses;
+        std::string problem;
+        std::vector<std::string> orphans;
+        friend bool operator==(const Rare&, const Rare&) = default;
+    };
+    static constexpr std::string_view kPodPrefix = "pod:";
     std::string_view key;  // stands in states_
-    ServiceName name;
     bool pod = false;
     bool known = false;  // there is such an object
     bool queued = false;
+    std::uint16_t health_port = 0;  // told
     std::unique_ptr<Definition> definition;
     std::vector<Object> objects;
-    std::vector<HostPort> host_ports;
     // What has been told.
     std::shared_ptr<const ServiceInfo> info;
     std::vector<std::pair<FrontendKey, FrontendRow>> frontends;  // ordered
-    std::vector<FrontendKey> claims;                             // ordered
-    std::vector<IpAddress> cluster_addresses, balancer_addresses;
-    std::uint16_t health_port = 0;
-    std::string problem;
-    std::vector<std::string> orphans;
+    std::vector<IpAddress> cluster_addresses;
+    std::unique_ptr<const Rare> few;  // null: nothing of it
 
-    [[nodiscard]] bool used() const { return known || !objects.empty() || !host_ports.empty(); }
-    [[nodiscard]] std::string where() const { return (pod ? "Pod " : "Service ") + name.to_string(); }
+    [[nodiscard]] const Rare& rare() const {
+        static const Rare none;
+        return few ? *few : none;
+    }
+    template <class Value>
+    void set_rare(Value Rare::* what, Value value) {
+        if (rare().*what == value) return;
+        Rare changed = rare();
+        changed.*what = std::move(value);
+        few = changed == Rare{} ? nullptr : std::make_unique<const Rare>(std::move(changed));
+    }
+
+    // "ns/name"
+    [[nodiscard]] std::string_view full_name() const { return pod ? key.substr(kPodPrefix.size()) : key; }
+    [[nodiscard]] std::string_view name_space() const { return full_name().substr(0, full_name().find('/')); }
+    [[nodiscard]] ServiceName name() const {
+        return {std::string(name_space()), std::string(full_name().substr(name_space().size() + 1))};
+    }
+    [[nodiscard]] bool used() const { return known || !objects.empty() || !rare().host_ports.empty(); }
+    [[nodiscard]] std::string where() const { return (pod ? "Pod " : "Service ") + std::string(full_name()); }
     [[nodiscard]] const FrontendRow* told(const FrontendKey& frontend) const {
         const auto found = std::ranges::lower_bound(frontends, frontend, {}, [](const auto& one) { return one.first; });
         return found == frontends.end() || found->first != frontend ? nullptr : &found->second;
