@@ -64,7 +64,8 @@ struct trace_config {
 	__u8 verdict; /* bpf-events-policy-verdict-enabled */
 	__u8 aggregation; /* enum trace_aggregation */
 	__u8 report_tcp_flags; /* monitor-aggregation-flags */
-	__u8 pad[3];
+	__u8 dns; /* hubble-observe-dns: the DNS messages of pods are told of */
+	__u8 pad[2];
 	__u32 report_interval; /* ticks; monitor-aggregation-interval. Also how long a decision stays fresh */
 	__u32 ring_wakeup_bytes; /* wake the reader when this much waits */
 };

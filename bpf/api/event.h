@@ -16,6 +16,7 @@ enum event_type {
 	EVENT_DROP = 1,
 	EVENT_TRACE = 4,
 	EVENT_POLICY_VERDICT = 5,
+	EVENT_DNS = 129, /* Cilium's type of access logs; struct dns_event */
 };
 
 /* Cilium's observation points (contracts 5.10). */
@@ -82,6 +83,21 @@ struct flow_event {
 };
 AXO_STATIC_ASSERT(sizeof(struct flow_event) == 104, "flow_event");
 
+/*
+ * A DNS message over UDP that a pod sends to port 53, or gets from there: the record of its packet, and behind it as
+ * much of the message (RFC 1035) as is there, at most DNS_MESSAGE_MAX. Of the record only the ends, the direction, the
+ * device, the length and the time are set.
+ */
+#define DNS_PORT 53
+#define DNS_HEADER_BYTES 12
+#define DNS_MESSAGE_MAX 1472 /* what an Ethernet frame of 1500 holds */
+
+struct dns_event {
+	struct flow_event flow;
+	__u8 message[DNS_MESSAGE_MAX];
+};
+AXO_STATIC_ASSERT(sizeof(struct dns_event) == sizeof(struct flow_event) + DNS_MESSAGE_MAX, "dns_event");
+
 /* Sources in drop events; texts are the file names that monitor prints. */
 #define AXO_SOURCES(X)         \
 	X(1, "pod.bpf.c")      \
@@ -97,5 +113,6 @@ AXO_STATIC_ASSERT(sizeof(struct flow_event) == 104, "flow_event");
 
 /* Counters of what the ring could not take, by event type; map cilium_events_lost (per CPU). */
 #define EVENT_LOST_SLOTS 8
+#define EVENT_LOST_DNS 2
 
 #endif

@@ -47,6 +47,10 @@ typedef _Bool bool;
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, value) (*(volatile typeof(x) *)&(x) = (value))
 
+// Keeps a value opaque to the compiler: it must not turn an index into a branch, which would double
+// the states that the verifier walks through from here on.
+#define OPAQUE(var) asm volatile("" : "+r"(var))
+
 // Newer than the headers of Debian 12 (6.1): values from include/uapi/linux/bpf.h of 6.3.
 #define AXO_FIB_LOOKUP_SKIP_NEIGH (1U << 2)
 #define AXO_ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)

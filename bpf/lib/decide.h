@@ -10,6 +10,16 @@
 
 #include "bpf/lib/route.h"
 
+// A pod of this node asks, or is answered. A server's pod meets others' questions on the fast path.
+static __always_inline bool is_pods_dns(const struct scratch *s)
+{
+	const struct packet *p = &s->packet;
+
+	if (p->proto != IPPROTO_UDP)
+		return false;
+	return (p->dport == bpf_htons(DNS_PORT) && s->src.id) || (p->sport == bpf_htons(DNS_PORT) && s->dst.id);
+}
+
 // TCP's and everybody else's life: flags, lifetime, whether plain packets may be replayed. Works on
 // scratch.life; returns whether this packet says something new that should be reported.
 __noinline int advance_state(__u32 dir, __u32 now)
@@ -55,7 +65,11 @@ __noinline int advance_state(__u32 dir, __u32 now)
 		}
 	} else {
 		life->expires = now + ct_cfg.regular_any;
-		flags |= FLOW_F_FAST;
+		// Each DNS message is told of: the fast path does not look into packets.
+		if (trace_cfg.dns && is_pods_dns(s))
+			flags &= ~FLOW_F_FAST;
+		else
+			flags |= FLOW_F_FAST;
 	}
 	// Every packet is to be reported: none may leave by the fast path.
 	if (trace_cfg.aggregation < TRACE_AGGREGATE_MEDIUM) {
@@ -245,6 +259,25 @@ static __always_inline void report_trace(struct __sk_buff *skb, struct scratch *
 	ev->packets = half->packets;
 	ev->bytes = half->bytes;
 	report_event(skb);
+}
+
+// What a pod asks, where it leaves the pod, and what it is answered, where it is about to reach it: once each.
+static __always_inline void report_dns(struct __sk_buff *skb, struct scratch *s, const struct flow_half *half, __u32 hook)
+{
+	const struct packet *p = &s->packet;
+	struct event_args *ev = &s->event;
+
+	if (p->flags & PACKET_FRAGMENT)
+		return;
+	if (p->dport == bpf_htons(DNS_PORT) ? hook != HOOK_POD_EGRESS : trace_point(half, hook, s->to_host) != TRACE_TO_LXC)
+		return;
+	ev->type = EVENT_DNS;
+	ev->subtype = 0;
+	ev->flags = is_egress(hook) ? 0 : EVENT_F_INGRESS;
+	ev->ifindex = CTX_FIELD(skb, ifindex);
+	ev->rule_cookie = POLICY_COOKIE_NONE;
+	ev->packets = ev->bytes = 0;
+	report_dns_message(skb);
 }
 
 // Does the way out take it in one piece?
@@ -456,6 +489,8 @@ static __always_inline int connect(struct __sk_buff *skb, __u32 hook, const bool
 	}
 	if (trace_cfg.trace && READ_ONCE(s->report))
 		report_trace(skb, s, half, hook);
+	if (trace_cfg.dns && is_pods_dns(s))
+		report_dns(skb, s, half, hook);
 	count_packet(FORWARDED, direction, CTX_FIELD(skb, len));
 	s->out = *half;
 	s->out_sport = flow->tunnel_sport;

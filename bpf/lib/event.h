@@ -27,33 +27,29 @@ struct event_args {
 	__s8 ext_error;
 };
 
-static __always_inline void lost_event(__u8 type)
+static __always_inline void lost_event(__u8 slot)
 {
-	__u32 index = type & (EVENT_LOST_SLOTS - 1);
+	__u32 index = slot & (EVENT_LOST_SLOTS - 1);
 	__u64 *count = bpf_map_lookup_elem(&cilium_events_lost, &index);
 
 	if (count)
 		*count += 1;
 }
 
-// What is refused may come in floods. It gets half of the ring, so that there is room for what else is to be told.
-static __always_inline bool is_one_too_many(const struct event_args *args)
+// What is refused, and what is large, may come in floods: it gets half of the ring, so that there is room for what else is to be told.
+static __always_inline bool is_half_full(void)
 {
-	if (args->type != EVENT_DROP && !(args->type == EVENT_POLICY_VERDICT && args->subtype == POLICY_DENY))
-		return false;
 	return bpf_ringbuf_query(&cilium_events, BPF_RB_AVAIL_DATA) > 2ULL * trace_cfg.ring_wakeup_bytes;
 }
 
-static __always_inline void submit_event(struct __sk_buff *skb, const struct packet *p, const struct event_args *args,
-					 const bool v6)
+static __always_inline bool is_refusal(const struct event_args *args)
 {
-	struct flow_event *event = is_one_too_many(args) ? NULL : bpf_ringbuf_reserve(&cilium_events, sizeof(*event), 0);
-	__u64 flags = BPF_RB_NO_WAKEUP;
+	return args->type == EVENT_DROP || (args->type == EVENT_POLICY_VERDICT && args->subtype == POLICY_DENY);
+}
 
-	if (!event) {
-		lost_event(args->type);
-		return;
-	}
+static __always_inline void fill_event(struct flow_event *event, struct __sk_buff *skb, const struct packet *p, const struct event_args *args,
+				       const bool v6)
+{
 	event->type = args->type;
 	event->subtype = args->subtype;
 	event->reason = args->reason;
@@ -82,9 +78,53 @@ static __always_inline void submit_event(struct __sk_buff *skb, const struct pac
 	event->pad = 0;
 	event->packets = args->packets;
 	event->bytes = args->bytes;
+}
+
+static __always_inline __u64 wake_flags(void)
+{
 	if (bpf_ringbuf_query(&cilium_events, BPF_RB_AVAIL_DATA) > trace_cfg.ring_wakeup_bytes)
-		flags = BPF_RB_FORCE_WAKEUP;
-	bpf_ringbuf_submit(event, flags);
+		return BPF_RB_FORCE_WAKEUP;
+	return BPF_RB_NO_WAKEUP;
+}
+
+static __always_inline void submit_event(struct __sk_buff *skb, const struct packet *p, const struct event_args *args,
+					 const bool v6)
+{
+	struct flow_event *event = NULL;
+
+	if (!is_refusal(args) || !is_half_full())
+		event = bpf_ringbuf_reserve(&cilium_events, sizeof(*event), 0);
+	if (!event) {
+		lost_event(args->type);
+		return;
+	}
+	fill_event(event, skb, p, args, v6);
+	bpf_ringbuf_submit(event, wake_flags());
+}
+
+// The message behind the packet's UDP header; event: room for it.
+static __always_inline void submit_dns(struct __sk_buff *skb, const struct packet *p, const struct event_args *args, struct dns_event *event,
+				       const bool v6)
+{
+	const __u32 offset = p->l4_off + sizeof(struct udphdr);
+	__be16 udp_length;
+	__u32 length;
+
+	// By the datagram's own length: a short frame has bytes behind it that are nobody's.
+	if (bpf_skb_load_bytes(skb, p->l4_off + __builtin_offsetof(struct udphdr, len), &udp_length, sizeof(udp_length)))
+		return;
+	length = bpf_ntohs(udp_length) - (__u32)sizeof(struct udphdr);
+	if (length > DNS_MESSAGE_MAX)
+		length = DNS_MESSAGE_MAX;
+	OPAQUE(length);
+	if (length < DNS_HEADER_BYTES || length > DNS_MESSAGE_MAX)
+		return;
+	if (bpf_skb_load_bytes(skb, offset, event->message, length))
+		return;
+	fill_event(&event->flow, skb, p, args, v6);
+	event->flow.time_ns = bpf_ktime_get_ns(); // how long an answer takes is less than the coarse clock's step
+	if (is_half_full() || bpf_ringbuf_output(&cilium_events, event, sizeof(event->flow) + length, wake_flags()))
+		lost_event(EVENT_LOST_DNS);
 }
 
 static __always_inline void fill_drop(struct __sk_buff *skb, struct event_args *args, int reason, __u8 direction, __u16 line)

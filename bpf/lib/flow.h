@@ -32,10 +32,6 @@ static __always_inline __u32 flow_direction6(const __be32 *saddr, const __be32 *
 	return bpf_ntohs(sport) > bpf_ntohs(dport);
 }
 
-// Keeps a value opaque to the compiler: it must not turn an index into a branch, which would double
-// the states that the verifier walks through from here on.
-#define OPAQUE(var) asm volatile("" : "+r"(var))
-
 static __always_inline struct flow_half *half_of(struct flow *flow, __u32 dir)
 {
 	OPAQUE(dir);

@@ -120,6 +120,7 @@ struct scratch {
 		struct icmp4_error v4;
 		struct icmp6_error v6;
 	} icmp;
+	struct dns_event dns;
 };
 
 struct {
@@ -169,6 +170,16 @@ __noinline int report_event(struct __sk_buff *skb)
 
 	if (s)
 		submit_event(skb, &s->packet, &s->event, s->packet.ethertype == ETH_P_IPV6);
+	return 0;
+}
+
+// The DNS message that scratch.packet is.
+__noinline int report_dns_message(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch();
+
+	if (s)
+		submit_dns(skb, &s->packet, &s->event, &s->dns, s->packet.ethertype == ETH_P_IPV6);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,7 @@ struct DatapathSettings {
     std::chrono::nanoseconds monitor_interval = std::chrono::seconds(5);
     std::uint8_t monitor_tcp_flags = 0x07;  // FIN SYN RST
     bool drop_events = true, trace_events = true, verdict_events = true;
+    bool dns_events = false;  // EVENT_DNS: the DNS messages of pods
     std::uint32_t flow_map_max = 524288;
     std::uint32_t ipcache_map_max = 512000;
     std::uint32_t endpoint_map_max = 65535;
@@ -156,7 +158,8 @@ public:
     virtual Status prune_endpoints(const std::vector<EndpointId>& known) = 0;
 
     // Decoded events, on the ring reader's thread. At most one subscriber (the event hub of the agent).
-    using EventCallback = std::function<void(const flow_event&)>;
+    // message: what stands behind an EVENT_DNS; gone after the call.
+    using EventCallback = std::function<void(const flow_event&, std::span<const std::byte> message)>;
     virtual Status start_events(EventCallback callback) = 0;
     [[nodiscard]] virtual std::uint64_t events_seen() const = 0;
     [[nodiscard]] virtual std::uint64_t events_lost() const = 0;

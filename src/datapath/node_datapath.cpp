@@ -384,7 +384,7 @@ Status NodeDatapath::start_events(EventCallback callback) {
                                            std::memcpy(&event, record.data(), sizeof(event));
                                            if (event.type == EVENT_DROP && event.subtype == DROP_CT_CREATE_FAILED)
                                                collector->hurry();
-                                           sink->tell(event);
+                                           sink->tell(event, record.subspan(sizeof(event)));
                                        }));
     if (!settings_.trace_events || !collector_) return {};
     collector_->set_ended([sink = sink_](const FlowRow& row) {

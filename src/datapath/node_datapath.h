@@ -108,9 +108,9 @@ private:
     struct EventSink {
         std::mutex mutex;
         EventCallback callback;
-        void tell(const flow_event& event) {
+        void tell(const flow_event& event, std::span<const std::byte> message = {}) {
             const std::lock_guard lock(mutex);
-            if (callback) callback(event);
+            if (callback) callback(event, message);
         }
     };
     std::shared_ptr<EventSink> sink_ = std::make_shared<EventSink>();

@@ -101,6 +101,7 @@ ProgramConfig make_program_config(const DatapathSettings& settings, const Kernel
     config.trace.drop = settings.drop_events;
     config.trace.trace = settings.trace_events;
     config.trace.verdict = settings.verdict_events;
+    config.trace.dns = settings.dns_events;
     config.trace.aggregation = static_cast<std::uint8_t>(settings.monitor_aggregation);
     config.trace.report_tcp_flags = settings.monitor_tcp_flags;
     config.trace.report_interval = ticks(settings.monitor_interval);

@@ -200,6 +200,7 @@ BpfObject load(const std::string& name, const Options& options) {
     trace_config trace{};
     trace.drop = trace.verdict = 1;
     trace.trace = options.trace;
+    trace.dns = options.dns;
     trace.aggregation = static_cast<std::uint8_t>(options.aggregation);
     trace.report_tcp_flags = 7;
     trace.report_interval = options.report_interval;
@@ -393,21 +394,35 @@ std::uint64_t Datapath::counted(std::uint8_t reason, std::uint8_t direction) {
     return sum;
 }
 
-std::vector<flow_event> Datapath::events() {
-    std::vector<flow_event> all;
+void Datapath::read_ring() {
     auto* ring = ::ring_buffer__new(
         map("cilium_events"),
         [](void* context, void* data, std::size_t size) {
-            EXPECT_EQ(size, sizeof(flow_event));
+            auto* self = static_cast<Datapath*>(context);
             flow_event event{};
             std::memcpy(&event, data, sizeof(event));
-            static_cast<std::vector<flow_event>*>(context)->push_back(event);
+            if (event.type == EVENT_DNS) {
+                self->dns_events_.push_back(
+                    {event, std::string(static_cast<char*>(data) + sizeof(event), size - sizeof(event))});
+            } else {
+                EXPECT_EQ(size, sizeof(flow_event));
+                self->events_.push_back(event);
+            }
             return 0;
         },
-        &all, nullptr);
+        this, nullptr);
     ::ring_buffer__consume(ring);
     ::ring_buffer__free(ring);
-    return all;
+}
+
+std::vector<flow_event> Datapath::events() {
+    read_ring();
+    return std::exchange(events_, {});
+}
+
+std::vector<Datapath::DnsEvent> Datapath::dns_events() {
+    read_ring();
+    return std::exchange(dns_events_, {});
 }
 
 }  // namespace axo::test

@@ -43,6 +43,7 @@ struct Options {
     int aggregation = TRACE_AGGREGATE_MEDIUM;
     std::uint32_t report_interval = 37;  // ticks; 0: every packet is decided anew
     bool trace = true;
+    bool dns = false;  // hubble-observe-dns
     bool extended_protocols = false;
     bool host_firewall = false;
     std::uint32_t flow_map_max = 0;  // 0: as shipped
@@ -85,7 +86,13 @@ public:
     static constexpr EndpointId kHostEndpoint{300};
     static EndpointId endpoint_id(int pod) { return EndpointId(static_cast<std::uint16_t>(100 + pod)); }
     std::uint64_t counted(std::uint8_t reason, std::uint8_t direction);
+    // What was told since the last call; DNS messages only with dns_events().
     std::vector<flow_event> events();
+    struct DnsEvent {
+        flow_event flow{};
+        std::string message;
+    };
+    std::vector<DnsEvent> dns_events();
 
     static MacAddress pod_mac(int pod);
     static MacAddress node_mac(int pod);
@@ -96,7 +103,10 @@ public:
 private:
     void add_endpoint(int pod);
     void add_host(const char* address);
+    void read_ring();
     BpfObject object_;
+    std::vector<flow_event> events_;
+    std::vector<DnsEvent> dns_events_;
     std::optional<Generations> generations_;
     std::optional<PolicySlabs> slabs_;
 };

@@ -180,6 +180,7 @@ void check_together(Config& config, std::vector<std::string>& errors, std::vecto
     if (config.ct_tcp_max + config.ct_any_max != 0) {
         datapath.flow_map_max = std::max<std::uint32_t>(config.ct_tcp_max + config.ct_any_max, 1024);
     }
+    datapath.dns_events = config.hubble.enabled && config.hubble.dns;
     check_services(config, errors, warnings);
     check_ipam(config, errors, warnings);
     check_hubble(config, errors);

@@ -119,6 +119,8 @@ void add_hubble_options(std::vector<ConfigOption>& all) {
         });
     add("hubble-metrics-server-enable-tls", "false", "false",
         one_of({{"false", [](Config&) {}}}, " (TLS for metrics is not available in this version)"));
+    add("hubble-observe-dns", "true", "flows of pods' DNS messages, and DNS names in others; needs enable-hubble",
+        flag(FIELD(hubble.dns)));
     add("hubble-prefer-ipv6", "false", "tell relay the nodes' IPv6 addresses", flag(FIELD(hubble.prefer_ipv6)));
     add("hubble-socket-path", "<state-dir>/hubble.sock", "unix socket of Hubble's server",
         absolute_path(FIELD(hubble.socket_path)));

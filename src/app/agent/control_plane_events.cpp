@@ -60,9 +60,11 @@ void ControlPlane::start_events() {
         });
     }
     serve_monitor_socket();
-    const auto publish = [hub = monitor_.get(), hubble = hubble_.get()](const flow_event& event) {
-        hub->publish(event);
-        if (hubble != nullptr) hubble->observe(event);
+    const auto publish = [hub = monitor_.get(), hubble = hubble_.get()](const flow_event& event,
+                                                                        std::span<const std::byte> message) {
+        // Monitor is about packets, and this one has been told of.
+        if (event.type != EVENT_DNS) hub->publish(event);
+        if (hubble != nullptr) hubble->observe(event, message);
     };
     if (auto events = datapath_->start_events(publish); !events)
         log_.warn("Datapath events are not available", {events.error()});

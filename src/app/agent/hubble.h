@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -60,7 +61,7 @@ public:
     AgentHubble& operator=(const AgentHubble&) = delete;
 
     // On the ring reader's thread.
-    void observe(const flow_event& event) { observer_.observe(event); }
+    void observe(const flow_event& event, std::span<const std::byte> message) { observer_.observe(event, message); }
     void set_node_labels(const std::map<std::string, std::string>& labels);
     // Gets what the agent does from now on, each a flow.AgentEvent on the wire, but for services.
     void tap_agent_events(std::function<void(const std::string& event)> tap) { events_.set_tap(std::move(tap)); }

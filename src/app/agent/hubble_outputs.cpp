@@ -83,6 +83,8 @@ void AgentHubble::serve_metrics() {
 std::string AgentHubble::metrics_text() const {
     MetricSet set("");
     metrics_->add_to(set);
+    set.counter("hubble_dns_unread_total", "Messages on DNS's port that could not be read",
+                static_cast<double>(observer_.status().dns_unread));
     const hubble::Exporters::Status status = exporters_.status();
     const auto by_exporter = [&](const std::string& name, const char* help, const auto& counts) {
         set.declare(MetricSet::Kind::kCounter, name, help);

@@ -34,6 +34,8 @@ Direction direction_of(const flow_event& event) {
             const bool is_source = event.subtype != TRACE_TO_LXC;
             return is_source != (event.reason == TRACE_REASON_REPLY) ? Direction::kEgress : Direction::kIngress;
         }
+        // A pod's own questions, and what it is answered.
+        case EVENT_DNS: return Direction::kEgress;
         default: return Direction::kUnknown;
     }
 }
@@ -41,7 +43,8 @@ Direction direction_of(const flow_event& event) {
 Verdict verdict_of(const flow_event& event) {
     switch (event.type) {
         case EVENT_DROP: return Verdict::kDropped;
-        case EVENT_TRACE: return Verdict::kForwarded;
+        case EVENT_TRACE:
+        case EVENT_DNS: return Verdict::kForwarded;
         case EVENT_POLICY_VERDICT:
             if ((event.flags & EVENT_F_AUDITED) != 0) return Verdict::kAudit;
             if (event.subtype == POLICY_DENY) return Verdict::kDropped;
@@ -64,7 +67,8 @@ Reply reply_of(const flow_event& event, Verdict verdict) {
 void decode(FlowRecord& record) {
     record.direction = direction_of(record.event);
     record.verdict = verdict_of(record.event);
-    record.reply = reply_of(record.event, record.verdict);
+    record.reply =
+        record.dns ? (record.dns->response ? Reply::kYes : Reply::kNo) : reply_of(record.event, record.verdict);
 }
 
 }  // namespace axo::hubble

@@ -157,9 +157,49 @@ EndpointRef read_endpoint(Reader& reader, const FlowTables& tables) {
     return info;
 }
 
-enum Kind : std::uint8_t { kFlow, kLost };
+// What a record is; nothing: a flow as most are.
+enum Kind : std::uint8_t { kFlow = 0, kLost = 1, kNamed = 2, kDns = 4 };
 
-FlowRecord read_flow(Reader& reader, const FlowTables& tables) {
+constexpr std::uint8_t kDnsResponse = 1;
+
+void put_dns(std::string& out, const FlowRecord& record) {
+    const DnsMessage& dns = *record.dns;
+    out += static_cast<char>(dns.response ? kDnsResponse : 0);
+    put(out, dns.id);
+    put(out, dns.query);
+    put(out, dns.qtype);
+    if (!dns.response) return;
+    put(out, record.latency_ns);
+    put(out, dns.rcode);
+    put(out, dns.ttl);
+    put(out, dns.ips.size());
+    for (const IpAddress& ip : dns.ips) put_address(out, ip);
+    put(out, dns.cnames.size());
+    for (const std::string& name : dns.cnames) put(out, name);
+    put(out, dns.rrtypes.size());
+    for (const std::uint16_t type : dns.rrtypes) put(out, type);
+}
+
+void read_dns(Reader& reader, FlowRecord& record) {
+    auto dns = std::make_shared<DnsMessage>();
+    dns->response = (reader.byte() & kDnsResponse) != 0;
+    dns->id = static_cast<std::uint16_t>(reader.number());
+    dns->query = reader.text();
+    dns->qtype = static_cast<std::uint16_t>(reader.number());
+    if (dns->response) {
+        record.latency_ns = reader.number();
+        dns->rcode = static_cast<std::uint8_t>(reader.number());
+        dns->ttl = static_cast<std::uint32_t>(reader.number());
+        for (std::size_t left = reader.count(); left != 0 && reader.ok(); --left)
+            dns->ips.push_back(address_of(reader.raw(reader.number())));
+        for (std::size_t left = reader.count(); left != 0 && reader.ok(); --left) dns->cnames.push_back(reader.text());
+        for (std::size_t left = reader.count(); left != 0 && reader.ok(); --left)
+            dns->rrtypes.push_back(static_cast<std::uint16_t>(reader.number()));
+    }
+    record.dns = std::move(dns);
+}
+
+FlowRecord read_flow(Reader& reader, const FlowTables& tables, std::uint8_t kind) {
     FlowRecord record;
     flow_event& event = record.event;
     event.type = reader.byte();
@@ -207,6 +247,11 @@ FlowRecord read_flow(Reader& reader, const FlowTables& tables) {
         event.packets = reader.number();
         event.bytes = reader.number();
     }
+    if ((kind & kNamed) != 0) {
+        record.source_names = entry(tables.names, reader.number());
+        record.destination_names = entry(tables.names, reader.number());
+    }
+    if ((kind & kDns) != 0) read_dns(reader, record);
     event.identity_src = record.source ? record.source->identity : 0;
     event.identity_dst = record.destination ? record.destination->identity : 0;
     return record;
@@ -248,7 +293,8 @@ std::size_t FlowEncoder::entries() const {
 
 void FlowEncoder::add(const FlowRecord& record, std::string& out) {
     const flow_event& event = record.event;
-    out += static_cast<char>(record.is_lost() ? kLost : kFlow);
+    const bool named = record.source_names || record.destination_names;
+    out += static_cast<char>(record.is_lost() ? kLost : (named ? kNamed : 0) | (record.dns ? kDns : 0));
     put_signed(out, record.time_ns - last_time_);
     last_time_ = record.time_ns;
     if (record.is_lost()) {
@@ -293,11 +339,16 @@ void FlowEncoder::add(const FlowRecord& record, std::string& out) {
         put(out, event.packets);
         put(out, event.bytes);
     }
+    if (named) {
+        put(out, number(tables_.names, record.source_names));
+        put(out, number(tables_.names, record.destination_names));
+    }
+    if (record.dns) put_dns(out, record);
 }
 
 TablesMark TablesMark::end_of(const FlowTables& tables) {
-    return {tables.labels.size(), tables.endpoints.size(),  tables.services.size(),
-            tables.rules.size(),  tables.interfaces.size(), tables.addresses.size()};
+    return {tables.labels.size(),     tables.endpoints.size(), tables.services.size(), tables.rules.size(),
+            tables.interfaces.size(), tables.addresses.size(), tables.names.size()};
 }
 
 std::string encode_tables(const FlowTables& tables, const TablesMark& from, const TablesMark& to) {
@@ -321,6 +372,12 @@ std::string encode_tables(const FlowTables& tables, const TablesMark& from, cons
     for (std::size_t i = from.interfaces; i < to.interfaces; ++i) put(out, std::string_view(*tables.interfaces[i]));
     put(out, to.addresses - from.addresses);
     for (std::size_t i = from.addresses; i < to.addresses; ++i) put_address(out, tables.addresses[i]);
+    // Missing in what earlier versions have written.
+    put(out, to.names - from.names);
+    for (std::size_t i = from.names; i < to.names; ++i) {
+        put(out, tables.names[i]->size());
+        for (const std::string& name : *tables.names[i]) put(out, name);
+    }
     return out;
 }
 
@@ -340,6 +397,12 @@ bool decode_tables(std::string_view bytes, FlowTables& tables) {
         tables.interfaces.push_back(std::make_shared<const std::string>(reader.text()));
     for (std::size_t left = reader.count(); left != 0 && reader.ok(); --left)
         tables.addresses.push_back(address_of(reader.raw(reader.number())));
+    if (reader.at_end()) return reader.ok();
+    for (std::size_t left = reader.count(); left != 0 && reader.ok(); --left) {
+        auto names = std::make_shared<std::vector<std::string>>();
+        for (std::size_t inner = reader.count(); inner != 0 && reader.ok(); --inner) names->push_back(reader.text());
+        tables.names.push_back(std::move(names));
+    }
     return reader.ok();
 }
 
@@ -349,6 +412,7 @@ bool decode_flows(std::string_view bytes, const FlowTables& tables, std::vector<
     std::uint64_t sequence = 0;
     while (!reader.at_end()) {
         const std::uint8_t kind = reader.byte();
+        if (kind > (kNamed | kDns)) return false;
         time += reader.signed_number();
         FlowRecord record;
         if (kind == kLost) {
@@ -356,7 +420,7 @@ bool decode_flows(std::string_view bytes, const FlowTables& tables, std::vector<
             record.lost_source = static_cast<LostSource>(reader.byte());
         } else {
             sequence += static_cast<std::uint64_t>(reader.signed_number());
-            record = read_flow(reader, tables);
+            record = read_flow(reader, tables, kind);
             record.sequence = sequence;
         }
         record.time_ns = time;

@@ -21,6 +21,7 @@ struct FlowTables {
     std::vector<RuleRef> rules{nullptr};
     std::vector<std::shared_ptr<const std::string>> interfaces{nullptr};
     std::vector<IpAddress> addresses{IpAddress()};
+    std::vector<NamesRef> names{nullptr};
 };
 
 class FlowEncoder {
@@ -47,7 +48,7 @@ private:
 
 // How much of tables was written.
 struct TablesMark {
-    std::size_t labels = 1, endpoints = 1, services = 1, rules = 1, interfaces = 1, addresses = 1;
+    std::size_t labels = 1, endpoints = 1, services = 1, rules = 1, interfaces = 1, addresses = 1, names = 1;
     static TablesMark end_of(const FlowTables& tables);
 };
 // The entries from `from` up to `to`.

@@ -129,12 +129,22 @@ Status FlowMetrics::add(const std::string& text, std::vector<Metric>& metrics) {
          "policy_verdicts_total",
          "Total number of Cilium network policy verdicts",
          {"direction", "match", "action"}},
-        // Of layer 7: they stay at nothing as long as there is no proxy that tells.
         {"dns",
-         Kind::kLayer7,
+         Kind::kDnsQueries,
          "dns_queries_total",
          "Number of DNS queries observed",
          {"rcode", "qtypes", "ips_returned"}},
+        {"dns",
+         Kind::kDnsResponses,
+         "dns_responses_total",
+         "Number of DNS responses observed",
+         {"rcode", "qtypes", "ips_returned"}},
+        {"dns",
+         Kind::kDnsResponseTypes,
+         "dns_response_types_total",
+         "Number of records in DNS responses observed",
+         {"type", "qtypes"}},
+        // Of the rest of layer 7: they stay at nothing as long as there is no proxy that tells.
         {"http", Kind::kLayer7, "http_requests_total", "Count of HTTP requests", {"method", "protocol", "reporter"}},
         {"httpV2",
          Kind::kLayer7,
@@ -148,34 +158,45 @@ Status FlowMetrics::add(const std::string& text, std::vector<Metric>& metrics) {
          {"topic", "api_key", "error_code", "reporter"}},
     };
     const std::string name = text.substr(0, text.find(':'));
-    const auto known = std::ranges::find(kKnown, name, &Known::option);
-    if (known == std::end(kKnown)) {
-        std::string names;
-        for (const Known& one : kKnown) names += std::string(names.empty() ? "" : ", ") + one.option;
-        return fail(Code::kInvalidArgument, "\"" + name + "\" is no Hubble metric; there are " + names);
+    std::string names;
+    bool known = false;
+    for (const Known& one : kKnown) {
+        if (one.option != name) {
+            if (!names.ends_with(one.option)) names += std::string(names.empty() ? "" : ", ") + one.option;
+            continue;
+        }
+        known = true;
+        Metric metric{
+            .kind = one.kind, .name = std::string("hubble_") + one.name, .help = one.help, .labels = one.labels};
+        if (std::ranges::find(metrics, metric.name, &Metric::name) != metrics.end())
+            return fail(Code::kInvalidArgument, "\"" + name + "\" is there twice");
+        if (name.size() < text.size()) {
+            for (const std::string& option : split(text.substr(name.size() + 1), ";")) TRY(set_option(metric, option));
+        }
+        set_labels(metric);
+        metrics.push_back(std::move(metric));
     }
-    Metric metric{.kind = known->kind,
-                  .name = std::string("hubble_") + known->name,
-                  .help = known->help,
-                  .labels = known->labels};
-    if (std::ranges::find(metrics, metric.name, &Metric::name) != metrics.end())
-        return fail(Code::kInvalidArgument, "\"" + name + "\" is there twice");
-    if (name.size() < text.size()) {
-        for (const std::string& option : split(text.substr(name.size() + 1), ";")) TRY(set_option(metric, option));
-    }
+    if (!known) return fail(Code::kInvalidArgument, "\"" + name + "\" is no Hubble metric; there are " + names);
+    return {};
+}
+
+// Those of its options, behind its own.
+void FlowMetrics::set_labels(Metric& metric) {
     if (metric.port) metric.labels.emplace_back("port");
+    if (metric.query) metric.labels.emplace_back("query");
     metric.labels.insert(metric.labels.end(), metric.labels_context.begin(), metric.labels_context.end());
     if (!metric.source.empty() || !metric.source_ingress.empty() || !metric.source_egress.empty())
         metric.labels.emplace_back("source");
     if (!metric.destination.empty() || !metric.destination_ingress.empty() || !metric.destination_egress.empty())
         metric.labels.emplace_back("destination");
+    metric.own_labels = is_dns(metric.kind);
     for (const Contexts* contexts : {&metric.source, &metric.destination, &metric.source_ingress, &metric.source_egress,
                                      &metric.destination_ingress, &metric.destination_egress})
-        metric.by_address = metric.by_address || std::ranges::find(*contexts, Context::kIp) != contexts->end();
+        metric.own_labels = metric.own_labels || std::ranges::any_of(*contexts, [](Context context) {
+                                return context == Context::kIp || context == Context::kDns;
+                            });
     for (const std::string& label : metric.labels_context)
-        metric.by_address = metric.by_address || label.ends_with("_ip");
-    metrics.push_back(std::move(metric));
-    return {};
+        metric.own_labels = metric.own_labels || label.ends_with("_ip");
 }
 
 Status FlowMetrics::set_option(Metric& metric, const std::string& option) {
@@ -207,14 +228,18 @@ Status FlowMetrics::set_option(Metric& metric, const std::string& option) {
         }
         return {};
     }
-    const bool to_world = metric.kind == Kind::kFlowsToWorld, layer7 = metric.kind == Kind::kLayer7;
+    const bool to_world = metric.kind == Kind::kFlowsToWorld, dns = is_dns(metric.kind);
     if (to_world && key == "any-drop")
         metric.any_drop = true;
     else if (to_world && key == "port")
         metric.port = true;
     else if (to_world && key == "syn-only")
         metric.syn_only = true;
-    else if (!layer7 || (key != "query" && key != "ignoreaaaa" && key != "exemplars"))
+    else if (dns && key == "query")
+        metric.query = true;
+    else if (dns && key == "ignoreaaaa")
+        metric.ignore_aaaa = true;
+    else if (metric.kind != Kind::kLayer7 || key != "exemplars")
         return fail(Code::kInvalidArgument, metric.name + ": \"" + option + "\" is no option of it");
     return {};
 }
@@ -246,7 +271,17 @@ Result<FlowMetrics::Contexts> FlowMetrics::parse_contexts(const std::string& met
     return contexts;
 }
 
+bool FlowMetrics::is_dns(Kind kind) {
+    return kind == Kind::kDnsQueries || kind == Kind::kDnsResponses || kind == Kind::kDnsResponseTypes;
+}
+
 bool FlowMetrics::applies(const Metric& metric, const FlowRecord& record) {
+    if (is_dns(metric.kind)) {
+        if (!record.dns || (metric.ignore_aaaa && dns_type_name(record.dns->qtype) == "AAAA")) return false;
+        return record.dns->response == (metric.kind != Kind::kDnsQueries);
+    }
+    // The packets of a message count as those of any flow.
+    if (record.dns && metric.kind != Kind::kFlow) return false;
     const bool l4 = record.has_l4();
     switch (metric.kind) {
         case Kind::kDrop: return record.verdict == Verdict::kDropped;
@@ -270,9 +305,8 @@ bool FlowMetrics::applies(const Metric& metric, const FlowRecord& record) {
             // What the node sends, and what health probes do, nobody's policies are about.
             return record.event.type == EVENT_POLICY_VERDICT && record.event.identity_src != 1 &&
                    record.event.identity_src != 4 && record.event.identity_dst != 4;
-        case Kind::kLayer7: return false;
+        default: return false;
     }
-    return false;
 }
 
 // Everything but the ends that decides a series.
@@ -288,9 +322,8 @@ std::uint64_t FlowMetrics::rest_of(const Metric& metric, const FlowRecord& recor
         case Kind::kIcmp: return rest << 16 | event.icmp_type << 8 | event.icmp_code;
         case Kind::kTcp: return rest << 16 | (record.is_v6() ? 256 : 0) | event.tcp_flags;
         case Kind::kPolicy: return rest << 8 | match_type(record);
-        case Kind::kLayer7: break;
+        default: return rest;
     }
-    return rest;
 }
 
 std::string FlowMetrics::context_value(const Contexts& contexts, const FlowRecord& record, bool source) {
@@ -304,7 +337,11 @@ std::string FlowMetrics::context_value(const Contexts& contexts, const FlowRecor
             case Context::kNamespace: value = end->name_space; break;
             case Context::kPod: value = end->pod.empty() ? "" : qualified(end->name_space, end->pod); break;
             case Context::kPodName: value = end->pod; break;
-            case Context::kDns: break;
+            case Context::kDns: {
+                const NamesRef& names = source ? record.source_names : record.destination_names;
+                if (names) value = join(*names);
+                break;
+            }
             case Context::kIp: value = (source ? record.source_ip() : record.destination_ip()).to_string(); break;
             case Context::kReservedIdentity: value = reserved_of(*end); break;
             case Context::kWorkload:
@@ -361,8 +398,12 @@ std::vector<std::vector<std::string>> FlowMetrics::values_of(const Metric& metri
             add({protocol,
                  type == EVENT_DROP    ? "Drop"
                  : type == EVENT_TRACE ? "Trace"
+                 : type == EVENT_DNS   ? "L7"
                                        : "PolicyVerdict",
-                 type == EVENT_TRACE ? std::string(observation_point_name(record.event.subtype)) : "", verdict});
+                 type == EVENT_TRACE ? std::string(observation_point_name(record.event.subtype))
+                 : type == EVENT_DNS ? "DNS"
+                                     : "",
+                 verdict});
             break;
         }
         case Kind::kFlowsToWorld:
@@ -386,6 +427,22 @@ std::vector<std::vector<std::string>> FlowMetrics::values_of(const Metric& metri
                                                    "all",  "l3-proto", "proto-only"};
             const std::uint8_t match = match_type(record);
             add({direction_name(record.direction), kMatches[match < std::size(kMatches) ? match : 0], lower(verdict)});
+            break;
+        }
+        case Kind::kDnsQueries:
+        case Kind::kDnsResponses:
+        case Kind::kDnsResponseTypes: {
+            const DnsMessage& dns = *record.dns;
+            const std::string qtypes = dns_type_name(dns.qtype);
+            const auto add_dns = [&](std::vector<std::string> values) {
+                if (metric.query) values.push_back(dns.query);
+                add(std::move(values));
+            };
+            if (metric.kind == Kind::kDnsResponseTypes) {
+                for (const std::uint16_t type : dns.rrtypes) add_dns({dns_type_name(type), qtypes});
+            } else {
+                add_dns({dns.response ? dns_rcode_name(dns.rcode) : "", qtypes, std::to_string(dns.ips.size())});
+            }
             break;
         }
         case Kind::kLayer7: break;
@@ -429,7 +486,7 @@ void FlowMetrics::count(const FlowRecord& record) {
 
 void FlowMetrics::count(Metric& metric, const FlowRecord& record) {
     const Key key{record.source.get(), record.destination.get(), rest_of(metric, record)};
-    if (!metric.by_address) {
+    if (!metric.own_labels) {
         const auto known = metric.known.find(key);
         if (known != metric.known.end()) {
             for (Series* series : known->second.series) ++series->count;
@@ -446,7 +503,7 @@ void FlowMetrics::count(Metric& metric, const FlowRecord& record) {
         ++series->count;
         made.series.push_back(series);
     }
-    if (metric.by_address || made.series.empty()) return;
+    if (metric.own_labels || made.series.empty()) return;
     if (metric.known.size() >= 16384) metric.known.clear();
     metric.known.emplace(key, std::move(made));
 }

@@ -35,7 +35,19 @@ public:
     static constexpr std::size_t kMaxSeries = 10'000;  // of a metric; what is more is counted as refused
 
 private:
-    enum class Kind { kDrop, kFlow, kFlowsToWorld, kIcmp, kPortDistribution, kTcp, kPolicy, kLayer7 };
+    enum class Kind {
+        kDrop,
+        kFlow,
+        kFlowsToWorld,
+        kIcmp,
+        kPortDistribution,
+        kTcp,
+        kPolicy,
+        kDnsQueries,
+        kDnsResponses,
+        kDnsResponseTypes,
+        kLayer7,
+    };
     enum class Context {
         kIdentity,
         kNamespace,
@@ -75,8 +87,9 @@ private:
         std::vector<std::string> labels;
         Contexts source, destination, source_ingress, source_egress, destination_ingress, destination_egress;
         std::vector<std::string> labels_context;
-        bool any_drop = false, port = false, syn_only = false;
-        bool by_address = false;  // a context is the address: nothing can be remembered for the ends
+        bool any_drop = false, port = false, syn_only = false, query = false, ignore_aaaa = false;
+        // A label is the flow's own, such as an address or a DNS name: nothing can be remembered for the ends.
+        bool own_labels = false;
         std::map<std::vector<std::string>, std::shared_ptr<Series>> series;
         std::unordered_map<Key, Known, KeyHash> known;
         std::uint64_t refused = 0;
@@ -86,6 +99,8 @@ private:
     static Status add(const std::string& text, std::vector<Metric>& metrics);
     static Status set_option(Metric& metric, const std::string& option);
     static Result<Contexts> parse_contexts(const std::string& metric, const std::string& text);
+    static void set_labels(Metric& metric);
+    static bool is_dns(Kind kind);
     static bool applies(const Metric& metric, const FlowRecord& record);
     static std::uint64_t rest_of(const Metric& metric, const FlowRecord& record);
     static std::vector<std::vector<std::string>> values_of(const Metric& metric, const FlowRecord& record);

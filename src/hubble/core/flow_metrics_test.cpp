@@ -109,6 +109,55 @@ TEST(FlowMetrics, AVerdictIsCountedUnderItsRulesMatch) {
     expect_line(*metrics, R"(hubble_policy_verdicts_total{direction="egress",match="none",action="dropped"} 1030)");
 }
 
+TEST(FlowMetrics, DnsIsCountedByWhatWasAskedAndAnswered) {
+    auto metrics = FlowMetrics::parse("dns:query;ignoreAAAA;sourceContext=pod flow port-distribution").value();
+    const auto message = [](bool response, std::uint16_t type, std::uint8_t rcode = 0) {
+        FlowRecord record = flow(EVENT_DNS, 0);
+        auto dns = std::make_shared<DnsMessage>();
+        dns->response = response;
+        dns->query = "api.example.com.";
+        dns->qtype = type;
+        dns->rcode = rcode;
+        if (response && rcode == 0) {
+            dns->ips = {IpAddress::parse("192.0.2.1").value()};
+            dns->rrtypes = {5, 1};
+        }
+        record.dns = std::move(dns);
+        record.reply = response ? Reply::kYes : Reply::kNo;
+        record.verdict = Verdict::kForwarded;
+        return record;
+    };
+    for (int i = 0; i < 2; ++i) metrics->count(message(false, 1));
+    metrics->count(message(true, 1));
+    metrics->count(message(true, 1, 3));
+    metrics->count(message(false, 28));
+    expect_line(*metrics, R"(hubble_dns_queries_total{rcode="",qtypes="A",ips_returned="0",query="api.example.com.",)"
+                          R"(source="shop/web-1"} 2)");
+    expect_line(*metrics, R"(hubble_dns_responses_total{rcode="No Error",qtypes="A",ips_returned="1",)"
+                          R"(query="api.example.com.",source="shop/web-1"} 1)");
+    expect_line(*metrics, R"(hubble_dns_responses_total{rcode="Non-Existent Domain",qtypes="A",ips_returned="0",)"
+                          R"(query="api.example.com.",source="shop/web-1"} 1)");
+    for (const char* type : {"CNAME", "A"})
+        expect_line(*metrics, R"(hubble_dns_response_types_total{type=")" + std::string(type) +
+                                  R"(",qtypes="A",query="api.example.com.",source="shop/web-1"} 1)");
+    EXPECT_EQ(text_of(*metrics).find("AAAA"), std::string::npos);
+    expect_line(*metrics,
+                R"(hubble_flows_processed_total{protocol="TCP",type="L7",subtype="DNS",verdict="FORWARDED"} 5)");
+    EXPECT_EQ(text_of(*metrics).find("hubble_port_distribution_total{"), std::string::npos)
+        << "the packets of a message are counted by their own flow";
+}
+
+TEST(FlowMetrics, TheNamesOfAnAddressAreAContext) {
+    auto metrics = FlowMetrics::parse("tcp:destinationContext=dns|reserved-identity").value();
+    FlowRecord record = flow(EVENT_TRACE, TRACE_TO_NETWORK);
+    metrics->count(record);
+    record.destination_names =
+        std::make_shared<const std::vector<std::string>>(std::vector<std::string>{"a.io", "b.io"});
+    metrics->count(record);
+    expect_line(*metrics, R"(hubble_tcp_flags_total{flag="SYN",family="IPv4",destination="reserved:world"} 1)");
+    expect_line(*metrics, R"(hubble_tcp_flags_total{flag="SYN",family="IPv4",destination="a.io,b.io"} 1)");
+}
+
 TEST(FlowMetrics, ContextsNameTheEndsAndGoWithTheirPods) {
     auto metrics = FlowMetrics::parse(
                        "tcp:sourceContext=pod;destinationContext=dns|reserved-identity "

@@ -65,7 +65,9 @@ void NameTable::set_address(const IpAddress& address, const AddressOwner& owner)
 
 EndpointRef NameTable::remove_address(const IpAddress& address) {
     const std::lock_guard lock(mutex_);
-    return forget(address);
+    EndpointRef owner = forget(address);
+    if (owner && owner->id != 0) dns_.forget(owner->id);
+    return owner;
 }
 
 EndpointRef NameTable::forget(const IpAddress& address) {
@@ -182,6 +184,9 @@ void NameTable::enrich(FlowRecord& record) {
         const std::lock_guard lock(mutex_);
         record.source = end(source, record.event.identity_src);
         record.destination = end(destination, record.event.identity_dst);
+        if (record.dns) record.latency_ns = dns_.observe(record);
+        record.source_names = dns_.names_of(record.destination->id, source);
+        record.destination_names = dns_.names_of(record.source->id, destination);
         if (record.has_ports() && !services_.empty()) {
             auto service = services_.find({source, record.source_port(), record.event.proto});
             if (service != services_.end()) record.source_service = service->second.name;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "hubble/core/dns_names.h"
 #include "hubble/core/record.h"
 
 namespace axo::hubble {
@@ -54,7 +55,7 @@ public:
     // Policies have changed: flows from now on name the new ones.
     void forget_rules();
 
-    // Fills in both ends, the services and the rule.
+    // Fills in both ends, their DNS names, the services and the rule. DNS messages are learned from.
     void enrich(FlowRecord& record);
 
 private:
@@ -93,6 +94,7 @@ private:
     };
     std::unordered_map<Frontend, KnownService, FrontendHash> services_;
     std::unordered_map<std::uint32_t, RuleRef> rules_;
+    DnsNames dns_;
 };
 
 }  // namespace axo::hubble

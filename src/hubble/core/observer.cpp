@@ -77,8 +77,16 @@ void Observer::note_namespace(const EndpointRef& end, std::int64_t time_ns) {
     if (fresh) std::erase_if(namespaces_, [&](const auto& one) { return one.second < time_ns - kNamespaceMemory; });
 }
 
-void Observer::observe(const flow_event& event) {
+void Observer::observe(const flow_event& event, std::span<const std::byte> message) {
     FlowRecord record;
+    if (event.type == EVENT_DNS) {
+        auto dns = parse_dns(message);
+        if (!dns) {
+            dns_unread_.fetch_add(1, std::memory_order_relaxed);
+            return;
+        }
+        record.dns = std::make_shared<const DnsMessage>(std::move(*dns));
+    }
     record.event = event;
     record.time_ns = wall_time(event.time_ns);
     record.sequence = ++sequence_;
@@ -122,6 +130,7 @@ Observer::Status Observer::status() const {
     const std::int64_t now = nanoseconds(CLOCK_MONOTONIC);
     status.uptime_ns = static_cast<std::uint64_t>(now - started_ns_);
     status.lost_datapath = lost_datapath_.load(std::memory_order_relaxed);
+    status.dns_unread = dns_unread_.load(std::memory_order_relaxed);
     status.lost_ring = lost_ring_.load(std::memory_order_relaxed);
     std::uint64_t flows = 0;
     for (const Second& second : seconds_) {

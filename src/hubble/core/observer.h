@@ -11,6 +11,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 
@@ -30,8 +31,8 @@ class Observer {
 public:
     Observer(ObserverSettings settings, std::function<void(const RuleRef&)> rule_wanted);
 
-    // One event of the datapath.
-    void observe(const flow_event& event);
+    // One event of the datapath; message: what stands behind an EVENT_DNS. One that cannot be read is counted.
+    void observe(const flow_event& event, std::span<const std::byte> message = {});
     // So many events did not reach us, since the last call. Thread: any.
     void report_lost(LostSource source, std::uint64_t count);
 
@@ -53,6 +54,7 @@ public:
         std::uint64_t flows = 0, max_flows = 0, seen = 0, uptime_ns = 0;
         double rate = 0;  // flows a second, over the last minute or what there was of it
         std::uint64_t lost_datapath = 0, lost_ring = 0;
+        std::uint64_t dns_unread = 0;  // messages on DNS's port that are none, or not whole
     };
     [[nodiscard]] Status status() const;
     // A reader of the ring was too slow.
@@ -73,7 +75,7 @@ private:
     FlowRing ring_;
     std::function<void(const FlowRecord&)> sink_;
     std::uint64_t sequence_;
-    std::atomic<std::uint64_t> seen_{0}, lost_datapath_{0}, lost_ring_{0};
+    std::atomic<std::uint64_t> seen_{0}, lost_datapath_{0}, lost_ring_{0}, dns_unread_{0};
     static constexpr std::int64_t kRateSeconds = 60;
     struct Second {
         std::atomic<std::int64_t> at{-1};

@@ -12,6 +12,7 @@
 
 #include "base/ip.h"
 #include "bpf/api/event.h"
+#include "hubble/core/dns_message.h"
 #include "model/labels.h"
 #include "model/service_name.h"
 
@@ -39,6 +40,9 @@ struct EndpointInfo {
     LabelsRef labels;  // never null
 };
 using EndpointRef = std::shared_ptr<const EndpointInfo>;
+
+// DNS names, sorted, without their last dots.
+using NamesRef = std::shared_ptr<const std::vector<std::string>>;
 
 using ServiceRef = std::shared_ptr<const ServiceName>;
 
@@ -97,7 +101,10 @@ struct FlowRecord {
     ServiceRef source_service, destination_service;
     RuleRef rule;
     std::shared_ptr<const std::string> interface;
-    std::uint64_t lost = 0;  // not a flow: so many events were lost
+    NamesRef source_names, destination_names;  // by which the pod at the other end came to the address
+    std::shared_ptr<const DnsMessage> dns;     // layer 7: the message itself; null in other records
+    std::uint64_t latency_ns = 0;              // of a DNS answer whose question was seen
+    std::uint64_t lost = 0;                    // not a flow: so many events were lost
     LostSource lost_source = LostSource::kUnknown;
     Direction direction = Direction::kUnknown;
     Verdict verdict = Verdict::kUnknown;

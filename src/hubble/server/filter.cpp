@@ -88,8 +88,8 @@ private:
         pods("destination_pod", f.destination_pod(), &FlowRecord::destination);
         services("source_service", f.source_service(), &FlowRecord::source_service);
         services("destination_service", f.destination_service(), &FlowRecord::destination_service);
-        names("source_fqdn", f.source_fqdn());
-        names("destination_fqdn", f.destination_fqdn());
+        names("source_fqdn", f.source_fqdn(), &FlowRecord::source_names);
+        names("destination_fqdn", f.destination_fqdn(), &FlowRecord::destination_names);
         labels("source_label", f.source_label(), &FlowRecord::source);
         labels("destination_label", f.destination_label(), &FlowRecord::destination);
         workloads(f.source_workload(), &FlowRecord::source);
@@ -173,8 +173,9 @@ private:
             if (known == kNumbers.end()) return wrong("protocol", text, "no protocol that flows have");
             wanted.insert(wanted.end(), known->second.begin(), known->second.end());
         }
-        add([wanted = std::move(wanted)](const FlowRecord& r) {
-            return r.has_l4() && std::ranges::find(wanted, r.event.proto) != wanted.end();
+        const bool dns = std::ranges::any_of(texts, [](const auto& text) { return canonical_name(text) == "dns"; });
+        add([wanted = std::move(wanted), dns](const FlowRecord& r) {
+            return (dns && r.dns) || (r.has_l4() && std::ranges::find(wanted, r.event.proto) != wanted.end());
         });
     }
 
@@ -249,14 +250,20 @@ private:
         });
     }
 
-    void names(const std::string& field, const Texts& texts) {
+    void names(const std::string& field, const Texts& texts, NamesRef FlowRecord::* names) {
         if (texts.empty()) return;
+        std::vector<std::string> wanted;
         for (const std::string& text : texts) {
-            if (!is_pattern(canonical_name(text)))
+            wanted.push_back(canonical_name(text));
+            if (!is_pattern(wanted.back()))
                 wrong(field, text, "only letters, digits, '-', '_', '.' and '*' make up a DNS name's pattern");
         }
-        // Without a DNS proxy no address has a name.
-        add(kNever);
+        add([wanted = std::move(wanted), names](const FlowRecord& r) {
+            return r.*names && std::ranges::any_of(*(r.*names), [&](const std::string& name) {
+                       return std::ranges::any_of(
+                           wanted, [&](const std::string& pattern) { return glob(pattern, name, &in_name); });
+                   });
+        });
     }
 
     std::vector<LabelQuery> queries(const std::string& field, const Texts& texts) {
@@ -362,20 +369,26 @@ private:
         return part_fits(node, context_.node_name.substr(own + 1)) && cluster_fits;
     }
 
-    void regexes(const std::string& field, const Texts& texts) {
-        if (texts.empty()) return;
+    std::vector<std::shared_ptr<const RE2>> regexes(const std::string& field, const Texts& texts) {
+        std::vector<std::shared_ptr<const RE2>> all;
         for (const std::string& text : texts) {
-            const RE2 regex(text, RE2::Quiet);
-            if (!regex.ok()) wrong(field, text, "no regular expression: " + regex.error());
+            auto regex = std::make_shared<const RE2>(text, RE2::Quiet);
+            if (!regex->ok()) wrong(field, text, "no regular expression: " + regex->error());
+            all.push_back(std::move(regex));
         }
-        add(kNever);
+        return all;
     }
 
-    // There is no layer 7 in what the datapath tells; mistakes are mistakes all the same.
+    // Of layer 7 the datapath tells DNS; mistakes in what asks for the rest are mistakes all the same.
     void layer7(const ::flow::FlowFilter& f) {
-        regexes("dns_query", f.dns_query());
-        regexes("http_path", f.http_path());
-        regexes("http_url", f.http_url());
+        if (auto wanted = regexes("dns_query", f.dns_query()); !wanted.empty()) {
+            add([wanted = std::move(wanted)](const FlowRecord& r) {
+                return r.dns && std::ranges::any_of(
+                                    wanted, [&](const auto& regex) { return RE2::PartialMatch(r.dns->query, *regex); });
+            });
+        }
+        if (!regexes("http_path", f.http_path()).empty()) add(kNever);
+        if (!regexes("http_url", f.http_url()).empty()) add(kNever);
         static const RE2 kStatus("[1-5][0-9]{2}|[1-5][0-9]?\\+");
         for (const std::string& text : f.http_status_code()) {
             if (!RE2::FullMatch(text, kStatus))

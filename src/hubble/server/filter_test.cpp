@@ -73,6 +73,20 @@ FlowRecord random_record(Random& random) {
         const auto ip = IpAddress::parse(pick(random, v6 ? kAddresses6 : kAddresses)).value();
         std::memcpy(address, ip.bytes().data(), ip.bytes().size());
     }
+    if (chance(random, 20)) {
+        event.type = EVENT_DNS;
+        event.subtype = 0;
+        auto dns = std::make_shared<DnsMessage>();
+        dns->response = chance(random, 50);
+        dns->query = pick<std::string>(random, {"api.example.com.", "web.shop.svc.cluster.local."});
+        dns->qtype = pick<std::uint16_t>(random, {1, 28});
+        record.dns = std::move(dns);
+    }
+    for (NamesRef* names : {&record.source_names, &record.destination_names}) {
+        if (chance(random, 20))
+            *names = std::make_shared<const std::vector<std::string>>(
+                pick<std::vector<std::string>>(random, {{"api.example.com", "example.net"}, {"web"}}));
+    }
     record.sequence = random() % 8;
     record.source = random_end(random);
     record.destination = random_end(random);
@@ -121,7 +135,7 @@ FlowFilter random_filter(Random& random) {
         f.add_protocol(pick<std::string>(random, {"tcp", "UDP", "icmp", "ICMPv6", "sctp", "vrrp", "igmp", "dns"}));
     if (chance(random, 10)) {
         auto& type = *f.add_event_type();
-        type.set_type(pick<int>(random, {0, 1, 4, 5}));
+        type.set_type(pick<int>(random, {0, 1, 4, 5, 129}));
         type.set_match_sub_type(chance(random, 50));
         type.set_sub_type(pick<int>(random, {0, 3, 133}));
     }
@@ -137,7 +151,10 @@ FlowFilter random_filter(Random& random) {
     if (chance(random, 8)) f.add_node_name(pick<std::string>(random, {"n*", "east/n1", "west/", "*/node", "n1"}));
     if (chance(random, 5)) f.add_node_labels(pick<std::string>(random, {"zone=a", "zone!=a"}));
     if (chance(random, 2)) f.add_http_path("/.*");
-    if (chance(random, 2)) f.add_source_fqdn("*.example.com");
+    if (chance(random, 5)) f.add_source_fqdn(pick<std::string>(random, {"*.example.com", "web.", "nobody"}));
+    if (chance(random, 5))
+        f.add_destination_fqdn(pick<std::string>(random, {"*.example.com", "EXAMPLE.net", "nobody"}));
+    if (chance(random, 5)) f.add_dns_query(pick<std::string>(random, {"^api\\.", "svc", "nothing"}));
     // One more value of some fields: any of them does.
     if (chance(random, 30)) random_side(random, f);
     return f;
@@ -216,13 +233,27 @@ bool has_protocol(const Flow& flow, std::string name) {
     return (name == "tcp" && l4.has_tcp()) || (name == "udp" && l4.has_udp()) || (name == "sctp" && l4.has_sctp()) ||
            ((name == "icmp" || name == "icmpv4") && l4.has_icmpv4()) ||
            ((name == "icmp" || name == "icmpv6") && l4.has_icmpv6()) || (name == "vrrp" && l4.has_vrrp()) ||
-           (name == "igmp" && l4.has_igmp());
+           (name == "igmp" && l4.has_igmp()) || (name == "dns" && flow.l7().has_dns());
 }
 
 bool flags_fit(const Flow& flow, const ::flow::TCPFlags& wanted) {
     if (!flow.l4().has_tcp()) return false;
     const auto& is = flow.l4().tcp().flags();
     return (!wanted.syn() || is.syn()) && (!wanted.ack() || is.ack()) && (!wanted.ns() || is.ns());
+}
+
+// Just the patterns that random_filter makes.
+bool has_name(const auto& names, const std::string& pattern) {
+    const std::string wanted = pattern == "web." ? "web" : pattern == "EXAMPLE.net" ? "example.net" : pattern;
+    return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+        return wanted == "*.example.com" ? name.ends_with(".example.com") : name == wanted;
+    });
+}
+
+bool asks_for(const Flow& flow, const std::string& regex) {
+    if (!flow.l7().has_dns()) return false;
+    const std::string& query = flow.l7().dns().query();
+    return regex == "^api\\." ? query.starts_with("api.") : query.find(regex) != std::string::npos;
 }
 
 bool naive(const FlowFilter& f, const Flow& flow) {
@@ -266,7 +297,9 @@ bool naive(const FlowFilter& f, const Flow& flow) {
                    return v == "n*" || v == "east/n1" || v == "n1";  // this is east/n1
                }) &&
            any(f.node_labels(), [&](const auto& v) { return v == "zone=a"; }) && f.http_path().empty() &&
-           f.source_fqdn().empty();
+           any(f.source_fqdn(), [&](const auto& v) { return has_name(flow.source_names(), v); }) &&
+           any(f.destination_fqdn(), [&](const auto& v) { return has_name(flow.destination_names(), v); }) &&
+           any(f.dns_query(), [&](const auto& v) { return asks_for(flow, v); });
 }
 
 TEST(Filter, MeansWhatItMeansToTheMessage) {

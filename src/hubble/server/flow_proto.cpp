@@ -92,6 +92,25 @@ void fill_l4(const FlowRecord& record, ::flow::Flow& flow) {
     }
 }
 
+void fill_dns(const FlowRecord& record, ::flow::Flow& flow) {
+    const DnsMessage& dns = *record.dns;
+    flow.set_type(::flow::L7);
+    flow.set_summary(dns_summary(dns));
+    auto& l7 = *flow.mutable_l7();
+    l7.set_type(dns.response ? ::flow::RESPONSE : ::flow::REQUEST);
+    l7.set_latency_ns(record.latency_ns);
+    auto& told = *l7.mutable_dns();
+    told.set_query(dns.query);
+    told.set_observation_source("datapath");
+    told.add_qtypes(dns_type_name(dns.qtype));
+    if (!dns.response) return;
+    for (const IpAddress& ip : dns.ips) told.add_ips(ip.to_string());
+    for (const std::string& name : dns.cnames) told.add_cnames(name);
+    for (const std::uint16_t type : dns.rrtypes) told.add_rrtypes(dns_type_name(type));
+    told.set_ttl(dns.ttl);
+    told.set_rcode(dns.rcode);
+}
+
 void fill_policies(const FlowRecord& record, ::flow::Flow& flow) {
     const auto info = record.rule ? record.rule->info() : nullptr;
     if (!info) return;
@@ -189,6 +208,10 @@ void to_proto(const FlowRecord& record, const FlowContext& context, ::flow::Flow
         ip.set_ipversion(record.is_v6() ? ::flow::IPv6 : ::flow::IPv4);
     }
     if (record.has_l4()) fill_l4(record, flow);
+    if (record.dns) fill_dns(record, flow);
+    if (record.source_names) flow.mutable_source_names()->Add(record.source_names->begin(), record.source_names->end());
+    if (record.destination_names)
+        flow.mutable_destination_names()->Add(record.destination_names->begin(), record.destination_names->end());
     if (record.source) fill_endpoint(*record.source, *flow.mutable_source());
     if (record.destination) fill_endpoint(*record.destination, *flow.mutable_destination());
     if (record.source_service) fill_service(*record.source_service, *flow.mutable_source_service());
@@ -207,7 +230,8 @@ void to_proto(const FlowRecord& record, const FlowContext& context, ::flow::Flow
         if (record.interface) flow.mutable_interface()->set_name(*record.interface);
     }
     fill_policies(record, flow);
-    if (context.counters) fill_counters(record, flow);
+    // What a message tells is not counted: its packet is, in the flow that it is of.
+    if (context.counters && !record.dns) fill_counters(record, flow);
 }
 
 void to_proto(const FlowRecord& record, ::flow::LostEvent& lost) {

@@ -1,0 +1,134 @@
+"""DNS as flows tell it: a real server, a real resolver, and the names that addresses then have. No proxy is in between."""
+import json
+import re
+
+from lib import checks, services
+from lib.scenario import scenario
+
+NAME = "web.example.com"
+METRICS = "--hubble-metrics=dns:query;sourceContext=pod tcp:destinationContext=dns"
+READ_METRICS = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:9965/metrics').read().decode())"
+# The C library's resolver with a server of its own; the pod's other files stay as they are.
+RESOLVE = "t=$(mktemp); echo nameserver $1 >$t; mount --bind $t /etc/resolv.conf; rm $t; exec getent ahosts $2"
+
+
+def serve_names(cluster, pod, address, target):
+    records = ",".join([NAME, *target.values()])
+    return cluster.background_in(pod, "sh", "-c", "echo ready; exec dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --user=root --pid-file= "
+                                 f"--bind-interfaces --listen-address={','.join(address.values())} --host-record={records} --local-ttl=60 --cname=www.example.com,{NAME}")
+
+
+def resolve(cluster, pod, server, name):
+    """The addresses that the name has for the pod."""
+    out = cluster.exec(pod, "unshare", "-m", "sh", "-c", RESOLVE, "resolve", server, name, check=False, timeout=30).stdout
+    return {line.split()[0] for line in out.splitlines()}
+
+
+def observe(cluster, node, *words):
+    return [json.loads(line)["flow"] for line in cluster.exec(node, "axoneme", "observe", "--last", "100", "-o", "jsonpb", *words).stdout.splitlines()]
+
+
+def messages(cluster, node, query, *words):
+    """DNS flows of the pod about a name, questions and answers."""
+    flows = [flow for flow in observe(cluster, node, "--protocol", "dns", *words) if flow["l7"]["dns"]["query"] == query]
+    return [flow for flow in flows if flow["l7"]["type"] == "REQUEST"], [flow for flow in flows if flow["l7"]["type"] == "RESPONSE"]
+
+
+def asked(cluster, node, server, where):
+    """A name with both families' addresses, by a server of that family and place."""
+    web = cluster.addresses()["web"]
+    for family, address in server.items():
+        what = f"{where}, over {checks.family_name(family)}"
+        known = len(messages(cluster, node, f"{NAME}.")[1])
+        found = resolve(cluster, "client", address, NAME)
+        yield checks.check(f"{what}: the pod gets its answer", found == set(web.values()), found)
+        told = checks.wait_until(lambda n=known: (lambda both: both if len(both[1]) >= n + 2 else None)(messages(cluster, node, f"{NAME}.")), 5, 0.2)
+        yield checks.check(f"{what}: and Hubble what was asked and answered", told, messages(cluster, node, f"{NAME}."))
+        if not told:
+            continue
+        questions, answers = told[0][-2:], told[1][-2:]
+        yield checks.check(f"{what}: for both families' addresses", {flow["l7"]["dns"]["qtypes"][0] for flow in questions} == {"A", "AAAA"}, questions)
+        yield checks.check(f"{what}: with the addresses and their time to live",
+                           {flow["l7"]["dns"]["ips"][0] for flow in answers} == set(web.values()) and all(flow["l7"]["dns"]["ttl"] == 60 for flow in answers), answers)
+        yield checks.check(f"{what}: and how long it took", all(0 < int(flow["l7"]["latency_ns"]) < 5e9 for flow in answers), answers)
+        yield checks.check(f"{what}: as flows of the pod", all(flow["source"]["pod_name"] == "client" and flow["traffic_direction"] == "EGRESS" and flow["Type"] == "L7"
+                                                          and flow["is_reply"] is False for flow in questions)
+                           and all(flow["destination"]["pod_name"] == "client" and flow["is_reply"] is True for flow in answers), told)
+
+
+@scenario(cost=25)
+def hubble_dns(context):
+    cluster = context.cluster(nodes=2, agent_flags=[METRICS, "--hubble-history-path=/var/run/cilium/hubble/history"])
+    near, far = cluster.nodes()
+    for pod, node in (("client", near), ("names", far), ("names-here", near), ("web", far), ("other", near)):
+        cluster.add_pod(pod, node, labels=f"app={pod}")
+    cluster.serve("web")
+    addresses = cluster.addresses()
+    servers = [serve_names(cluster, pod, addresses[pod], addresses["web"]) for pod in ("names", "names-here")]
+    try:
+        up = checks.wait_until(lambda: all(resolve(cluster, "other", addresses[pod]["ipv4"], NAME) for pod in ("names", "names-here")), 10, 0.5)
+        yield checks.check("both servers answer", up)
+        yield from asked(cluster, near, addresses["names"], "a server on another node")
+        yield from asked(cluster, near, addresses["names-here"], "a server on this node")
+        services.Services(cluster).put("dns", 1, ("names", "names-here"), ports=(("UDP", 53),), target=53)
+        ready = checks.wait_until(lambda: resolve(cluster, "other", services.cluster_ip(1)["ipv4"], NAME), 10, 0.5)
+        yield checks.check("a Service stands for them", ready)
+        yield from asked(cluster, near, services.cluster_ip(1), "a server behind a Service")
+        yield from named(cluster, near, far)
+        yield from failed(cluster, near)
+        yield from kept(cluster, near)
+    finally:
+        for server in servers:
+            server.kill()
+
+
+def named(cluster, near, far):
+    web = cluster.addresses()["web"]
+    for family, address in web.items():
+        cluster.probe("client", [{"to": address, "port": services.PORT, "kind": "tcp", "bytes": 0, "timeout-ms": 1500, "label": "x"}])
+        version = {"ipv4": "IPv4", "ipv6": "IPv6"}[family]
+        flows = checks.wait_until(lambda v=version: [flow for flow in observe(cluster, near, "--from-pod", "default/client", "--to-fqdn", "*.example.com", "--protocol", "tcp")
+                                                     if flow["IP"]["ipVersion"] == v], 5, 0.2)
+        yield checks.check(f"{version}: what the pod then sends there has the name", flows and all(flow["destination_names"] == [NAME] for flow in flows),
+                           observe(cluster, near, "--from-pod", "default/client"))
+        back = [flow for flow in observe(cluster, near, "--to-pod", "default/client", "--from-fqdn", NAME) if flow["IP"]["ipVersion"] == version]
+        yield checks.check(f"{version}: and what comes back", back and all(flow["source_names"] == [NAME] for flow in back), back)
+    cluster.probe("names-here", [{"to": web["ipv4"], "port": services.PORT, "kind": "tcp", "bytes": 0, "timeout-ms": 1500, "label": "x"}])
+    others = observe(cluster, near, "--from-pod", "default/names-here", "--protocol", "tcp")
+    yield checks.check("another pod, that has not asked, does not", others and not any("destination_names" in flow for flow in others), others)
+    yield checks.check("a server's node tells of its pods' own questions only", not observe(cluster, far, "--protocol", "dns"), observe(cluster, far, "--protocol", "dns"))
+
+
+def failed(cluster, node):
+    servers = cluster.addresses()["names"]
+    resolve(cluster, "client", servers["ipv4"], "nobody.example.com")
+    # Without records of its own for other names, and nobody to ask, dnsmasq refuses.
+    answers = checks.wait_until(lambda: messages(cluster, node, "nobody.example.com.")[1], 5, 0.2)
+    yield checks.check("an answer without addresses says why", answers and all(flow["l7"]["dns"].get("rcode", 0) in (3, 5) and "ips" not in flow["l7"]["dns"] for flow in answers), answers)
+    found = resolve(cluster, "client", servers["ipv4"], "www.example.com")
+    answers = checks.wait_until(lambda: messages(cluster, node, "www.example.com.")[1], 5, 0.2)
+    yield checks.check("an alias is told", found and answers and any(flow["l7"]["dns"].get("cnames") == [f"{NAME}."] for flow in answers), answers)
+    some = observe(cluster, node, "--allowlist", json.dumps({"dns_query": ["^nobody"]}))
+    yield checks.check("questions can be filtered by expression", some and all(flow["l7"]["dns"]["query"] == "nobody.example.com." for flow in some), some)
+    text = cluster.exec(node, "axoneme", "observe", "--last", "50", "--type", "l7").stdout
+    yield checks.check("the compact output reads as Hubble's", f"dns-request datapath FORWARDED (DNS Query {NAME}. A)" in text
+                       and "dns-response datapath FORWARDED (DNS Answer RCode:" in text, text)
+    metrics = cluster.exec(node, "python3", "-c", READ_METRICS).stdout
+    yield checks.check("metrics count questions and answers", f'hubble_dns_queries_total{{rcode="",qtypes="A",ips_returned="0",query="{NAME}.",source="default/client"}}' in metrics
+                       and f'hubble_dns_responses_total{{rcode="No Error",qtypes="AAAA",ips_returned="1",query="{NAME}."' in metrics
+                       and 'hubble_dns_response_types_total{type="CNAME",qtypes="A",query="www.example.com."' in metrics, metrics)
+    yield checks.check("and name the ends of connections", f'hubble_tcp_flags_total{{flag="SYN",family="IPv4",destination="{NAME}"}}' in metrics, metrics)
+    # Bytes on that port that are no DNS: nothing breaks, and they are counted.
+    cluster.probe("client", [{"to": servers["ipv4"], "port": 53, "kind": "udp", "bytes": 64, "timeout-ms": 300, "label": "x"}])
+    unread = checks.wait_until(lambda: re.search(r"^hubble_dns_unread_total [1-9]", cluster.exec(node, "python3", "-c", READ_METRICS).stdout, re.M), 5, 0.3)
+    yield checks.check("what is no DNS is counted", unread, cluster.exec(node, "python3", "-c", READ_METRICS).stdout[-300:])
+
+
+def kept(cluster, node):
+    before = len(messages(cluster, node, f"{NAME}.")[1])
+    cluster.sandbox("agent", "stop", node)
+    cluster.sandbox("agent", "start", node)
+    after = checks.wait_until(lambda: (lambda found: found if len(found) >= before else None)(messages(cluster, node, f"{NAME}.", "--since", "10m")[1]), 10, 0.3)
+    yield checks.check("the history has them after a restart", after, (before, messages(cluster, node, f"{NAME}.", "--since", "10m")))
+    names = observe(cluster, node, "--since", "10m", "--to-fqdn", NAME)
+    yield checks.check("and the names", names, names)
