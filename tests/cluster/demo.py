@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE))
 from lib import checks, policy, services  # noqa: E402
 from lib.sandbox import Cluster, CommandFailed, leftovers, root_namespace  # noqa: E402
 from lib.talk import Conversation  # noqa: E402
-from scenarios import policy_forms, policy_life, relay, services_policy  # noqa: E402
+from scenarios import hubble_dns, policy_forms, policy_life, relay, services_policy  # noqa: E402
 from scenarios.connectivity import place_pods  # noqa: E402
 from scenarios.restart import FLOWS  # noqa: E402
 
@@ -184,9 +184,30 @@ def flows_seen(demo, cluster):
     text = hubble("observe", "--from-pod", "batch", "--verdict", "DROPPED", "--type", "drop", "--explain", "--last", "1")
     demo.excerpt(text, 24)
     demo.show(checks.check("it says why, and prints the policy that would allow it", "kind: CiliumNetworkPolicy" in text and "app: batch" in text, text))
+    names_seen(demo, cluster, hubble)
     told_of = relay.web_flows(url, destination_pod=["default/cart"])
     demo.show(checks.check(f"the page is at {url}?ns=default (and knows {len(told_of)} of these flows)", "<title>Axoneme" in relay.read(url) and told_of, told_of))
     cluster.delete(policy.text_of([ONLY_WEB]))
+
+
+def names_seen(demo, cluster, hubble):
+    """DNS as the datapath sees it: no proxy is in between."""
+    cluster.add_pod("names", "node2", labels="app=names")
+    addresses = cluster.addresses()
+    server = hubble_dns.serve_names(cluster, "names", addresses["cart"], "cart.example.com")
+    try:
+        at = next(iter(addresses["names"].values()))
+        found = checks.wait_until(lambda: hubble_dns.resolve(cluster, "web", at, "cart.example.com"), 10, 0.5)
+        demo.show(checks.check("a pod asks a DNS server in another pod", found == set(addresses["cart"].values()), found))
+        relay.connect(cluster, "web", "cart")
+        demo.command("axoneme hubble observe --pod web --protocol dns --last 4; … --from-pod web --to-fqdn cart.example.com --last 1")
+        asked = checks.wait_until(lambda: hubble("observe", "--last", "4", "--pod", "web", "--protocol", "dns"), 10, 0.3)
+        named = checks.wait_until(lambda: hubble("observe", "--last", "1", "--from-pod", "web", "--to-fqdn", "cart.example.com"), 10, 0.3)
+        demo.excerpt(asked + named)
+        demo.show(checks.check("its question and the answer are flows, and what it sends there has the name", "DNS Answer" in asked and "default/cart" in named, asked + named))
+    finally:
+        server.kill()
+    cluster.delete_pods("names")
 
 
 def walk(demo, cluster):

@@ -33,7 +33,7 @@ QUICK_TESTS = {
     "*/PodEgress": ["NewConnection*", "NativeRouting*", "LegacyRouting*", "TunnelPushes*", "PlainTunnel*"],
     "*/Policy": ["DefaultDeny*", "PeersPorts*", "FromTheWire*"], "*/HostPolicy": ["WhatArrives*", "WhatLeaves*", "WhatComesThrough*"],
     "*/HostFrontend": ["EveryWay*"], "*/NodePort": ["ALocalBackend*", "ARemoteBackend*", "ThroughTheTunnel*", "WithLegacyRouting*"],
-    "*/Masquerade": ["PodsLeave*", "AtTheUplink*"], "*/Dsr": ["TheFirstPacket*", "TheBackendsNode*"], "*/DsrGeneve": ["TheTunnelTells*", "TheBackendsNode*"], "*/PodService": ["TcpToALocal*", "Datagrams*"],
+    "*/Masquerade": ["PodsLeave*", "AtTheUplink*"], "*/Dsr": ["TheFirstPacket*", "TheBackendsNode*"], "*/DsrGeneve": ["TheTunnelTells*", "TheBackendsNode*"], "*/PodService": ["TcpToALocal*", "Datagrams*"], "*/Dns": ["WhatAPodAsks*", "LengthsThatLie*"],
     "*/Decapsulation": ["PodsPackets*"], "*/Xdp": ["ForwardsWhat*"], "SockTest": ["InternalScope*"],
 }
 # One family: an object holds the programs for both.

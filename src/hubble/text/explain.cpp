@@ -84,9 +84,10 @@ Json one(Json value) {
     return list;
 }
 
-// The members that say "to this peer" (egress) or "from this peer" (ingress).
+// The members that say "to this peer" (egress) or "from this peer" (ingress). named: its address has a DNS name, which
+// narrows it to that address: toFQDNs, the rule for the name itself, would be refused.
 Json peer_rule(const flow::Endpoint& subject, const flow::Endpoint& peer, const std::string& ip, bool egress,
-               const google::protobuf::RepeatedPtrField<std::string>& names) {
+               bool named) {
     const std::string way = egress ? "to" : "from";
     Json rule = Json::object();
     if (!peer.namespace_().empty()) {
@@ -97,13 +98,7 @@ Json peer_rule(const flow::Endpoint& subject, const flow::Endpoint& peer, const 
         rule[way + "Endpoints"] = one(selector);
         return rule;
     }
-    if (egress && names.size() != 0) {
-        Json name = Json::object();
-        name["matchName"] = names[0].ends_with('.') ? names[0].substr(0, names[0].size() - 1) : names[0];
-        rule["toFQDNs"] = one(name);
-        return rule;
-    }
-    if (!label_value(peer, "cidr:").empty() || peer.identity() == 0) {
+    if (named || !label_value(peer, "cidr:").empty() || peer.identity() == 0) {
         if (!ip.empty()) {
             rule[way + "CIDR"] = one(ip + (ip.find(':') == std::string::npos ? "/32" : "/128"));
             return rule;
@@ -124,8 +119,8 @@ std::string suggested_policy(const flow::Flow& flow, const Port& port, bool egre
     const flow::Endpoint& peer = egress ? flow.destination() : flow.source();
     if (subject.namespace_().empty() || port.protocol.empty()) return {};
     const Json labels = pod_labels(subject);
-    Json rule = peer_rule(subject, peer, egress ? flow.ip().destination() : flow.ip().source(), egress,
-                          flow.destination_names());
+    const bool named = egress && flow.destination_names_size() != 0;
+    Json rule = peer_rule(subject, peer, egress ? flow.ip().destination() : flow.ip().source(), egress, named);
     if (rule.empty()) return {};
     if (port.protocol.starts_with("ICMP")) {
         Json field = Json::object();
@@ -157,7 +152,10 @@ std::string suggested_policy(const flow::Flow& flow, const Port& port, bool egre
     if (!labels.empty()) selector["matchLabels"] = labels;
     policy["spec"]["endpointSelector"] = selector;
     policy["spec"][egress ? "egress" : "ingress"] = one(rule);
-    return to_yaml(policy);
+    std::string comment;
+    if (named && rule.contains("toCIDR"))
+        comment = "# " + flow.ip().destination() + " is what " + flow.destination_names(0) + " stood for\n";
+    return comment + to_yaml(policy);
 }
 
 axoneme::FlowCounters counters_of(const flow::Flow& flow) {

@@ -87,9 +87,9 @@ TEST(ExplainDrop, PeersThatAreNoPods) {
         flow.MergeFrom(flow_of(change));
         return explain_drop(flow)->policy;
     };
-    EXPECT_NE(policy(R"({"destination":{"identity":2},"destination_names":["api.example.com."]})")
-                  .find("toFQDNs:\n    - matchName: api.example.com\n"),
-              std::string::npos);
+    const std::string named = policy(R"({"destination":{"identity":2},"destination_names":["api.example.com"]})");
+    EXPECT_TRUE(named.starts_with("# 10.0.1.2 is what api.example.com stood for\napiVersion: ")) << named;
+    EXPECT_NE(named.find("toCIDR:\n    - 10.0.1.2/32\n"), std::string::npos) << named;
     EXPECT_NE(policy(R"({"destination":{"identity":2}})").find("toEntities:\n    - world\n"), std::string::npos);
     EXPECT_NE(policy(R"({"destination":{"identity":1}})").find("toEntities:\n    - host\n"), std::string::npos);
     EXPECT_NE(policy(R"({"destination":{"identity":16777217,"labels":["cidr:10.0.1.2/32"]}})")

@@ -32,7 +32,7 @@ spec:
   });
   test("egress: to pods, names, entities, addresses", () => {
     expect(suggestPolicy(drop({ direction: "EGRESS" }))).toContain("  egress:\n    - toEndpoints:\n        - matchLabels:\n            app: api\n");
-    expect(suggestPolicy(drop({ direction: "EGRESS", to: "world", more: { destination_names: ["api.example.com"] } }))).toContain("toFQDNs:\n        - matchName: api.example.com");
+    expect(suggestPolicy(drop({ direction: "EGRESS", to: "world", more: { destination_names: ["api.example.com"], IP: { source: "10.0.0.1", destination: "192.0.2.1" } } }))).toContain("toCIDR:\n        - 192.0.2.1/32 # api.example.com\n");
     expect(suggestPolicy(drop({ direction: "EGRESS", to: "host" }))).toContain("toEntities:\n        - host");
     expect(suggestPolicy(drop({ direction: "EGRESS", to: "world", more: { IP: { source: "10.0.0.1", destination: "2001:db8::1" } } }))).toContain("toCIDR:\n        - 2001:db8::1/128");
   });

@@ -42,8 +42,9 @@ function peerOf(peer: End, subject: End, direction: "ingress" | "egress"): strin
     if (peer.namespace !== subject.namespace) labels.unshift({ key: `k8s:${NAMESPACE}`, value: peer.namespace });
     return `    - ${way}Endpoints:\n        -${labels.length ? ` matchLabels:\n${labels.map(({ key, value }) => `            ${key.includes(":") ? JSON.stringify(key) : key}: ${quote(value)}\n`).join("")}` : " {}\n"}`;
   }
-  if (direction === "egress" && peer.names[0]) return `    - toFQDNs:\n        - matchName: ${quote(peer.names[0])}\n`;
-  if (peer.reserved === "world" && peer.ip) return `    - ${way}CIDR:\n        - ${peer.ip}${peer.ip.includes(":") ? "/128" : "/32"}\n`;
+  // A rule for the name itself, toFQDNs, would be refused: it is the address that it stood for.
+  const named = peer.names[0] ? ` # ${peer.names[0]}` : "";
+  if (peer.ip && (peer.reserved === "world" || named)) return `    - ${way}CIDR:\n        - ${peer.ip}${peer.ip.includes(":") ? "/128" : "/32"}${named}\n`;
   return `    - ${way}Entities:\n        - ${peer.reserved}\n`;
 }
 
