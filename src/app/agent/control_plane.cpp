@@ -86,7 +86,11 @@ void ControlPlane::start_with_store() {
     nodes_ = std::make_unique<NodeManager>(
         loop_, controllers_, *store_, config_.node_name, config_.cluster_name,
         NodeManager::Callbacks{
-            .own_changed = [this](const CiliumNode&) { run_datapath_when_possible(); },
+            .own_changed =
+                [this](const CiliumNode&) {
+                    run_datapath_when_possible();
+                    annotate_node();  // of what was published before it was written
+                },
             .synced =
                 [this] {
                     nodes_synced_ = true;

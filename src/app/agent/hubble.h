@@ -62,6 +62,8 @@ public:
 
     // On the ring reader's thread.
     void observe(const flow_event& event, std::span<const std::byte> message) { observer_.observe(event, message); }
+    // What pods were answered, by DNS, and forgetting it. Thread: any.
+    [[nodiscard]] hubble::NameTable& names() { return observer_.names(); }
     void set_node_labels(const std::map<std::string, std::string>& labels);
     // Gets what the agent does from now on, each a flow.AgentEvent on the wire, but for services.
     void tap_agent_events(std::function<void(const std::string& event)> tap) { events_.set_tap(std::move(tap)); }

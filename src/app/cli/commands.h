@@ -20,6 +20,7 @@ void add_info_commands(const Command& root);  // version, debuginfo
 void add_policy_commands(const Command& root);
 void add_service_commands(const Command& root);
 void add_prefilter_commands(const Command& root);
+void add_fqdn_commands(const Command& root);
 void add_build_config_commands(const Command& root);
 void add_install_commands(const Command& root);
 void add_completion_commands(const Command& root);

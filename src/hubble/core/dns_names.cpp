@@ -1,6 +1,8 @@
 #include "hubble/core/dns_names.h"
 
 #include <algorithm>
+#include <map>
+#include <tuple>
 
 namespace axo::hubble {
 
@@ -53,8 +55,9 @@ void DnsNames::Halves<K, V, H>::erase(const K& key) {
 template <class K, class V, class H>
 template <class Test>
 void DnsNames::Halves<K, V, H>::erase_if(Test test) {
-    std::erase_if(young_, [&](const auto& one) { return test(one.first); });
-    std::erase_if(old_, [&](const auto& one) { return test(one.first); });
+    for (auto* half : {&young_, &old_}) {
+        for (auto at = half->begin(); at != half->end();) at = test(at->first, at->second) ? half->erase(at) : ++at;
+    }
 }
 
 std::uint64_t DnsNames::observe(const FlowRecord& record) {
@@ -73,26 +76,31 @@ std::uint64_t DnsNames::observe(const FlowRecord& record) {
         queries_.erase(key);
     }
     if (record.event.endpoint_dst == 0) return latency;
-    const std::int64_t until = now + std::int64_t{dns.ttl} * 1'000'000'000 + kKeepNs;
-    const std::string name = dns.query.substr(0, dns.query.size() - 1);
-    for (const IpAddress& ip : dns.ips) learn(record.event.endpoint_dst, ip, name, now, until);
+    const Name name{.name = dns.query.substr(0, dns.query.size() - 1),
+                    .until_ns = now + std::int64_t{dns.ttl} * 1'000'000'000 + kKeepNs,
+                    .time_ns = record.time_ns,
+                    .ttl = dns.ttl};
+    for (const IpAddress& ip : dns.ips) learn(record.event.endpoint_dst, ip, name, now);
     return latency;
 }
 
-void DnsNames::learn(std::uint32_t endpoint, const IpAddress& address, const std::string& name, std::int64_t now_ns,
-                     std::int64_t until_ns) {
+void DnsNames::learn(std::uint32_t endpoint, const IpAddress& address, const Name& name, std::int64_t now_ns) {
     Entry& entry = entries_.at({endpoint, address});
-    const auto known = std::ranges::find(entry.names, name, &Name::name);
+    const auto known = std::ranges::find(entry.names, name.name, &Name::name);
     if (known != entry.names.end()) {
-        known->until_ns = until_ns;
+        *known = name;
         return;
     }
     std::erase_if(entry.names, [now_ns](const Name& one) { return one.until_ns < now_ns; });
     if (entry.names.size() >= kMaxNames) entry.names.erase(std::ranges::min_element(entry.names, {}, &Name::until_ns));
-    entry.names.insert(std::ranges::lower_bound(entry.names, name, {}, &Name::name), {name, until_ns});
-    auto shown = std::make_shared<std::vector<std::string>>();
-    for (const Name& one : entry.names) shown->push_back(one.name);
-    entry.shown = std::move(shown);
+    entry.names.insert(std::ranges::lower_bound(entry.names, name.name, {}, &Name::name), name);
+    entry.shown = shown(entry.names);
+}
+
+NamesRef DnsNames::shown(const std::vector<Name>& names) {
+    auto texts = std::make_shared<std::vector<std::string>>();
+    for (const Name& one : names) texts->push_back(one.name);
+    return texts;
 }
 
 NamesRef DnsNames::names_of(std::uint32_t endpoint, const IpAddress& address) {
@@ -102,7 +110,36 @@ NamesRef DnsNames::names_of(std::uint32_t endpoint, const IpAddress& address) {
 }
 
 void DnsNames::forget(std::uint32_t endpoint) {
-    entries_.erase_if([endpoint](const Key& key) { return key.endpoint == endpoint; });
+    entries_.erase_if([endpoint](const Key& key, const Entry&) { return key.endpoint == endpoint; });
+}
+
+void DnsNames::forget_names(const std::function<bool(const std::string&)>& says) {
+    entries_.erase_if([&](const Key&, Entry& entry) {
+        if (std::erase_if(entry.names, [&](const Name& one) { return says(one.name); }) != 0)
+            entry.shown = shown(entry.names);
+        return entry.names.empty();
+    });
+}
+
+std::vector<DnsNames::Lookup> DnsNames::lookups() const {
+    // An answer's addresses have one time.
+    std::map<std::tuple<std::uint32_t, std::string, std::int64_t>, Lookup> answers;
+    entries_.for_each([&](const Key& key, const Entry& entry) {
+        for (const Name& one : entry.names) {
+            Lookup& lookup = answers[{key.endpoint, one.name, one.time_ns}];
+            lookup.endpoint = key.endpoint;
+            lookup.name = one.name;
+            lookup.time_ns = one.time_ns;
+            lookup.ttl = one.ttl;
+            lookup.ips.push_back(key.address);
+        }
+    });
+    std::vector<Lookup> all;
+    for (auto& [key, lookup] : answers) {
+        std::ranges::sort(lookup.ips);
+        all.push_back(std::move(lookup));
+    }
+    return all;
 }
 
 }  // namespace axo::hubble

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -22,6 +23,18 @@ public:
     // The names by which a pod of this node came to the address, sorted, without their last dots. Null: none.
     NamesRef names_of(std::uint32_t endpoint, const IpAddress& address);
     void forget(std::uint32_t endpoint);
+    // Of all pods, names that this says; without their last dots.
+    void forget_names(const std::function<bool(const std::string& name)>& says);
+    // What one answer, the last one, told of a name. By pods, then names.
+    struct Lookup {
+        std::uint32_t endpoint = 0;
+        std::string name;
+        std::int64_t time_ns = 0;  // since the epoch
+        std::uint32_t ttl = 0;     // seconds
+        std::vector<IpAddress> ips;
+        friend auto operator<=>(const Lookup&, const Lookup&) = default;
+    };
+    [[nodiscard]] std::vector<Lookup> lookups() const;
 
     static constexpr std::size_t kMaxAddresses = 16'384;  // of all pods
     static constexpr std::size_t kMaxNames = 16;          // of an address
@@ -42,7 +55,9 @@ private:
     };
     struct Name {
         std::string name;
-        std::int64_t until_ns = 0;
+        std::int64_t until_ns = 0;  // CLOCK_MONOTONIC
+        std::int64_t time_ns = 0;   // since the epoch
+        std::uint32_t ttl = 0;
     };
     struct Entry {
         std::vector<Name> names;
@@ -59,6 +74,10 @@ private:
         void erase(const K& key);
         template <class Test>
         void erase_if(Test test);
+        void for_each(auto&& visit) const {
+            for (const auto* half : {&young_, &old_})
+                for (const auto& [key, value] : *half) visit(key, value);
+        }
         [[nodiscard]] bool empty() const { return young_.empty() && old_.empty(); }
 
     private:
@@ -66,8 +85,8 @@ private:
         std::unordered_map<K, V, H> young_, old_;
     };
 
-    void learn(std::uint32_t endpoint, const IpAddress& address, const std::string& name, std::int64_t now_ns,
-               std::int64_t until_ns);
+    void learn(std::uint32_t endpoint, const IpAddress& address, const Name& name, std::int64_t now_ns);
+    static NamesRef shown(const std::vector<Name>& names);
 
     Halves<Key, Entry, KeyHash> entries_{kMaxAddresses};
     Halves<std::uint64_t, std::int64_t, std::hash<std::uint64_t>> queries_{kMaxQueries};

@@ -208,6 +208,16 @@ TEST_F(DnsFlows, AnAnswerNamesTheAddressForThePodThatAsked) {
     std::swap(reply.endpoint_src, reply.endpoint_dst);
     observer_.observe(reply);
     EXPECT_TRUE(last().source_names);
+    const auto lookups = observer_.names().dns_lookups();
+    ASSERT_EQ(lookups.size(), 2U);
+    EXPECT_EQ(lookups[0].name, "also.example.com");
+    EXPECT_EQ(lookups[1].endpoint, kPod);
+    EXPECT_EQ(lookups[1].ips, std::vector{IpAddress::parse("192.0.2.1").value()});
+    EXPECT_EQ(lookups[1].ttl, 60U);
+    observer_.names().forget_dns_names([](const std::string& name) { return name == "api.example.com"; });
+    observer_.observe(trace_to("192.0.2.1"));
+    ASSERT_TRUE(last().destination_names);
+    EXPECT_EQ(*last().destination_names, std::vector<std::string>{"also.example.com"});
     // The number of a pod that has gone is given to another one.
     observer_.names().remove_address(IpAddress::parse("10.0.0.1").value());
     observer_.names().set_address(IpAddress::parse("10.0.0.1").value(), {.endpoint_id = kPod, .identity = 301});

@@ -144,6 +144,16 @@ void NameTable::forget_rules() {
     rules_.clear();
 }
 
+std::vector<DnsNames::Lookup> NameTable::dns_lookups() const {
+    const std::lock_guard lock(mutex_);
+    return dns_.lookups();
+}
+
+void NameTable::forget_dns_names(const std::function<bool(const std::string&)>& says) {
+    const std::lock_guard lock(mutex_);
+    dns_.forget_names(says);
+}
+
 EndpointRef NameTable::anybody(std::uint32_t identity) {
     if (by_identity_.size() >= kMadeUp) by_identity_.clear();
     EndpointRef& known = by_identity_[identity];

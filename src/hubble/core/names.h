@@ -55,6 +55,10 @@ public:
     // Policies have changed: flows from now on name the new ones.
     void forget_rules();
 
+    // DNS answers that pods got, and forgetting the names that this says (DnsNames).
+    [[nodiscard]] std::vector<DnsNames::Lookup> dns_lookups() const;
+    void forget_dns_names(const std::function<bool(const std::string& name)>& says);
+
     // Fills in both ends, their DNS names, the services and the rule. DNS messages are learned from.
     void enrich(FlowRecord& record);
 

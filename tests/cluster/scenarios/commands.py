@@ -95,6 +95,7 @@ ANSWERS = {
     "/endpoint/{id}/log": "EndpointStatusLog", "/endpoint/{id}/healthz": "EndpointHealth", "/identity": "[]Identity", "/identity/{id}": "Identity",
     "/identity/endpoints": "[]IdentityEndpoints", "/ip": "[]IPListEntry", "/node/ids": "[]NodeID", "/policy": "Policy", "/policy/selectors": "SelectorCache",
     "/policy/subject-selectors": "SelectorCache", "/service": "[]Service", "/lrp": "[]LRPSpec", "/prefilter": "Prefilter", "/map": "BPFMapList", "/map/{id}": "BPFMap",
+    "/fqdn/names": "NameManager",
 }
 
 

@@ -2,7 +2,7 @@
 import json
 import re
 
-from lib import checks, services
+from lib import agent_models, checks, services
 from lib.scenario import scenario
 
 NAME = "web.example.com"
@@ -88,6 +88,7 @@ def every_way(cluster):
         yield checks.check("a Service stands for them", ready)
         yield from asked(cluster, near, services.cluster_ip(1), "a server behind a Service")
         yield from named(cluster, near, far)
+        yield from listed(cluster, near)
         yield from failed(cluster, near)
     finally:
         for server in servers:
@@ -109,6 +110,24 @@ def named(cluster, near, far):
     others = checks.wait_until(lambda: observe(cluster, near, "--from-pod", "default/names-here", "--protocol", "tcp"), 5, 0.2)
     yield checks.check("another pod, that has not asked, does not", others and not any("destination_names" in flow for flow in others), others)
     yield checks.check("a server's node tells of its pods' own questions only", not observe(cluster, far, "--protocol", "dns"), observe(cluster, far, "--protocol", "dns"))
+
+
+def listed(cluster, node):
+    """What pods were answered, as cilium-dbg's `fqdn cache list` has it."""
+    web = cluster.addresses()["web"]
+    number = checks.endpoint_of(cluster, "client")["id"]
+    whole = cluster.cli_json(node, "fqdn", "cache", "list")
+    wrong = list(agent_models.problems(agent_models.parse_type("[]DNSLookup"), whole))
+    yield checks.check("GET /fqdn/cache is []DNSLookup", whole and not wrong, wrong or whole)
+    mine = cluster.cli_json(node, "fqdn", "cache", "list", "-e", number, "-p", "*.example.com", "-s", "lookup")
+    yield checks.check("it has the pod's names and addresses", {(one["fqdn"], ip) for one in mine for ip in one["ips"]} >= {(f"{NAME}.", ip) for ip in web.values()}
+                       and all(one["endpoint-id"] == number and 0 < one["ttl"] <= 60 for one in mine), mine)
+    none = cluster.cli_json(node, "fqdn", "cache", "list", "-p", "*.example.org")
+    bad = cluster.exec(node, "axoneme", "fqdn", "cache", "list", "-p", "a b", check=False)
+    yield checks.check("a pattern that fits nothing, and one that is none", none == [] and bad.returncode != 0 and 'matchpattern: "a b"' in bad.stderr, (none, bad.stderr))
+    cluster.cli(node, "fqdn", "cache", "clean", "-f", "-p", NAME)
+    left = cluster.cli(node, "fqdn", "cache", "list")
+    yield checks.check("names can be forgotten", f" {NAME}." not in left and left.startswith("Endpoint   Source"), left)
 
 
 def failed(cluster, node):

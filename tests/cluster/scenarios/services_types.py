@@ -220,7 +220,7 @@ def services_follow_annotations(context):
     yield checks.check("bpf lb list names the mode", "dsr" in listed, listed)
 
 
-@scenario(cost=25)
+@scenario(cost=25, dir_only="an API server that has slices has them for all Endpoints, by kube-controller-manager, and Endpoints are not followed there")
 def services_of_endpoints_objects(context):
     """Where a Service has Endpoints and no slices, they count; slices take their place."""
     cluster, known = place(context)

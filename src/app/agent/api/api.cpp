@@ -74,6 +74,7 @@ AgentApi::AgentApi(ControlPlane& plane)
     add_service_routes();
     add_prefilter_routes();
     add_metrics_routes();
+    add_fqdn_routes();
 }
 
 Status AgentApi::listen() {

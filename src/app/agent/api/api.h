@@ -55,6 +55,7 @@ private:
     void add_service_routes();
     void add_prefilter_routes();
     void add_metrics_routes();
+    void add_fqdn_routes();
 
     // status.cpp
     // needs_kubernetes: an API server out of reach is an ill agent, for who asks.
@@ -76,6 +77,9 @@ private:
     [[nodiscard]] Json identity_json(IdentityId id, const LabelSet& labels) const;
     void create_endpoint(const Call& call);
     void patch_endpoint(const Call& call);
+    // fqdn.cpp
+    void list_lookups(const Call& call) const;
+    void forget_lookups(const Call& call) const;
     // policy.cpp
     [[nodiscard]] Json endpoint_policy(const EndpointRow& endpoint) const;
     [[nodiscard]] Json subject_selectors() const;
