@@ -77,12 +77,13 @@ def every_way(cluster):
         cluster.add_pod(pod, node, labels=f"app={pod}")
     cluster.serve("web")
     addresses = cluster.addresses()
-    servers = [serve_names(cluster, pod, addresses["web"]) for pod in ("names", "names-here")]
+    servers = [serve_names(cluster, pod, addresses["web"]) for pod in ("names", "names-here", near)]
     try:
-        up = checks.wait_until(lambda: all(resolve(cluster, "other", addresses[pod]["ipv4"], NAME) for pod in ("names", "names-here")), 10, 0.5)
-        yield checks.check("both servers answer", up)
+        up = checks.wait_until(lambda: all(resolve(cluster, "other", addresses[pod]["ipv4"], NAME) for pod in ("names", "names-here", near)), 10, 0.5)
+        yield checks.check("all servers answer", up)
         yield from asked(cluster, near, addresses["names"], "a server on another node")
         yield from asked(cluster, near, addresses["names-here"], "a server on this node")
+        yield from asked(cluster, near, addresses[near], "a server of the node itself")
         services.Services(cluster).put("dns", 1, ("names", "names-here"), ports=(("UDP", 53),), target=53)
         ready = checks.wait_until(lambda: resolve(cluster, "other", services.cluster_ip(1)["ipv4"], NAME), 10, 0.5)
         yield checks.check("a Service stands for them", ready)
