@@ -46,13 +46,16 @@ public:
 
 private:
     void add(const RoutingNode& node, const Prefix& cidr) {
-        for (const auto& [other, owner] : owners_) {
-            if (!other.overlaps(cidr)) continue;
-            reject(node, "pod CIDR " + cidr.to_string() + " overlaps " + other.to_string() + " of node " + owner +
-                             ": pod CIDRs of nodes must not overlap");
-            return;
+        // Those that are there overlap nobody, so one around this stands just before it, and the first inside just
+        // behind.
+        const auto next = owners_.lower_bound(cidr);
+        auto other = next == owners_.begin() ? owners_.end() : std::prev(next);
+        if (other == owners_.end() || !other->first.overlaps(cidr)) other = next;
+        if (other != owners_.end() && other->first.overlaps(cidr)) {
+            return reject(node, "pod CIDR " + cidr.to_string() + " overlaps " + other->first.to_string() + " of node " +
+                                    std::string(other->second) + ": pod CIDRs of nodes must not overlap");
         }
-        owners_.emplace(cidr, node.name);
+        owners_.emplace_hint(next, cidr, node.name);
         if (node.local) {
             via_host_device(cidr, 0);
         } else if (settings_.tunnel) {
@@ -111,7 +114,7 @@ private:
     const RoutingSettings& settings_;
     const std::map<IpAddress, NextHop>& next_hops_;
     RoutingPlan plan_;
-    std::map<Prefix, std::string> owners_;
+    std::map<Prefix, std::string_view> owners_;  // names stand in the nodes
 };
 
 }  // namespace

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <random>
+
 namespace axo {
 namespace {
 
@@ -121,6 +124,35 @@ TEST(RoutingPlan, OverlappingRangesStayWithTheFirst) {
     EXPECT_NE(plan.errors.at("d").find("10.0.0.0/16 overlaps 10.0.0.0/24 of node a"), std::string::npos);
     EXPECT_FALSE(plan.routes.contains(prefix("10.0.1.128/25")));
     EXPECT_TRUE(plan.routes.contains(prefix("10.0.3.0/24")));
+}
+
+// Against a look at every pair.
+TEST(RoutingPlan, OverlapsOfRandomPodCidrs) {
+    std::mt19937 random(1);  // NOLINT(cert-msc51-cpp): the same each time
+    for (int round = 0; round < 200; ++round) {
+        std::vector<RoutingNode> nodes;
+        std::vector<std::pair<Prefix, std::string>> taken;
+        std::map<std::string, std::string> refused;
+        for (int i = 100; i < 130; ++i) {
+            const std::array<std::uint8_t, 4> bytes{10, 0, static_cast<std::uint8_t>(random() % 4),
+                                                    static_cast<std::uint8_t>(random())};
+            const Prefix cidr(IpAddress::v4(bytes), 20 + static_cast<int>(random() % 9));
+            const std::string name = "n" + std::to_string(i);
+            nodes.push_back({.name = name, .pod_cidrs = {cidr}, .ipv4 = ip("192.168.0.9")});
+            std::ranges::sort(taken);
+            const auto other =
+                std::ranges::find_if(taken, [&cidr](const auto& one) { return one.first.overlaps(cidr); });
+            if (other != taken.end()) {
+                refused[name] =
+                    cidr.to_string() + " overlaps " + other->first.to_string() + " of node " + other->second;
+            } else {
+                taken.emplace_back(cidr, name);
+            }
+        }
+        const RoutingPlan plan = plan_routes(tunnel(), nodes, {});
+        ASSERT_EQ(plan.errors.size(), refused.size());
+        for (const auto& [name, why] : refused) EXPECT_NE(plan.errors.at(name).find(why), std::string::npos) << why;
+    }
 }
 
 TEST(RoutingPlan, FamiliesThatAreOffHaveNoRoutes) {
