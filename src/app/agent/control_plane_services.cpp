@@ -119,6 +119,7 @@ void ControlPlane::update_nat_rules() {
         for (const NodeAddress& address : row.addresses) nodes.insert(address.ip);
     }
     state.node_addresses.assign(nodes.begin(), nodes.end());
+    state.all_nodes = nodes_->table().initialized();
     if (config_.masquerade.to_route_source) {
         const auto routes = netlink_->routes();
         for (const Route& route : routes ? *routes : std::vector<Route>{}) {

@@ -55,10 +55,10 @@ Netfilter::~Netfilter() {
 }
 
 void Netfilter::set_state(RuleState state) {
-    if (stated_ && state == state_) return;
+    const bool look = !stated_ || asks_for_look(state_, state);
     state_ = std::move(state);
     stated_ = true;
-    check_soon(std::chrono::milliseconds(20));
+    if (look) check_soon(std::chrono::milliseconds(20));
 }
 
 void Netfilter::check_soon(Duration delay) {

@@ -11,6 +11,8 @@ namespace axo::nat {
 namespace {
 
 constexpr std::string_view kOurDevices = "cilium_+";
+// From so many nodes on it pays to ask first whether a connection is a pod's: every new one of the node passes here.
+constexpr std::ptrdiff_t kNodesToPass = 8;
 
 std::string comment(const std::string& text) {
     return "-m comment --comment \"" + text + "\"";
@@ -40,9 +42,12 @@ std::string marker(const Chain& chain) {
 void add_masquerade(const RuleSettings& settings, const RuleState& state, Family family, Chain& chain) {
     const Prefix native = family == Family::kIpv4 ? settings.native_cidr4 : settings.native_cidr6;
     const std::string random = settings.random_fully ? " --random-fully" : "";
+    const bool pods_alone = std::ranges::count(state.pod_cidrs, family, &Prefix::family) == 1;
     for (const Prefix& pods : state.pod_cidrs) {
         if (pods.family() != family) continue;
         const std::string from = "-s " + pods.to_string();
+        if (pods_alone && std::ranges::count(state.node_addresses, family, &IpAddress::family) > kNodesToPass)
+            chain.rules.push_back("! " + from + " " + comment("not from pods") + " -j RETURN");
         for (const IpAddress& node : state.node_addresses) {
             if (node.family() != family) continue;
             chain.rules.push_back(from + " -d " + Prefix::host(node).to_string() + " " +
@@ -117,7 +122,8 @@ std::string correct(const Present& present, const Chain& chain, const RuleSettin
     std::string script;
     const bool wanted = !chain.rules.empty();
     if (!wanted && !present.exists && present.feeders.empty()) return script;
-    const bool right = present.marked && present.rules == chain.rules.size() + 1;
+    const bool right = (present.marked && present.rules == chain.rules.size() + 1) ||
+                       (chain.partial && present.exists && present.rules != 0);
     if (wanted && !right) {
         script += ":" + chain.name + " - [0:0]\n";  // made, or emptied
         for (const std::string& rule : chain.rules) script += "-A " + chain.name + " " + rule + "\n";
@@ -148,8 +154,15 @@ std::string_view option(std::string_view rule, std::string_view name) {
 
 }  // namespace
 
+bool asks_for_look(const RuleState& before, const RuleState& now) {
+    if (now.all_nodes) return now != before;
+    RuleState rest = now;
+    rest.node_addresses = before.node_addresses;
+    return rest != before;
+}
+
 std::vector<Chain> wanted_chains(const RuleSettings& settings, const RuleState& state, Family family) {
-    Chain post{.table = "nat", .name = "CILIUM_POST_nat", .hook = "POSTROUTING"};
+    Chain post{.table = "nat", .name = "CILIUM_POST_nat", .hook = "POSTROUTING", .partial = !state.all_nodes};
     Chain pre_raw{.table = "raw", .name = "CILIUM_PRE_raw", .hook = "PREROUTING"};
     Chain output_raw{.table = "raw", .name = "CILIUM_OUTPUT_raw", .hook = "OUTPUT"};
     if (family == Family::kIpv4 ? settings.masquerade4 : settings.masquerade6)

@@ -17,6 +17,7 @@ struct Chain {
     std::string name;                  // "CILIUM_POST_nat"
     std::string hook;                  // "POSTROUTING"
     std::vector<std::string> rules{};  // without "-A CILIUM_POST_nat "
+    bool partial = false;              // made before everything was known: rules that stand there are left
     friend bool operator==(const Chain&, const Chain&) = default;
 };
 
@@ -45,8 +46,12 @@ struct RuleState {
     std::vector<Prefix> pod_cidrs{};          // of this node
     std::vector<IpAddress> node_addresses{};  // of all nodes
     std::vector<SourceRoute> routes{};
+    bool all_nodes = true;  // false: more of them will come; what an earlier agent wrote spares them
     friend bool operator==(const RuleState&, const RuleState&) = default;
 };
+
+// Whether the rules have to be looked at again; not for each of the nodes of which more will come.
+bool asks_for_look(const RuleState& before, const RuleState& now);
 
 // All chains this agent may have in a family's tables; those that are off are empty.
 std::vector<Chain> wanted_chains(const RuleSettings& settings, const RuleState& state, Family family);

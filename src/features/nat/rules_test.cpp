@@ -47,6 +47,16 @@ TEST(Rules, MasqueradeSparesNodesAndPods) {
         "-s fd00::/120 ! -d fd00::/104 ! -o cilium_+ -m comment --comment \"cilium masquerade non-cluster\" -j MASQUERADE --random-fully");
 }
 
+TEST(Rules, AmongManyNodesConnectionsOfOthersThanPodsPassAtOnce) {
+    RuleState many = state();
+    for (int i = 0; i < 20; ++i) many.node_addresses.push_back(ip(("172.18.2." + std::to_string(i)).c_str()));
+    const auto first = [&many] { return wanted_chains({.masquerade4 = true}, many, Family::kIpv4)[0].rules.front(); };
+    EXPECT_EQ(first(), "! -s 10.0.0.0/24 -m comment --comment \"not from pods\" -j RETURN");
+    // The other pods are behind it.
+    many.pod_cidrs.push_back(prefix("10.0.7.0/24"));
+    EXPECT_TRUE(first().starts_with("-s 10.0.0.0/24 -d 172.18.1.11/32 ")) << first();
+}
+
 TEST(Rules, OnlyThroughGivenDevices) {
     const auto all =
         rules({.masquerade4 = true, .out_interfaces = {"eth+", "bond0"}, .native_cidr4 = prefix("10.0.0.0/8")},
@@ -124,6 +134,35 @@ TEST(CorrectChains, MadeOnceThenLeftAlone) {
               "*nat\n-D POSTROUTING -m comment --comment \"cilium-feeder: CILIUM_POST_nat\" -j CILIUM_POST_nat\n"
               "-F CILIUM_POST_nat\n-X CILIUM_POST_nat\nCOMMIT\n");
     EXPECT_EQ(correct_chains("*nat\n:POSTROUTING ACCEPT [0:0]\nCOMMIT\n", {none}, "nat", {}), "");
+}
+
+// A restarted agent learns of the nodes one after the other; pods go on reaching all of them as they are.
+TEST(CorrectChains, RulesThatSpareNodesStandUntilAllNodesAreKnown) {
+    RuleState known = state();
+    known.all_nodes = false;
+    const RuleSettings settings{.masquerade4 = true};
+    const auto script = [&](const std::string& saved) {
+        return correct_chains(saved, wanted_chains(settings, known, Family::kIpv4), "nat", settings);
+    };
+    const std::string feeder =
+        "-A POSTROUTING -m comment --comment \"cilium-feeder: CILIUM_POST_nat\" -j CILIUM_POST_nat\n";
+    const std::string standing =
+        ":CILIUM_POST_nat - [0:0]\n-A CILIUM_POST_nat -s 10.0.0.0/24 -d 172.18.1.99/32 -j ACCEPT\n";
+    EXPECT_EQ(script(standing + feeder), "");
+    EXPECT_NE(script(standing).find("-I POSTROUTING"), std::string::npos) << "but they have to be reached";
+    EXPECT_NE(script("").find("172.18.1.12/32"), std::string::npos) << "some are better than none";
+    EXPECT_NE(script(":CILIUM_POST_nat - [0:0]\n" + feeder).find("172.18.1.12/32"), std::string::npos);
+    RuleState more = known;
+    more.node_addresses.push_back(ip("172.18.1.13"));
+    EXPECT_FALSE(asks_for_look(known, more)) << "one after the other";
+    more.all_nodes = true;
+    EXPECT_TRUE(asks_for_look(known, more));
+    EXPECT_FALSE(asks_for_look(more, more));
+    more.all_nodes = false;
+    more.pod_cidrs.push_back(prefix("10.0.7.0/24"));
+    EXPECT_TRUE(asks_for_look(known, more));
+    known.all_nodes = true;
+    EXPECT_NE(script(standing + feeder).find("172.18.1.12/32"), std::string::npos);
 }
 
 TEST(CorrectChains, WhatOthersTookOrAddedIsPutRight) {
