@@ -1,9 +1,21 @@
 #include "features/health/module.h"
 
+#include <algorithm>
+#include <ranges>
+
 namespace axo {
 
 namespace {
+// After 0.3 s, and each time twice as late.
 constexpr int kQuickLooks = 5;
+constexpr std::chrono::milliseconds kFirstLook{300};
+
+bool same_addresses(const NodeHealth& a, const NodeHealth& b) {
+    const auto same = [](const std::vector<AddressHealth>& x, const std::vector<AddressHealth>& y) {
+        return std::ranges::equal(x, y, {}, &AddressHealth::ip, &AddressHealth::ip);
+    };
+    return same(a.host, b.host) && same(a.endpoint, b.endpoint);
+}
 }  // namespace
 
 HealthChecker::HealthChecker(EventLoop& loop, HealthSettings settings, Table<std::string, NodeRow>& nodes,
@@ -42,39 +54,49 @@ void HealthChecker::start() {
 
 void HealthChecker::nodes_changed() {
     std::map<std::string, NodeHealth> now;
-    bool fresh = false;
+    const auto first_look = std::chrono::steady_clock::now() + kFirstLook;
     for (const auto& [name, row] : nodes_.rows()) {
         NodeHealth health = probe_targets(row, settings_.ipv4, settings_.ipv6, settings_.endpoints);
-        if (const auto old = results_.find(name); old != results_.end())
-            health = merge_results(std::move(health), old->second);
-        const auto undone = [](const AddressHealth& address) { return !address.done(); };
-        fresh |= std::ranges::any_of(health.host, undone) || std::ranges::any_of(health.endpoint, undone);
+        const auto old = results_.find(name);
+        // It is often still setting itself up.
+        if (old == results_.end() || !same_addresses(health, old->second)) fresh_[name] = {.next = first_look};
+        if (old != results_.end()) health = merge_results(std::move(health), old->second);
         now.emplace(name, std::move(health));
     }
     results_ = std::move(now);
-    // A node that just appeared is often still setting itself up; a whole cluster coming up is one round.
-    if (fresh) {
-        quick_looks_ = kQuickLooks;
-        look_again();
-    }
+    std::erase_if(fresh_, [this](const auto& one) { return !results_.contains(one.first); });
+    look_again();
 }
 
 void HealthChecker::look_again() {
-    if (soon_ || quick_looks_ == 0) return;
-    --quick_looks_;
-    soon_ = loop_.after(std::chrono::milliseconds(300), [this] {
+    if (fresh_.empty()) return;
+    const auto now = std::chrono::steady_clock::now();
+    const auto next = std::ranges::min(fresh_ | std::views::values | std::views::transform(&Fresh::next));
+    // Not sooner than the first look: a whole cluster coming up is few rounds.
+    const auto at = std::max(next, now + kFirstLook);
+    if (soon_ && soon_at_ <= at) return;
+    soon_at_ = at;
+    soon_ = loop_.after(at - now, [this] {
         soon_ = {};
-        probe_unreachable();
+        probe_fresh();
     });
 }
 
-void HealthChecker::probe_unreachable() {
+void HealthChecker::probe_fresh() {
+    const auto now = std::chrono::steady_clock::now();
     std::vector<std::string> names;
-    for (const auto& [name, health] : results_) {
-        if (!reachable(health)) names.push_back(name);
+    for (auto one = fresh_.begin(); one != fresh_.end();) {
+        auto& [name, fresh] = *one;
+        bool over = reachable(results_.at(name));
+        if (!over && fresh.next <= now) {
+            names.push_back(name);
+            fresh.next = now + kFirstLook * (1 << ++fresh.looks);
+            over = fresh.looks == kQuickLooks;
+        }
+        one = over ? fresh_.erase(one) : std::next(one);
     }
-    if (names.empty()) return;
-    probe_nodes(names, std::min(settings_.timeout, Duration(std::chrono::seconds(1))), [this] { look_again(); });
+    probe_nodes(names, std::min(settings_.timeout, Duration(std::chrono::seconds(1))), {});
+    look_again();
 }
 
 void HealthChecker::schedule() {

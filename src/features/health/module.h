@@ -48,7 +48,7 @@ public:
 private:
     void nodes_changed();
     void probe_nodes(const std::vector<std::string>& names, Duration timeout, std::function<void()> done);
-    void probe_unreachable();
+    void probe_fresh();
     void look_again();
     void schedule();
 
@@ -62,7 +62,13 @@ private:
     WallTime last_probe_{};
     std::chrono::steady_clock::time_point heard_at_{};
     bool started_ = false;
-    int quick_looks_ = 0;  // at what is not reachable yet, before the interval takes over
+    // Nodes that appeared a moment ago and were not reachable yet: looked at again before the interval does.
+    struct Fresh {
+        int looks = 0;
+        std::chrono::steady_clock::time_point next;
+    };
+    std::map<std::string, Fresh> fresh_;
+    std::chrono::steady_clock::time_point soon_at_;
     Table<std::string, NodeRow>::Watch watch_;
     EventLoop::Handle timer_, soon_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
