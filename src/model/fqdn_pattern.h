@@ -1,6 +1,6 @@
 // matchPattern of Cilium's rules for DNS names: letters, digits, '-', '_' and '.', where '*' stands for any number of
-// characters within a label, "*" alone for every name, and a leading "**." for one or more whole labels. Case and a last
-// dot mean nothing. Thread: any (values).
+// characters within a label, "*" alone for every name, and a leading "**." for one or more whole labels. Case and a
+// last dot mean nothing. Thread: any (values).
 #pragma once
 
 #include <string>
