@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/glob.h"
+
 namespace axo {
 
 namespace {
@@ -23,22 +25,7 @@ std::vector<std::string> labels_of(std::string_view text) {
 }
 
 bool label_matches(std::string_view pattern, std::string_view label) {
-    std::size_t p = 0, t = 0, star = std::string_view::npos, from = 0;
-    while (t < label.size()) {
-        if (p < pattern.size() && pattern[p] == '*') {
-            star = p++;
-            from = t;
-        } else if (p < pattern.size() && pattern[p] == label[t]) {
-            ++p;
-            ++t;
-        } else if (star != std::string_view::npos) {
-            p = star + 1;
-            t = ++from;
-        } else {
-            return false;
-        }
-    }
-    return pattern.find_first_not_of('*', p) == std::string_view::npos;
+    return matches_glob(pattern, label, [](char) { return true; });
 }
 
 }  // namespace

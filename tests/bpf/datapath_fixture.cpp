@@ -9,6 +9,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <numeric>
 
 #include "kernel/bpf_blobs.h"
 #include "kernel/features.h"
@@ -392,6 +393,12 @@ std::uint64_t Datapath::counted(std::uint8_t reason, std::uint8_t direction) {
     std::uint64_t sum = 0;
     for (const metrics_value& value : values) sum += value.count;
     return sum;
+}
+
+std::uint64_t Datapath::lost_events(std::uint32_t slot) {
+    std::vector<std::uint64_t> values(static_cast<std::size_t>(::libbpf_num_possible_cpus()));
+    EXPECT_EQ(::bpf_map_lookup_elem(map("cilium_events_lost"), &slot, values.data()), 0);
+    return std::accumulate(values.begin(), values.end(), std::uint64_t{0});
 }
 
 void Datapath::read_ring() {

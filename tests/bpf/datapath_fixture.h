@@ -86,6 +86,8 @@ public:
     static constexpr EndpointId kHostEndpoint{300};
     static EndpointId endpoint_id(int pod) { return EndpointId(static_cast<std::uint16_t>(100 + pod)); }
     std::uint64_t counted(std::uint8_t reason, std::uint8_t direction);
+    // What the ring had no room for, on all CPUs; slot: EVENT_LOST_DNS, else an event's type.
+    std::uint64_t lost_events(std::uint32_t slot);
     // What was told since the last call; DNS messages only with dns_events().
     std::vector<flow_event> events();
     struct DnsEvent {

@@ -1,7 +1,4 @@
 // DNS messages of pods, as events: which packets tell one, once, to the byte; and that none of them is held up by it.
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-
 #include "datapath_fixture.h"
 
 namespace axo::test {
@@ -34,14 +31,6 @@ protected:
     static Bytes wired(const char* from, const char* to, std::uint16_t source, std::uint16_t destination,
                        const std::string& message) {
         return packet(PacketBuilder().eth(kUplink, kFar), from, to, source, destination, message);
-    }
-    static std::uint64_t lost(Datapath& datapath) {
-        std::vector<std::uint64_t> values(static_cast<std::size_t>(::libbpf_num_possible_cpus()));
-        const std::uint32_t slot = EVENT_LOST_DNS;
-        EXPECT_EQ(::bpf_map_lookup_elem(datapath.map("cilium_events_lost"), &slot, values.data()), 0);
-        std::uint64_t sum = 0;
-        for (const std::uint64_t value : values) sum += value;
-        return sum;
     }
     const std::string question_ = std::string("\x12\x34\x01\x00\x00\x01\0\0\0\0\0\0\x03web\0\0\x01\0\x01", 21);
     const std::string answer_ = question_ + std::string(40, 'a');
@@ -156,7 +145,7 @@ TEST_P(Dns, AFloodOfThemLeavesRoomForTheRest) {
     Datapath datapath("pod", {.dns = true});
     const Bytes large = sent(1, f.pod1, f.pod2, 5000, 53, std::string(1400, 'm'));
     for (int i = 0; i < 900; ++i) ASSERT_EQ(datapath.run("cil_from_container", large, "lxc1").return_value, kRedirect);
-    const std::uint64_t lost_ones = lost(datapath);
+    const std::uint64_t lost_ones = datapath.lost_events(EVENT_LOST_DNS);
     EXPECT_GT(lost_ones, 0U);
     auto tcp = PacketBuilder().eth(Datapath::node_mac(1), Datapath::pod_mac(1));
     datapath.run("cil_from_container",

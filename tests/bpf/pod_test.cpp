@@ -1,20 +1,8 @@
 // cil_from_container: what a pod sends.
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-
 #include "datapath_fixture.h"
 
 namespace axo::test {
 namespace {
-
-// Of a type, on all CPUs.
-std::uint64_t lost_events(Datapath& datapath, std::uint32_t type) {
-    std::vector<std::uint64_t> values(static_cast<std::size_t>(::libbpf_num_possible_cpus()));
-    EXPECT_EQ(::bpf_map_lookup_elem(datapath.map("cilium_events_lost"), &type, values.data()), 0);
-    std::uint64_t sum = 0;
-    for (const std::uint64_t value : values) sum += value;
-    return sum;
-}
 
 PacketBuilder from_pod(int pod) {
     return PacketBuilder().eth(Datapath::node_mac(pod), Datapath::pod_mac(pod));
@@ -235,7 +223,7 @@ TEST_P(PodEgress, AFloodOfDropsDoesNotHideWhatPasses) {
     const auto drops = static_cast<std::uint64_t>(
         std::ranges::count_if(events, [](const flow_event& event) { return event.type == EVENT_DROP; }));
     EXPECT_GT(drops, 5'000U);
-    EXPECT_EQ(drops + lost_events(datapath, EVENT_DROP), 30'000U);
+    EXPECT_EQ(drops + datapath.lost_events(EVENT_DROP), 30'000U);
 }
 
 TEST_P(PodEgress, TooLongAPacketIsAnsweredWithTheMtu) {

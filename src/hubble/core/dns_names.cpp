@@ -24,25 +24,26 @@ std::uint64_t query_key(const FlowRecord& record) {
 }  // namespace
 
 template <class K, class V, class H>
+void DnsNames::Halves<K, V, H>::make_room() {
+    if (young_.size() < half_) return;
+    old_ = std::move(young_);
+    young_.clear();
+}
+
+template <class K, class V, class H>
 V* DnsNames::Halves<K, V, H>::find(const K& key) {
     if (const auto known = young_.find(key); known != young_.end()) return &known->second;
     if (old_.empty()) return nullptr;
     auto old = old_.extract(key);
     if (!old) return nullptr;
-    if (young_.size() >= half_) {
-        old_ = std::move(young_);
-        young_.clear();
-    }
+    make_room();
     return &young_.insert(std::move(old)).position->second;
 }
 
 template <class K, class V, class H>
 V& DnsNames::Halves<K, V, H>::at(const K& key) {
     if (V* known = find(key)) return *known;
-    if (young_.size() >= half_) {
-        old_ = std::move(young_);
-        young_.clear();
-    }
+    make_room();
     return young_[key];
 }
 

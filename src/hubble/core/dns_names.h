@@ -32,7 +32,6 @@ public:
         std::int64_t time_ns = 0;  // since the epoch
         std::uint32_t ttl = 0;     // seconds
         std::vector<IpAddress> ips;
-        friend auto operator<=>(const Lookup&, const Lookup&) = default;
     };
     [[nodiscard]] std::vector<Lookup> lookups() const;
 
@@ -81,6 +80,7 @@ private:
         [[nodiscard]] bool empty() const { return young_.empty() && old_.empty(); }
 
     private:
+        void make_room();
         const std::size_t half_;
         std::unordered_map<K, V, H> young_, old_;
     };

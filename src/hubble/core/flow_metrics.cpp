@@ -239,7 +239,7 @@ Status FlowMetrics::set_option(Metric& metric, const std::string& option) {
         metric.query = true;
     else if (dns && key == "ignoreaaaa")
         metric.ignore_aaaa = true;
-    else if (metric.kind != Kind::kLayer7 || key != "exemplars")
+    else if ((!dns && metric.kind != Kind::kLayer7) || (key != "query" && key != "ignoreaaaa" && key != "exemplars"))
         return fail(Code::kInvalidArgument, metric.name + ": \"" + option + "\" is no option of it");
     return {};
 }
@@ -305,8 +305,12 @@ bool FlowMetrics::applies(const Metric& metric, const FlowRecord& record) {
             // What the node sends, and what health probes do, nobody's policies are about.
             return record.event.type == EVENT_POLICY_VERDICT && record.event.identity_src != 1 &&
                    record.event.identity_src != 4 && record.event.identity_dst != 4;
-        default: return false;
+        case Kind::kDnsQueries:
+        case Kind::kDnsResponses:
+        case Kind::kDnsResponseTypes:
+        case Kind::kLayer7: return false;
     }
+    return false;
 }
 
 // Everything but the ends that decides a series.
@@ -322,8 +326,12 @@ std::uint64_t FlowMetrics::rest_of(const Metric& metric, const FlowRecord& recor
         case Kind::kIcmp: return rest << 16 | event.icmp_type << 8 | event.icmp_code;
         case Kind::kTcp: return rest << 16 | (record.is_v6() ? 256 : 0) | event.tcp_flags;
         case Kind::kPolicy: return rest << 8 | match_type(record);
-        default: return rest;
+        case Kind::kDnsQueries:
+        case Kind::kDnsResponses:
+        case Kind::kDnsResponseTypes:
+        case Kind::kLayer7: break;
     }
+    return rest;
 }
 
 std::string FlowMetrics::context_value(const Contexts& contexts, const FlowRecord& record, bool source) {

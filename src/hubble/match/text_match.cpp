@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/glob.h"
+
 namespace axo {
 namespace {
 
@@ -38,24 +40,7 @@ bool NamePrefix::matches(std::string_view of_ns, std::string_view of_name) const
 }
 
 bool matches_pattern(std::string_view pattern, std::string_view text, bool across_slashes) {
-    // Greedy with one point to return to: linear in practice, never exponential.
-    std::size_t p = 0, t = 0, star = std::string_view::npos, from = 0;
-    while (t < text.size()) {
-        if (p < pattern.size() && pattern[p] == '*') {
-            star = p++;
-            from = t;
-        } else if (p < pattern.size() && pattern[p] == text[t]) {
-            ++p;
-            ++t;
-        } else if (star != std::string_view::npos && (across_slashes || text[from] != '/')) {
-            p = star + 1;
-            t = ++from;
-        } else {
-            return false;
-        }
-    }
-    while (p < pattern.size() && pattern[p] == '*') ++p;
-    return p == pattern.size();
+    return matches_glob(pattern, text, [across_slashes](char c) { return across_slashes || c != '/'; });
 }
 
 bool matches_node(std::string_view pattern, std::string_view cluster_and_node) {

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cctype>
 
+#include "base/glob.h"
 #include "hubble/core/label_query.h"
 
 namespace axo::hubble {
@@ -15,27 +16,6 @@ using Test = FlowFilterSet::Test;
 using Texts = ::google::protobuf::RepeatedPtrField<std::string>;
 
 const Test kNever = [](const FlowRecord&) { return false; };
-
-// '*' stands for any number of characters that `part` allows.
-bool glob(std::string_view pattern, std::string_view text, bool (*part)(char)) {
-    std::size_t p = 0, t = 0, star = std::string_view::npos, from = 0;
-    while (t < text.size()) {
-        if (p < pattern.size() && pattern[p] == '*') {
-            star = p++;
-            from = t;
-        } else if (p < pattern.size() && pattern[p] == text[t]) {
-            ++p;
-            ++t;
-        } else if (star != std::string_view::npos && part(text[from])) {
-            p = star + 1;
-            t = ++from;
-        } else {
-            return false;
-        }
-    }
-    while (p < pattern.size() && pattern[p] == '*') ++p;
-    return p == pattern.size();
-}
 
 bool in_name(char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
@@ -261,7 +241,7 @@ private:
         add([wanted = std::move(wanted), names](const FlowRecord& r) {
             return r.*names && std::ranges::any_of(*(r.*names), [&](const std::string& name) {
                        return std::ranges::any_of(
-                           wanted, [&](const std::string& pattern) { return glob(pattern, name, &in_name); });
+                           wanted, [&](const std::string& pattern) { return matches_glob(pattern, name, in_name); });
                    });
         });
     }
@@ -361,7 +341,7 @@ private:
         const auto part_fits = [&](std::string& pattern, const std::string& name) {
             if (pattern.empty()) return true;
             pattern = canonical_name(pattern);
-            if (is_pattern(pattern)) return glob(pattern, name, &in_name);
+            if (is_pattern(pattern)) return matches_glob(pattern, name, in_name);
             wrong("node_name", text, "only letters, digits, '-', '_', '.' and '*' make up a name's pattern");
             return false;
         };

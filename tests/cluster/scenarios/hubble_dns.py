@@ -4,10 +4,10 @@ import re
 
 from lib import agent_models, checks, services
 from lib.scenario import scenario
+from scenarios.hubble import metrics_of
 
 NAME = "web.example.com"
 METRICS = "--hubble-metrics=dns:query;sourceContext=pod tcp:destinationContext=dns"
-READ_METRICS = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:9965/metrics').read().decode())"
 # The C library's resolver with a server of its own; the pod's other files stay as they are.
 RESOLVE = "t=$(mktemp); echo nameserver $1 >$t; mount --bind $t /etc/resolv.conf; rm $t; exec getent ahosts $2"
 
@@ -145,15 +145,15 @@ def failed(cluster, node):
     text = cluster.exec(node, "axoneme", "observe", "--last", "50", "--type", "l7").stdout
     yield checks.check("the compact output reads as Hubble's", f"dns-request datapath FORWARDED (DNS Query {NAME}. A)" in text
                        and "dns-response datapath FORWARDED (DNS Answer RCode:" in text, text)
-    metrics = cluster.exec(node, "python3", "-c", READ_METRICS).stdout
+    metrics = metrics_of(cluster, node)
     yield checks.check("metrics count questions and answers", f'hubble_dns_queries_total{{rcode="",qtypes="A",ips_returned="0",query="{NAME}.",source="default/client"}}' in metrics
                        and f'hubble_dns_responses_total{{rcode="No Error",qtypes="AAAA",ips_returned="1",query="{NAME}."' in metrics
                        and 'hubble_dns_response_types_total{type="CNAME",qtypes="A",query="www.example.com."' in metrics, metrics)
     yield checks.check("and name the ends of connections", f'hubble_tcp_flags_total{{flag="SYN",family="IPv4",destination="{NAME}"}}' in metrics, metrics)
     # Bytes on that port that are no DNS: nothing breaks, and they are counted.
     cluster.probe("client", [{"to": servers["ipv4"], "port": 53, "kind": "udp", "bytes": 64, "timeout-ms": 300, "label": "x"}])
-    unread = checks.wait_until(lambda: re.search(r"^hubble_dns_unread_total [1-9]", cluster.exec(node, "python3", "-c", READ_METRICS).stdout, re.M), 5, 0.3)
-    yield checks.check("what is no DNS is counted", unread, cluster.exec(node, "python3", "-c", READ_METRICS).stdout[-300:])
+    unread = checks.wait_until(lambda: re.search(r"^hubble_dns_unread_total [1-9]", metrics_of(cluster, node), re.M), 5, 0.3)
+    yield checks.check("what is no DNS is counted", unread, metrics_of(cluster, node)[-300:])
 
 
 def kept(cluster, node):
