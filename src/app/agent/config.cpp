@@ -165,6 +165,7 @@ void check_together(Config& config, std::vector<std::string>& errors, std::vecto
     }
     if (config.socket_path.empty()) config.socket_path = config.state_dir / "cilium.sock";
     if (config.hubble.socket_path.empty()) config.hubble.socket_path = config.state_dir / "hubble.sock";
+    config.hubble.dns_state = config.endpoint_state_dir() / "dns-names.json";
     // sockaddr_un holds 107 characters and a terminator.
     if (config.socket_path.string().size() > 107) {
         errors.push_back("socket-path=" + config.socket_path.string() + ": at most 107 characters");

@@ -36,6 +36,7 @@ ControlPlane::~ControlPlane() = default;
 
 void ControlPlane::stop() {
     if (endpoints_) endpoints_->flush_state();
+    if (hubble_) hubble_->flush_state();
 }
 
 Status ControlPlane::start(std::function<void(const Error&)> fatal) {

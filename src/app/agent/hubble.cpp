@@ -1,6 +1,7 @@
 #include "app/agent/hubble.h"
 
 #include "app/agent/hubble_events.h"
+#include "base/file.h"
 #include "base/version.h"
 #include "bpf/api/policy.h"
 #include "features/monitor/event_json.h"
@@ -10,6 +11,9 @@
 namespace axo {
 
 namespace {
+
+// What a killed agent has learned since is lost; a stopped one keeps all.
+constexpr std::chrono::seconds kKeepNamesEvery{15};
 
 std::vector<std::string> label_texts(const std::map<std::string, std::string>& labels) {
     std::vector<std::string> texts;
@@ -66,6 +70,7 @@ AgentHubble::AgentHubble(EventLoop& loop, const HubbleConfig& config, const std:
         if (history_) history_->add(record);
     });
     watch_tables();
+    restore_dns_names();
     hubble_events::started(events_);
     start_exporters();
     serve();
@@ -89,6 +94,48 @@ axo::Status AgentHubble::listen_on_any(const std::vector<IpAddress>& addresses,
 
 AgentHubble::~AgentHubble() {
     *alive_ = false;
+}
+
+void AgentHubble::flush_state() {
+    const std::string text = hubble::dns_state_text(observer_.names().dns_lookups(), endpoint_owners());
+    if (auto kept = write_atomic(config_.dns_state, text); !kept)
+        log_.warn("Names that pods were answered are not kept", {kept.error()});
+}
+
+hubble::EndpointOwners AgentHubble::endpoint_owners() const {
+    hubble::EndpointOwners owners;
+    for (const auto& [id, row] : tables_.endpoints.rows()) {
+        std::string owner = row.cni_attachment_id();
+        if (owner.empty()) owner = row.pod_name();
+        if (!owner.empty()) owners.emplace(id.value, std::move(owner));
+    }
+    return owners;
+}
+
+void AgentHubble::restore_dns_names() {
+    std::error_code error;
+    if (!std::filesystem::exists(config_.dns_state, error)) return;
+    auto text = read_file(config_.dns_state);
+    if (!text) return log_.warn("Names that pods were answered are not known", {text.error()});
+    auto lookups = hubble::parse_dns_state(*text, config_.dns_state.string(), endpoint_owners());
+    if (!lookups) return log_.warn("Names that pods were answered are not known", {lookups.error()});
+    observer_.names().restore_dns(*lookups);
+    dns_kept_ = observer_.names().dns_changes();
+}
+
+void AgentHubble::keep_dns_names() {
+    const auto now = std::chrono::steady_clock::now();
+    const std::uint64_t changes = observer_.names().dns_changes();
+    if (changes == dns_kept_ || now - dns_kept_at_ < kKeepNamesEvery) return;
+    dns_kept_at_ = now;
+    dns_kept_ = changes;
+    loop_.run_blocking(
+        [path = config_.dns_state, lookups = observer_.names().dns_lookups(), owners = endpoint_owners()] {
+            return write_atomic(path, hubble::dns_state_text(lookups, owners));
+        },
+        [](const axo::Status& status) {
+            if (!status) Logger("hubble").warn("Names that pods were answered are not kept", {status.error()});
+        });
 }
 
 void AgentHubble::serve() {
@@ -324,6 +371,7 @@ void AgentHubble::name_rule(const hubble::RuleRef& rule) {
 }
 
 void AgentHubble::look() {
+    keep_dns_names();
     const std::uint64_t lost = tables_.events_lost(), ring_lost = observer_.status().lost_ring;
     // Counted since the map was made; an agent's restart has nothing to do with it.
     if (lost > events_lost_) {

@@ -30,6 +30,7 @@
 #include "hubble/core/observer.h"
 #include "hubble/rpc/server.h"
 #include "hubble/server/agent_events.h"
+#include "hubble/server/dns_state.h"
 #include "hubble/server/exporter.h"
 #include "hubble/server/history_store.h"
 #include "hubble/server/peers.h"
@@ -65,6 +66,8 @@ public:
     // What pods were answered, by DNS, and forgetting it. Thread: any.
     [[nodiscard]] hubble::NameTable& names() { return observer_.names(); }
     void set_node_labels(const std::map<std::string, std::string>& labels);
+    // What the next agent takes up is on disk. Blocks; for the agent's end, while there still are tables.
+    void flush_state();
     // Gets what the agent does from now on, each a flow.AgentEvent on the wire, but for services.
     void tap_agent_events(std::function<void(const std::string& event)> tap) { events_.set_tap(std::move(tap)); }
 
@@ -101,6 +104,10 @@ private:
     void nodes_changed(const std::set<std::string>& changed);
     void name_rule(const hubble::RuleRef& rule);
     void look();  // once a second
+    // Names that pods were answered: of the agent before, for the agent after.
+    void restore_dns_names();
+    void keep_dns_names();
+    [[nodiscard]] hubble::EndpointOwners endpoint_owners() const;
     void policies_changed();
     [[nodiscard]] std::vector<hubble::Workload> workloads_of(const std::string& name_space,
                                                              const std::string& pod) const;
@@ -139,6 +146,8 @@ private:
     std::map<IpAddress, EndpointId> endpoint_of_;
     std::map<policy::PolicySources::Key, std::shared_ptr<const policy::Policy>> policies_;
     std::uint64_t policy_revision_ = 0, events_lost_ = 0, ring_lost_ = 0;
+    std::uint64_t dns_kept_ = 0;  // changes of names that are in the file
+    std::chrono::steady_clock::time_point dns_kept_at_;
     EventLoop::Handle tick_, reload_;
 };
 

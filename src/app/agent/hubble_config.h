@@ -18,9 +18,10 @@ struct HubbleConfig {
     std::filesystem::path socket_path;        // default <state-dir>/hubble.sock
     std::vector<IpAddress> listen_addresses;  // hubble-listen-address; empty: only the socket
     std::uint16_t listen_port = 0;
-    bool dns = true;              // hubble-observe-dns
-    std::size_t capacity = 4095;  // hubble-event-buffer-capacity
-    bool tls = true;              // hubble-disable-tls
+    bool dns = true;                  // hubble-observe-dns
+    std::filesystem::path dns_state;  // where names that pods were answered are kept for the next start
+    std::size_t capacity = 4095;      // hubble-event-buffer-capacity
+    bool tls = true;                  // hubble-disable-tls
     std::filesystem::path certificate, key;
     std::vector<std::filesystem::path> client_cas;
     bool prefer_ipv6 = false;

@@ -86,6 +86,7 @@ std::uint64_t DnsNames::observe(const FlowRecord& record) {
 }
 
 void DnsNames::learn(std::uint32_t endpoint, const IpAddress& address, const Name& name, std::int64_t now_ns) {
+    ++changes_;
     Entry& entry = entries_.at({endpoint, address});
     const auto known = std::ranges::find(entry.names, name.name, &Name::name);
     if (known != entry.names.end()) {
@@ -111,10 +112,12 @@ NamesRef DnsNames::names_of(std::uint32_t endpoint, const IpAddress& address) {
 }
 
 void DnsNames::forget(std::uint32_t endpoint) {
+    ++changes_;
     entries_.erase_if([endpoint](const Key& key, const Entry&) { return key.endpoint == endpoint; });
 }
 
 void DnsNames::forget_names(const std::function<bool(const std::string&)>& says) {
+    ++changes_;
     entries_.erase_if([&](const Key&, Entry& entry) {
         if (std::erase_if(entry.names, [&](const Name& one) { return says(one.name); }) != 0)
             entry.shown = shown(entry.names);
@@ -141,6 +144,16 @@ std::vector<DnsNames::Lookup> DnsNames::lookups() const {
         all.push_back(std::move(lookup));
     }
     return all;
+}
+
+void DnsNames::restore(const std::vector<Lookup>& lookups, std::int64_t now_ns, std::int64_t wall_ns) {
+    for (const Lookup& lookup : lookups) {
+        const std::int64_t time = std::min(lookup.time_ns, wall_ns);
+        const std::int64_t left = std::int64_t{lookup.ttl} * 1'000'000'000 + kKeepNs - (wall_ns - time);
+        if (left <= 0) continue;
+        const Name name{.name = lookup.name, .until_ns = now_ns + left, .time_ns = time, .ttl = lookup.ttl};
+        for (const IpAddress& ip : lookup.ips) learn(lookup.endpoint, ip, name, now_ns);
+    }
 }
 
 }  // namespace axo::hubble

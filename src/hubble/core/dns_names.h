@@ -34,6 +34,11 @@ public:
         std::vector<IpAddress> ips;
     };
     [[nodiscard]] std::vector<Lookup> lookups() const;
+    // Takes up what an earlier one knew, unless its time is over; of a time to come it counts as of now.
+    // now_ns: CLOCK_MONOTONIC; wall_ns: since the epoch.
+    void restore(const std::vector<Lookup>& lookups, std::int64_t now_ns, std::int64_t wall_ns);
+    // Grows whenever lookups() has become another list.
+    [[nodiscard]] std::uint64_t changes() const { return changes_; }
 
     static constexpr std::size_t kMaxAddresses = 16'384;  // of all pods
     static constexpr std::size_t kMaxNames = 16;          // of an address
@@ -90,6 +95,7 @@ private:
 
     Halves<Key, Entry, KeyHash> entries_{kMaxAddresses};
     Halves<std::uint64_t, std::int64_t, std::hash<std::uint64_t>> queries_{kMaxQueries};
+    std::uint64_t changes_ = 0;
 };
 
 }  // namespace axo::hubble

@@ -324,5 +324,24 @@ TEST(DnsNames, StayBounded) {
     EXPECT_FALSE(names.names_of(7, one));
 }
 
+TEST(DnsNames, AreTakenUpAgain) {
+    constexpr std::int64_t kWall = 1'700'000'000 * kSecond, kHour = 3600 * kSecond;
+    const IpAddress one = IpAddress::parse("192.0.2.1").value(), six = IpAddress::parse("2001:db8::1").value();
+    DnsNames names;
+    const std::uint64_t before = names.changes();
+    names.restore({{7, "kept.example", kWall - 30 * kSecond, 60, {one, six}},
+                   {7, "old.example", kWall - 2 * kHour, 60, {one}},
+                   {8, "tomorrow.example", kWall + 24 * kHour, 60, {one}}},
+                  100 * kSecond, kWall);
+    EXPECT_NE(names.changes(), before);
+    ASSERT_TRUE(names.names_of(7, one));
+    EXPECT_EQ(*names.names_of(7, one), std::vector<std::string>{"kept.example"}) << "one had its time";
+    EXPECT_TRUE(names.names_of(7, six));
+    const auto lookups = names.lookups();
+    ASSERT_EQ(lookups.size(), 2U);
+    EXPECT_EQ(lookups[0].time_ns, kWall - 30 * kSecond);
+    EXPECT_EQ(lookups[1].time_ns, kWall) << "nothing was answered in a time to come";
+}
+
 }  // namespace
 }  // namespace axo::hubble

@@ -154,6 +154,19 @@ void NameTable::forget_dns_names(const std::function<bool(const std::string&)>& 
     dns_.forget_names(says);
 }
 
+void NameTable::restore_dns(const std::vector<DnsNames::Lookup>& lookups) {
+    const auto ns = [](auto clock_now) {
+        return std::chrono::duration_cast<std::chrono::nanoseconds>(clock_now.time_since_epoch()).count();
+    };
+    const std::lock_guard lock(mutex_);
+    dns_.restore(lookups, ns(std::chrono::steady_clock::now()), ns(std::chrono::system_clock::now()));
+}
+
+std::uint64_t NameTable::dns_changes() const {
+    const std::lock_guard lock(mutex_);
+    return dns_.changes();
+}
+
 EndpointRef NameTable::anybody(std::uint32_t identity) {
     if (by_identity_.size() >= kMadeUp) by_identity_.clear();
     EndpointRef& known = by_identity_[identity];

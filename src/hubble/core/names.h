@@ -58,6 +58,9 @@ public:
     // DNS answers that pods got, and forgetting the names that this says (DnsNames).
     [[nodiscard]] std::vector<DnsNames::Lookup> dns_lookups() const;
     void forget_dns_names(const std::function<bool(const std::string& name)>& says);
+    // What the agent before this one knew, taken up; and whether there is anything new to keep for the next one.
+    void restore_dns(const std::vector<DnsNames::Lookup>& lookups);
+    [[nodiscard]] std::uint64_t dns_changes() const;
 
     // Fills in both ends, their DNS names, the services and the rule. DNS messages are learned from.
     void enrich(FlowRecord& record);

@@ -8,6 +8,7 @@ from scenarios.hubble import metrics_of
 
 NAME = "web.example.com"
 METRICS = "--hubble-metrics=dns:query;sourceContext=pod tcp:destinationContext=dns"
+STATE = "/var/run/cilium/state/dns-names.json"
 # The C library's resolver with a server of its own; the pod's other files stay as they are.
 RESOLVE = "t=$(mktemp); echo nameserver $1 >$t; mount --bind $t /etc/resolv.conf; rm $t; exec getent ahosts $2"
 
@@ -62,6 +63,11 @@ def hubble_dns(context):
     cluster = context.cluster(nodes=2, agent_flags=[METRICS, "--hubble-history-path=/var/run/cilium/hubble/history"])
     yield from every_way(cluster)
     yield from kept(cluster, cluster.nodes()[0])
+    server = serve_names(cluster, "names", cluster.addresses()["web"])
+    try:
+        yield from known_over_a_restart(cluster, cluster.nodes()[0])
+    finally:
+        server.kill()
 
 
 @scenario(cost=25)
@@ -164,3 +170,19 @@ def kept(cluster, node):
     yield checks.check("the history has them after a restart", after, (before, messages(cluster, node, f"{NAME}.", "--since", "10m")))
     names = observe(cluster, node, "--since", "10m", "--to-fqdn", NAME)
     yield checks.check("and the names", names, names)
+
+
+def known_over_a_restart(cluster, node):
+    """Nothing is asked again: what the agent knew is all there is. Killed, it has what it had kept some seconds before."""
+    for how in ("stop", "kill"):
+        cluster.exec(node, "rm", "-f", STATE)
+        checks.wait_until(lambda: resolve(cluster, "client", cluster.addresses()["names"]["ipv4"], NAME), 10, 0.5)
+        if how == "kill":
+            checks.wait_until(lambda: NAME in cluster.exec(node, "cat", STATE, check=False).stdout, 30, 0.5)
+        cluster.sandbox("agent", how, node)
+        cluster.sandbox("agent", "start", node)
+        known = checks.wait_until(lambda: f" {NAME}." in cluster.cli(node, "fqdn", "cache", "list"), 5, 0.3)
+        yield checks.check(f"after a {how} the next agent knows what pods were answered", known, cluster.cli(node, "fqdn", "cache", "list"))
+        cluster.probe("client", [{"to": cluster.addresses()["web"]["ipv4"], "port": services.PORT, "kind": "tcp", "bytes": 0, "timeout-ms": 1500, "label": "x"}])
+        flows = checks.wait_until(lambda: observe(cluster, node, "--since", "3s", "--from-pod", "default/client", "--to-fqdn", NAME, "--protocol", "tcp"), 5, 0.2)
+        yield checks.check(f"after a {how} a new connection's flows have the name", flows, observe(cluster, node, "--from-pod", "default/client"))
