@@ -1,6 +1,7 @@
 #include "features/policy/sources.h"
 
 #include "io/resources.h"
+#include "model/json_text.h"
 
 namespace axo::policy {
 
@@ -244,7 +245,7 @@ void PolicySources::translate_again(const std::function<bool(const Row&)>& conce
     for (const Key& key : keys) {
         const auto row = rows_.find(key);
         if (row == rows_.end() || row->second.text.empty()) continue;
-        const Json json = Json::parse(row->second.text);
+        const Json json = Json::parse(row->second.text.text());
         for (const Kind& kind : kinds()) {
             if (kind.type->kind == key.first) upserted(kind, key.second, json);
         }
@@ -259,14 +260,14 @@ void PolicySources::upserted(const Kind& kind, const ObjectKey& key, const Json&
     auto translation = kind.translate(json, settings_.context);
     if (!translation) {
         row.error = translation.error();
-        row.text = row.depends() ? json.dump() : std::string();
+        row.text = row.depends() ? PackedText(json_text(json)) : PackedText();
         ++changes_.refused;
         callbacks_.rejected(where, *row.error);
         return;
     }
     if (translation->services && services_state_ != Services::kKnown) {
         row.services = true;
-        row.text = json.dump();
+        row.text = PackedText(json_text(json));
         if (services_state_ == Services::kUnknown) watch_services();
         return;  // until they are listed
     }
@@ -276,8 +277,9 @@ void PolicySources::upserted(const Kind& kind, const ObjectKey& key, const Json&
     row.cidr_groups = std::move(translation->cidr_groups);
     row.all_cidr_groups = translation->all_cidr_groups;
     row.services = translation->services;
-    row.text = row.depends() ? json.dump() : std::string();
+    row.text = row.depends() ? PackedText(json_text(json)) : PackedText();
     row.warnings = std::move(translation->warnings);
+    row.rules = PackedText(json_text(policy_rules_json(json, settings_.context).value_or(Json::array())));
     if (row.policy && *row.policy == translation->policy) return;
     row.policy = std::make_shared<const Policy>(std::move(translation->policy));
     ++changes_.taken;
@@ -328,19 +330,6 @@ Task<Result<std::map<ServiceName, ServiceView>>> PolicySources::list_services() 
         views.emplace(name, service_view(*service, slices[name]));
     }
     co_return views;
-}
-
-Task<Result<std::map<PolicySources::Key, Json>>> PolicySources::objects() const {
-    std::map<Key, Json> objects;
-    for (const Kind& kind : kinds()) {
-        CO_TRY_ASSIGN(auto all, store_.list(*kind.type));
-        for (Json& object : all) {
-            const Json& metadata = object.at("metadata");
-            ObjectKey key{metadata.value("namespace", ""), metadata.value("name", "")};
-            objects.emplace(Key{kind.type->kind, std::move(key)}, std::move(object));
-        }
-    }
-    co_return objects;
 }
 
 }  // namespace axo::policy

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/packed_text.h"
 #include "features/policy/translate.h"
 #include "io/object_watch.h"
 
@@ -56,7 +57,8 @@ public:
         bool all_cidr_groups = false, services = false;
         std::vector<std::string> warnings;
         std::optional<Error> error;  // of the object as it is now
-        std::string text;  // the object, as long as it has to be translated again when groups or Services change
+        PackedText text;   // the object, as long as it has to be translated again when groups or Services change
+        PackedText rules;  // what is in force as policy_rules_json() has it: asked for where no store may answer
         [[nodiscard]] bool depends() const { return services || all_cidr_groups || !cidr_groups.empty(); }
     };
     using Key = std::pair<std::string, ObjectKey>;  // kind, name
@@ -68,8 +70,6 @@ public:
     [[nodiscard]] const TranslateContext& context() const { return settings_.context; }
     // The translation that a manifest would have here: for previews. kInvalidArgument for a kind that is no policy.
     [[nodiscard]] Task<Result<Translation>> preview(nlohmann::json object) const;
-    // Every object of a kind of policy, as it is in the store.
-    [[nodiscard]] Task<Result<std::map<Key, nlohmann::json>>> objects() const;
 
 private:
     struct Kind;

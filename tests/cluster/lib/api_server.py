@@ -25,12 +25,14 @@ PROGRAMS = ("etcd", "kube-apiserver")
 ADDRESSES = {"ipv4": "172.18.1.1", "ipv6": "fd00:18:1::1"}  # the underlay's on the nodes' first segment
 VERSION = (1, 20)
 # Of lib.services. The API server's own Service takes the first address, which is a scenario's: it gets another one.
-SERVICE_CIDRS = "10.96.0.0/16,fd00:96::/112"
-KUBERNETES_IP = "10.96.255.254"
+SERVICE_CIDRS = {"ipv4": "10.96.0.0/16", "ipv6": "fd00:96::/112"}
+KUBERNETES_IP = {"ipv4": "10.96.255.254", "ipv6": "fd00:96::fffe"}
 # Nobody makes service accounts; what stands behind Service kubernetes is a scenario's; the gates are alpha in 1.20, and plain Kubernetes since.
-FLAGS = (f"--service-cluster-ip-range={SERVICE_CIDRS}", "--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none",
+FLAGS = ("--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none",
          "--feature-gates=" + ",".join(f"{gate}=true" for gate in ("IPv6DualStack", "EndpointSliceTerminatingCondition", "EndpointSliceNodeName", "ServiceLBNodePortControl",
                                                                     "MixedProtocolLBService", "ServiceTopology")))
+# Families of a cluster's Services, the first one's first.
+FAMILIES = {"ipv4": ("ipv4", "ipv6"), "dual": ("ipv4", "ipv6"), "ipv6": ("ipv6",)}
 UP_SECONDS = 180  # on a machine that does much else
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # What a manifest says and an API server decides.
@@ -122,7 +124,9 @@ class ApiServerCluster(Cluster):
             self.pki.kubeconfig(account, f"system:serviceaccount:{NAMESPACE}:{account}", groups)
         sandbox = pathlib.Path("/run/axoneme/sandbox") / self.name
         self.run_in_underlay("etcd", control_plane.etcd(paths["etcd"], sandbox / "etcd"))
-        self.run_in_underlay("kube-apiserver", control_plane.api_server(paths["kube-apiserver"], self.pki, ADDRESSES, self.folder / "audit.log", FLAGS))
+        families = FAMILIES[self.families]
+        flags = [*FLAGS, "--service-cluster-ip-range=" + ",".join(SERVICE_CIDRS[family] for family in families), f"--advertise-address={ADDRESSES[families[0]]}"]
+        self.run_in_underlay("kube-apiserver", control_plane.api_server(paths["kube-apiserver"], self.pki, ADDRESSES, self.folder / "audit.log", flags))
         pin = sandbox / "machines/underlay/net"
         self.api = Api("127.0.0.1", control_plane.PORT, self.pki.path("ca.crt"), self.pki.path("admin.crt"), self.pki.path("admin.key"),
                        dial=lambda: netns.connected(pin, "127.0.0.1", control_plane.PORT))
@@ -147,7 +151,7 @@ class ApiServerCluster(Cluster):
         found = self.api.wait_for(lambda: self.api.find("v1", "Service", "default", "kubernetes"), 20)
         if not found:
             raise CommandFailed(["kube-apiserver"], 1, "", "there is no Service default/kubernetes")
-        spec = {"type": "ClusterIP", "clusterIP": KUBERNETES_IP, "ports": found["spec"]["ports"]}
+        spec = {"type": "ClusterIP", "clusterIP": KUBERNETES_IP[FAMILIES[self.families][0]], "ports": found["spec"]["ports"]}
         self.put({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kubernetes", "namespace": "default", "labels": found["metadata"]["labels"]}, "spec": spec})
 
     def down(self, keep_logs=None):

@@ -84,9 +84,8 @@ private:
     [[nodiscard]] Json endpoint_policy(const EndpointRow& endpoint) const;
     [[nodiscard]] Json subject_selectors() const;
     [[nodiscard]] Json policy_image(const EndpointRow& endpoint, std::size_t limit) const;
-    void policy_get(const Call& call);
+    void policy_get(const Call& call) const;
     void policy_diff(const Call& call);
-    Task<void> print_policies(HttpRequest request, std::shared_ptr<HttpResponder> responder);
     Task<void> preview_policies(HttpRequest request, std::shared_ptr<HttpResponder> responder);
     void compare_policies(const Call& call, bool remove, std::vector<policy::Translation> translations);
     void configure_endpoint(const Call& call, const EndpointRow& endpoint);
