@@ -16,9 +16,9 @@
 #include <unordered_set>
 
 #include "base/log.h"
+#include "io/acceptor.h"
 #include "io/http.h"
 #include "io/http_target.h"
-#include "io/listen_socket.h"
 
 namespace axo {
 namespace {
@@ -34,7 +34,6 @@ constexpr std::uint64_t kBodyLimit = 16 * 1024 * 1024;
 constexpr std::size_t kUnsentLimit = 64 * 1024 * 1024;  // a client this far behind its stream is cut off
 constexpr std::size_t kSessionLimit = 1024;
 constexpr Duration kLinger = std::chrono::seconds(2);
-constexpr Duration kAcceptPause = std::chrono::milliseconds(200);
 
 const Logger kLog("http");
 
@@ -65,16 +64,8 @@ class Session;
 struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
     Impl(EventLoop& l, Handler h) : loop(l), handler(std::move(h)) {}
 
-    struct Listener {
-        Fd fd;
-        SocketFile file;
-        EventLoop::Handle readable;
-        EventLoop::Handle pause;
-    };
-
     void listen(Fd fd, SocketFile file);
-    void accept(Listener& listener);
-    void watch(Listener& listener);
+    bool take(Fd& connection, const sockaddr_storage& address);
     void forget(const std::shared_ptr<Session>& session);
     void sweep();
     void close();
@@ -83,7 +74,7 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
     Handler handler;
     Duration idle_timeout = std::chrono::seconds(60);
     std::uint16_t port = 0;
-    std::vector<std::unique_ptr<Listener>> listeners;
+    std::vector<std::unique_ptr<Acceptor>> listeners;
     std::unordered_set<std::shared_ptr<Session>> sessions;
     EventLoop::Handle sweeper;  // while there are sessions: an idle server wakes nobody
 };
@@ -96,10 +87,10 @@ public:
     Session(const std::shared_ptr<HttpServer::Impl>& server, asio::io_context& io, std::string peer)
         : server_(server), socket_(io), peer_(std::move(peer)) {}
 
-    bool open(int family, int fd) {
+    bool open(int family, Fd& fd) {
         error_code error;
-        (void)socket_.assign(asio::generic::stream_protocol(family, 0), fd, error);
-        if (error) ::close(fd);
+        (void)socket_.assign(asio::generic::stream_protocol(family, 0), fd.get(), error);
+        if (!error) (void)fd.release();
         return !error;
     }
     void read_request();
@@ -438,51 +429,28 @@ void Session::close() {
 }  // namespace
 
 void HttpServer::Impl::listen(Fd fd, SocketFile file) {
-    listeners.push_back(
-        std::make_unique<Listener>(std::move(fd), std::move(file), EventLoop::Handle{}, EventLoop::Handle{}));
-    watch(*listeners.back());
+    listeners.push_back(std::make_unique<Acceptor>(
+        loop, std::move(fd), std::move(file), kLog,
+        [this](Fd& connection, const sockaddr_storage& address) { return take(connection, address); }));
 }
 
-void HttpServer::Impl::watch(Listener& listener) {
-    listener.readable = loop.on_readable(listener.fd.get(), [this, &listener] { accept(listener); });
-}
-
-void HttpServer::Impl::accept(Listener& listener) {
-    // A bounded number per turn: a flood of clients must not keep the loop from its other work.
-    for (int i = 0; i < 16; ++i) {
-        sockaddr_storage address{};
-        socklen_t length = sizeof(address);
-        const int fd =
-            ::accept4(listener.fd.get(), reinterpret_cast<sockaddr*>(&address), &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0) {
-            if (errno == EINTR || errno == ECONNABORTED) continue;
-            if (errno == EAGAIN) return;
-            // Out of descriptors or memory: the client stays in the backlog; asking again at once would spin.
-            kLog.warn("Cannot accept a connection", {{"error", std::strerror(errno)}});
-            listener.readable.cancel();
-            listener.pause = loop.after(kAcceptPause, [this, &listener] { watch(listener); });
-            return;
-        }
-        if (sessions.size() >= kSessionLimit) {
-            kLog.warn("Too many connections, refusing one", {{"connections", sessions.size()}});
-            ::close(fd);
-            continue;
-        }
-        std::string peer = "unix";
-        if (address.ss_family == AF_INET) {
-            const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
-            peer = IpAddress::v4(v4.sin_addr.s_addr).to_string() + ":" + std::to_string(ntohs(v4.sin_port));
-        } else if (address.ss_family == AF_INET6) {
-            const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
-            peer = "[" + IpAddress::v6(&v6.sin6_addr).to_string() + "]:" + std::to_string(ntohs(v6.sin6_port));
-        }
-        auto session = std::make_shared<Session>(shared_from_this(), loop.io_context(), std::move(peer));
-        if (!session->open(address.ss_family == AF_UNSPEC ? AF_UNIX : address.ss_family, fd)) continue;
-        sessions.insert(session);
-        if (!sweeper)
-            sweeper = loop.every(std::min<Duration>(std::chrono::seconds(1), idle_timeout / 2), [this] { sweep(); });
-        session->read_request();
+bool HttpServer::Impl::take(Fd& connection, const sockaddr_storage& address) {
+    if (sessions.size() >= kSessionLimit) return false;
+    std::string peer = "unix";
+    if (address.ss_family == AF_INET) {
+        const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
+        peer = IpAddress::v4(v4.sin_addr.s_addr).to_string() + ":" + std::to_string(ntohs(v4.sin_port));
+    } else if (address.ss_family == AF_INET6) {
+        const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
+        peer = "[" + IpAddress::v6(&v6.sin6_addr).to_string() + "]:" + std::to_string(ntohs(v6.sin6_port));
     }
+    auto session = std::make_shared<Session>(shared_from_this(), loop.io_context(), std::move(peer));
+    if (!session->open(address.ss_family == AF_UNSPEC ? AF_UNIX : address.ss_family, connection)) return true;
+    sessions.insert(session);
+    if (!sweeper)
+        sweeper = loop.every(std::min<Duration>(std::chrono::seconds(1), idle_timeout / 2), [this] { sweep(); });
+    session->read_request();
+    return true;
 }
 
 void HttpServer::Impl::forget(const std::shared_ptr<Session>& session) {

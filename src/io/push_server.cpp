@@ -10,18 +10,15 @@
 #include <unordered_set>
 
 #include "base/log.h"
-#include "io/listen_socket.h"
+#include "io/acceptor.h"
 
 namespace axo {
 namespace {
 
 namespace asio = boost::asio;
 using boost::system::error_code;
-using Clock = std::chrono::steady_clock;
 
-constexpr Duration kAcceptPause = std::chrono::milliseconds(200);
-constexpr Duration kRefusalPause = std::chrono::minutes(1);  // between two lines about it
-constexpr std::size_t kWrittenLimit = 64 * 1024;             // written bytes that are kept in front of the others
+constexpr std::size_t kWrittenLimit = 64 * 1024;  // written bytes that are kept in front of the others
 
 const Logger kLog("push-server");
 
@@ -32,19 +29,14 @@ class Connection;
 struct PushServer::Impl : std::enable_shared_from_this<PushServer::Impl> {
     Impl(EventLoop& l, std::size_t most, Handler h) : loop(l), max_clients(most), handler(std::move(h)) {}
 
-    void watch();
-    void accept();
-    void refuse(int fd);
+    bool take(Fd& fd);
     void close();
 
     EventLoop& loop;
     const std::size_t max_clients;
     Handler handler;
-    std::optional<UnixListener> listener;
-    EventLoop::Handle readable, pause;
+    std::optional<Acceptor> listener;
     std::unordered_set<std::shared_ptr<Connection>> connections;
-    std::uint64_t refused = 0;
-    std::optional<Clock::time_point> refusal_told;
 };
 
 namespace {
@@ -53,10 +45,10 @@ class Connection : public PushClient, public std::enable_shared_from_this<Connec
 public:
     Connection(const std::shared_ptr<PushServer::Impl>& server, asio::io_context& io) : server_(server), socket_(io) {}
 
-    bool open(int fd) {
+    bool open(Fd& fd) {
         error_code error;
-        (void)socket_.assign(asio::generic::stream_protocol(AF_UNIX, 0), fd, error);
-        if (error) ::close(fd);
+        (void)socket_.assign(asio::generic::stream_protocol(AF_UNIX, 0), fd.get(), error);
+        if (!error) (void)fd.release();
         return !error;
     }
 
@@ -132,47 +124,17 @@ private:
 
 }  // namespace
 
-void PushServer::Impl::watch() {
-    readable = loop.on_readable(listener->fd.get(), [this] { accept(); });
-}
-
-void PushServer::Impl::accept() {
-    // A bounded number per turn: a flood of clients must not keep the loop from its other work.
-    for (int i = 0; i < 16; ++i) {
-        const int fd = ::accept4(listener->fd.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0) {
-            if (errno == EINTR || errno == ECONNABORTED) continue;
-            if (errno == EAGAIN) return;
-            // Out of descriptors or memory: the client stays in the backlog; asking again at once would spin.
-            kLog.warn("Cannot accept a connection", {{"error", std::strerror(errno)}});
-            readable.cancel();
-            pause = loop.after(kAcceptPause, [this] { watch(); });
-            return;
-        }
-        if (connections.size() >= max_clients) {
-            refuse(fd);
-            continue;
-        }
-        auto connection = std::make_shared<Connection>(shared_from_this(), loop.io_context());
-        if (!connection->open(fd)) continue;
-        connections.insert(connection);
-        connection->watch_peer();
-        handler(std::move(connection));
-    }
-}
-
-void PushServer::Impl::refuse(int fd) {
-    ::close(fd);
-    ++refused;
-    const auto now = Clock::now();
-    if (refusal_told && now - *refusal_told < kRefusalPause) return;
-    refusal_told = now;
-    kLog.warn("Too many clients, refusing one", {{"clients", connections.size()}, {"refusedSoFar", refused}});
+bool PushServer::Impl::take(Fd& fd) {
+    if (connections.size() >= max_clients) return false;
+    auto connection = std::make_shared<Connection>(shared_from_this(), loop.io_context());
+    if (!connection->open(fd)) return true;
+    connections.insert(connection);
+    connection->watch_peer();
+    handler(std::move(connection));
+    return true;
 }
 
 void PushServer::Impl::close() {
-    readable.cancel();
-    pause.cancel();
     listener.reset();
     const std::vector<std::shared_ptr<Connection>> open(connections.begin(), connections.end());
     for (const auto& connection : open) connection->close();
@@ -187,8 +149,8 @@ PushServer::~PushServer() {
 
 Status PushServer::listen_unix(const std::string& path, unsigned mode) {
     TRY_ASSIGN(UnixListener listener, open_unix_listener(path, mode));
-    impl_->listener.emplace(std::move(listener));
-    impl_->watch();
+    impl_->listener.emplace(impl_->loop, std::move(listener.fd), std::move(listener.file), kLog,
+                            [impl = impl_.get()](Fd& fd, const sockaddr_storage&) { return impl->take(fd); });
     return {};
 }
 
@@ -197,7 +159,7 @@ std::size_t PushServer::clients() const {
 }
 
 std::uint64_t PushServer::refused() const {
-    return impl_->refused;
+    return impl_->listener ? impl_->listener->refused() : 0;
 }
 
 }  // namespace axo
