@@ -85,6 +85,7 @@ def container_ports(text):
 
 class ApiServerCluster(Cluster):
     prunes = True
+    validates = True
 
     def __init__(self, build, name, **options):
         super().__init__(build, name, **options)

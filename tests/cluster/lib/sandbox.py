@@ -62,6 +62,7 @@ class Cluster:
 
     store_flags = ("--object-store=dir:/var/lib/axoneme/store",)  # of a program on a node
     prunes = False  # whether members that a kind does not have are dropped before anybody sees them
+    validates = False  # whether objects are held against their kind's schema, which has done with fromRequires and toRequires
 
     def __init__(self, build, name, **options):
         """Options: nodes, families, routing, second_segment, mtu, timeout (s), agent_flags, operator_flags, processes."""
