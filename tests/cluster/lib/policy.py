@@ -29,12 +29,18 @@ def kubernetes(name, spec, namespace="default"):
     return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
 
 
+def api_server(cluster, machine):
+    """A machine as what stands behind Service kubernetes."""
+    cluster_ip = "fd00:96::50" if cluster.families == "ipv6" else "10.96.0.80"
+    return [service("kubernetes", cluster_ip=cluster_ip), *endpoint_slices("kubernetes", list(cluster.addresses()[machine].values()))]
+
+
 def cidr_group(name, cidrs, labels=None):
     return {"apiVersion": "cilium.io/v2", "kind": "CiliumCIDRGroup", "metadata": {"name": name, "labels": labels or {}}, "spec": {"externalCIDRs": cidrs}}
 
 
-def service(name, selector=None, labels=None, namespace="default"):
-    spec = {"ports": [{"port": 80, "targetPort": PORT, "protocol": "TCP"}], "clusterIP": "10.96.0.80"}
+def service(name, selector=None, labels=None, namespace="default", cluster_ip="10.96.0.80"):
+    spec = {"ports": [{"port": 80, "targetPort": PORT, "protocol": "TCP"}], "clusterIP": cluster_ip}
     if selector:
         spec["selector"] = selector
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace, "labels": labels or {}}, "spec": spec}

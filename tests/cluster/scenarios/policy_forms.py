@@ -250,7 +250,7 @@ def entities(context, **options):
     yield policy.ready(cluster, [yes("app1 app2", "outside nginx nginx2 node1 node2", "tcp"), yes("outside node1 node2", "app1", "tcp")])
     to = lambda *names: cilium("entities", {"endpointSelector": endpoints(app="app1"), "egress": [{"toEntities": list(names)}]})  # noqa: E731
     of = lambda *names: cilium("entities", {"endpointSelector": endpoints(app="app1"), "ingress": [{"fromEntities": list(names)}]})  # noqa: E731
-    api = [policy.service("kubernetes"), *policy.endpoint_slices("kubernetes", list(cluster.addresses()["node2"].values()))]
+    api = policy.api_server(cluster, "node2")
     yield from steps(cluster, policies, [
         ("to host", [to("host")], [], [yes("app1", "node1"), no("app1", "node2 nginx outside", "tcp")]),
         ("to remote-node", [to("remote-node")], [], [yes("app1", "node2"), no("app1", "node1 nginx outside", "tcp")]),
@@ -405,7 +405,7 @@ def network_policies(context, **options):
 def nodes(context, **options):
     """Nodes by what is known of them: their labels, where the agents are told to keep them, and whether they run the API server."""
     cluster, policies = place(context, PODS[:3], agent_flags=["--enable-node-selector-labels"], **options)
-    api = [policy.service("kubernetes"), *policy.endpoint_slices("kubernetes", list(cluster.addresses()["node2"].values()))]
+    api = policy.api_server(cluster, "node2")
     yield policy.ready(cluster, [yes("app1", "node1 node2 nginx outside", "tcp"), yes("node2", "app1", "tcp")])
     of = lambda direction, key, *names: cilium("nodes", {"endpointSelector": endpoints(app="app1"), direction: [  # noqa: E731
         {key: [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": list(names)}]}]}]})

@@ -7,6 +7,7 @@ from lib import checks
 from lib.policy import cilium, endpoints, text_of
 from lib.sandbox import PORT
 from lib.scenario import scenario
+from scenarios.hubble_go import ask
 
 ONLY_APP1 = cilium("only-app1", {"endpointSelector": endpoints(app="nginx"), "ingress": [{"fromEndpoints": [endpoints(app="app1")]}]})
 
@@ -73,6 +74,11 @@ def relay_over_two_nodes(context):
     yield checks.check("with that policy the traffic passes", checks.wait_until(allowed, 15, 0.5), flows("--from-pod", "app2"))
     both = flows("--from-pod", "app1", "--to-pod", "nginx")
     yield checks.check("one connection is seen on both nodes", "node1]:" in both and "node2]:" in both, both)
+    heard, problem = ask(cluster, "node1", "127.0.0.1:4245")
+    yield checks.check("a client in Go is answered all that Hubble's relay answers", heard and set(heard["errors"]) <= {"GetAgentEvents", "Notify"}
+                       and all("unknown" in error or "Unimplemented" in error for error in heard["errors"].values()), heard["errors"] if heard else problem)
+    yield checks.check("and gets both nodes' flows", heard and heard["serving"] and heard["nodes"] == ["default/node1 NODE_CONNECTED", "default/node2 NODE_CONNECTED"]
+                       and heard["pods"].get("app1", 0) > 0 and min(heard["streamed"]) >= heard["flows"] > 20, heard)
     yield checks.check("its page opens in this machine's browser", "<title>Axoneme" in read(url), read(url)[:200])
     flows_told = web_flows(url, source_pod=["default/app1"], destination_pod=["default/nginx"])
     yield checks.check("and is told of the same flows", {flow["node_name"].rpartition("/")[2] for flow in flows_told} == {"node1", "node2"}, flows_told[-2:])
