@@ -19,6 +19,8 @@ function(axo_test name)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gtest GTest::gtest_main)
   target_precompile_headers(${name} REUSE_FROM axo_pch)
+  # GCC 12 takes what a coroutine's frame holds, inlined into a test by -O2, for uninitialized.
+  target_compile_options(${name} PRIVATE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-Wno-maybe-uninitialized>)
   add_test(NAME ${ARG_KIND}.${name} COMMAND ${name})
   set_tests_properties(${ARG_KIND}.${name} PROPERTIES LABELS ${ARG_KIND} TIMEOUT 300)
 endfunction()
