@@ -68,6 +68,18 @@ Status set_machine_sysctls(const std::string& netns, bool forwarding) {
     });
 }
 
+// The segments are wires with a switch: with br_netfilter, its bridges would have every frame pass iptables' hooks.
+Status keep_netfilter_from_bridges(const std::string& underlay_netns) {
+    TRY_ASSIGN(const Fd fd, open_netns(underlay_netns));
+    return run_in_netns(fd.get(), []() -> Status {
+        for (const std::string name : {"net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables",
+                                       "net.bridge.bridge-nf-call-arptables"}) {
+            if (read_sysctl(name)) TRY(write_sysctl(name, "0"));
+        }
+        return {};
+    });
+}
+
 Status add_uplink(const ClusterSpec& spec, Netlink& underlay, const std::string& port, int segment, int host,
                   const std::string& netns) {
     TRY_ASSIGN(const Fd fd, open_netns(netns));
@@ -106,6 +118,7 @@ Status add_segment(const ClusterSpec& spec, const std::string& underlay_netns, i
 Status build_underlay(const ClusterSpec& spec, const std::string& underlay_netns, const std::string& outside_netns) {
     TRY(set_machine_sysctls(underlay_netns, true));
     TRY(set_machine_sysctls(outside_netns, false));
+    TRY(keep_netfilter_from_bridges(underlay_netns));
     TRY_ASSIGN(Netlink underlay, Netlink::open_in(underlay_netns));
     TRY(loopback_up(underlay));
     for (const int segment : {1, 2, kOutsideSegment}) {
