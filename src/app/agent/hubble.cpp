@@ -45,6 +45,12 @@ std::string host_port(const IpAddress& address, std::uint16_t port) {
     return (address.is_v6() ? "[" + text + "]" : text) + ":" + std::to_string(port);
 }
 
+// Whom pods ask about is nobody else's business.
+axo::Status write_dns_names(const std::filesystem::path& path, const std::vector<hubble::DnsNames::Lookup>& lookups,
+                            const hubble::EndpointOwners& owners) {
+    return write_atomic(path, hubble::dns_state_text(lookups, owners), 0600);
+}
+
 }  // namespace
 
 AgentHubble::AgentHubble(EventLoop& loop, const HubbleConfig& config, const std::string& cluster,
@@ -97,8 +103,7 @@ AgentHubble::~AgentHubble() {
 }
 
 void AgentHubble::flush_state() {
-    const std::string text = hubble::dns_state_text(observer_.names().dns_lookups(), endpoint_owners());
-    if (auto kept = write_atomic(config_.dns_state, text); !kept)
+    if (auto kept = write_dns_names(config_.dns_state, observer_.names().dns_lookups(), endpoint_owners()); !kept)
         log_.warn("Names that pods were answered are not kept", {kept.error()});
 }
 
@@ -129,13 +134,12 @@ void AgentHubble::keep_dns_names() {
     if (changes == dns_kept_ || now - dns_kept_at_ < kKeepNamesEvery) return;
     dns_kept_at_ = now;
     dns_kept_ = changes;
-    loop_.run_blocking(
-        [path = config_.dns_state, lookups = observer_.names().dns_lookups(), owners = endpoint_owners()] {
-            return write_atomic(path, hubble::dns_state_text(lookups, owners));
-        },
-        [](const axo::Status& status) {
-            if (!status) Logger("hubble").warn("Names that pods were answered are not kept", {status.error()});
-        });
+    loop_.run_blocking([path = config_.dns_state, lookups = observer_.names().dns_lookups(),
+                        owners = endpoint_owners()] { return write_dns_names(path, lookups, owners); },
+                       [](const axo::Status& status) {
+                           if (!status)
+                               Logger("hubble").warn("Names that pods were answered are not kept", {status.error()});
+                       });
 }
 
 void AgentHubble::serve() {
