@@ -21,7 +21,7 @@ namespace axo {
 // Where an image lies: a policy reference without its flags.
 struct PolicyLocation : SlabLocation {
     using SlabLocation::SlabLocation;
-    constexpr PolicyLocation(SlabLocation location) : SlabLocation(location) {}
+    constexpr PolicyLocation(SlabLocation location) : SlabLocation(location) {}  // NOLINT(google-explicit-constructor)
     static constexpr PolicyLocation of_reference(std::uint32_t reference) { return SlabLocation::of(reference); }
     // flags: POLICY_REF_F_INGRESS, _EGRESS, _AUDIT.
     [[nodiscard]] constexpr std::uint32_t reference(std::uint32_t flags) const {

@@ -9,8 +9,6 @@
 #include "base/file.h"
 #include "model/names.h"
 
-extern char** environ;
-
 namespace axo {
 
 namespace {

@@ -14,17 +14,17 @@
 namespace axo {
 
 struct HubbleConfig {
-    bool enabled = false;                     // enable-hubble
+    bool enabled = false;  // enable-hubble
+    bool dns = true;       // hubble-observe-dns
+    bool tls = true;       // hubble-disable-tls
+    bool prefer_ipv6 = false;
     std::filesystem::path socket_path;        // default <state-dir>/hubble.sock
     std::vector<IpAddress> listen_addresses;  // hubble-listen-address; empty: only the socket
     std::uint16_t listen_port = 0;
-    bool dns = true;                  // hubble-observe-dns
     std::filesystem::path dns_state;  // where names that pods were answered are kept for the next start
     std::size_t capacity = 4095;      // hubble-event-buffer-capacity
-    bool tls = true;                  // hubble-disable-tls
     std::filesystem::path certificate, key;
     std::vector<std::filesystem::path> client_cas;
-    bool prefer_ipv6 = false;
     hubble::HistorySettings history;  // path empty: none is kept
     hubble::ExportSettings exported;  // path empty: nothing is exported
     std::filesystem::path flow_logs;  // hubble-flowlogs-config-path

@@ -6,8 +6,6 @@
 #include "app/operator/operator.h"
 #include "runtime/heap_trimmer.h"
 
-extern char** environ;
-
 namespace {
 
 std::map<std::string, std::string> environment() {

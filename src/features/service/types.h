@@ -16,12 +16,12 @@
 
 namespace axo::service {
 
-// A string that many rows have (names of nodes, zones, ports): equal ones are stored once, and never freed.
+// A string that many rows have (of nodes, zones, ports), in a string's place: equal ones are stored once, for good.
 class SharedText {
 public:
     SharedText() = default;
-    SharedText(std::string_view text);
-    SharedText(const std::string& text) : SharedText(std::string_view(text)) {}
+    SharedText(std::string_view text);                                           // NOLINT(google-explicit-constructor)
+    SharedText(const std::string& text) : SharedText(std::string_view(text)) {}  // NOLINT(google-explicit-constructor)
     [[nodiscard]] const std::string& str() const;
     [[nodiscard]] bool empty() const { return number_ == 0; }
     friend bool operator==(SharedText, SharedText) = default;

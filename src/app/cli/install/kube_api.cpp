@@ -1,11 +1,11 @@
 #include "app/cli/install/kube_api.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 
 #include "io/kubernetes/exec.h"
 #include "runtime/task.h"
-
-extern char** environ;
 
 namespace axo::cli::install {
 
