@@ -249,9 +249,10 @@ Result<Explanation> explain(const PolicyEngine& engine, EndpointId id, Direction
     const std::optional<Lookup> decided = engine.decide(id, direction, peer, traffic.protocol, traffic.port);
     const Error* error = engine.error(id);
     if (!decided) {
-        return fail(Code::kUnavailable, "endpoint " + id.to_string() + ": its policy has not been computed" +
+        return fail(Code::kUnavailable, "endpoint " + id.to_string() + ": its policy has not been computed yet" +
                                             (error == nullptr ? std::string() : ": " + error->message) +
-                                            "; until then everything is denied");
+                                            "; what was in force before the agent started stays, and a new endpoint is "
+                                            "denied everything");
     }
     Explanation result = Examination(engine, *subject, direction, peer, traffic).run();
     result.subject = "endpoint " + id.to_string() + " " + in_parentheses(subject->labels);

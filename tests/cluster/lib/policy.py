@@ -7,7 +7,7 @@ import json
 import time
 
 from .checks import check, family_name, wait_until
-from .sandbox import PORT
+from .sandbox import PORT, CommandFailed
 
 TOKENS = itertools.count(1)
 BRIEF_MS = 450  # long enough for an answer on one machine; a blocked probe costs this much
@@ -215,7 +215,15 @@ def explained(cluster, pods, addresses, flow):
     protocol = {"icmp": {"ipv4": "ICMP", "ipv6": "ICMPv6"}[flow.family], "fragments": "UDP"}.get(flow.kind, flow.kind)
     words = ["policy", "explain", "--from", party(pods, addresses, flow, flow.source), "--to", party(pods, addresses, flow, flow.destination),
              "--protocol", protocol] + (["--port", flow.port] if flow.port else [])
-    return cluster.cli_json(node, *words)
+    # An agent that has just started knows policies a moment before it has computed what they say.
+    until = time.monotonic() + 5
+    while True:
+        try:
+            return cluster.cli_json(node, *words)
+        except CommandFailed as failure:
+            if "has not been computed yet" not in str(failure) or time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 def verdicts(cluster, title, rows, families=None, explain=True):
