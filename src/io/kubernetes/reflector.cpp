@@ -94,7 +94,7 @@ bool Reflector::tell(const std::shared_ptr<Subscriber>& subscriber, const Object
 Task<void> Reflector::run() {
     while (!ended_) {
         // No bodies are kept: a list tells newcomers everything, and the others what has changed.
-        const bool newcomer = std::ranges::any_of(subscribers_, [](const auto& one) { return !one->listed; });
+        const bool newcomer = std::ranges::any_of(subscribers_, [](const auto& one) { return !one->synced; });
         const bool listing = newcomer || revision_.empty();
         auto step = listing ? list() : watch();
         auto next = co_await std::move(step);

@@ -198,6 +198,29 @@ TEST_F(KubernetesStore, WatchesOfTheSameShareAStreamAndLateOnesAreToldEverything
     EXPECT_EQ(other, Lines{"+shop/b"});
 }
 
+// Kubernetes since 1.31 answers 429 while it fills a cache.
+TEST_F(KubernetesStore, ALateOneIsToldEverythingAlsoWhenItsListFailsAtFirst) {
+    api_.put(kPods, pod("a"));
+    const auto first = follow(resources::kPod);
+    said({"+shop/a", "synced"});
+    ASSERT_TRUE(eventually([&] { return api_.count("GET", "watch=1") == 1; }));
+    int refusals = 0;
+    api_.answer = [&](const FakeApi::Asked& request) -> std::string {
+        if (request.target.find("limit=") == std::string::npos || ++refusals > 3) return "";
+        return FakeApi::http(500, FakeApi::status_body(500, "InternalError", "storage is (re)initializing"));
+    };
+    std::vector<std::string> other;
+    const auto second =
+        store_->watch(resources::kPod,
+                      {.upserted = [&](const ObjectKey& key, const Json&) { other.push_back("+" + key.to_string()); },
+                       .deleted = [&](const ObjectKey& key) { other.push_back("-" + key.to_string()); },
+                       .synced = [&] { other.emplace_back("synced"); },
+                       .rejected = {}});
+    EXPECT_TRUE(eventually([&] { return other.size() >= 2; }));
+    EXPECT_EQ(other, (Lines{"+shop/a", "synced"}));
+    EXPECT_TRUE(log_.empty());
+}
+
 TEST_F(KubernetesStore, AWatchOrTheStoreMayEndInACallback) {
     api_.put(kPods, pod("a"));
     api_.put(kPods, pod("b"));
