@@ -1,4 +1,5 @@
 """DNS as flows tell it: a real server, a real resolver, and the names that addresses then have. No proxy is in between."""
+import datetime
 import json
 import re
 
@@ -177,12 +178,15 @@ def known_over_a_restart(cluster, node):
     for how in ("stop", "kill"):
         cluster.exec(node, "rm", "-f", STATE)
         checks.wait_until(lambda: resolve(cluster, "client", cluster.addresses()["names"]["ipv4"], NAME), 10, 0.5)
+        # The answer is an event that the agent reads when it gets to it.
+        checks.wait_until(lambda: f" {NAME}." in cluster.cli(node, "fqdn", "cache", "list"), 10, 0.3)
         if how == "kill":
             checks.wait_until(lambda: NAME in cluster.exec(node, "cat", STATE, check=False).stdout, 30, 0.5)
         cluster.sandbox("agent", how, node)
         cluster.sandbox("agent", "start", node)
         known = checks.wait_until(lambda: f" {NAME}." in cluster.cli(node, "fqdn", "cache", "list"), 5, 0.3)
         yield checks.check(f"after a {how} the next agent knows what pods were answered", known, cluster.cli(node, "fqdn", "cache", "list"))
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat()
         cluster.probe("client", [{"to": cluster.addresses()["web"]["ipv4"], "port": services.PORT, "kind": "tcp", "bytes": 0, "timeout-ms": 1500, "label": "x"}])
-        flows = checks.wait_until(lambda: observe(cluster, node, "--since", "3s", "--from-pod", "default/client", "--to-fqdn", NAME, "--protocol", "tcp"), 5, 0.2)
+        flows = checks.wait_until(lambda since=now: observe(cluster, node, "--since", since, "--from-pod", "default/client", "--to-fqdn", NAME, "--protocol", "tcp"), 5, 0.2)
         yield checks.check(f"after a {how} a new connection's flows have the name", flows, observe(cluster, node, "--from-pod", "default/client"))
