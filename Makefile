@@ -7,7 +7,7 @@ PREFIX     ?= /usr/local
 DESTDIR    ?=
 BUILD_ABS   = $(abspath $(BUILD))
 
-.PHONY: help deps build ui ui-test test image unit bpf-test cluster-test store-test kubernetes-test kernel-test demo bench lint lint-format lint-layers lint-tidy format \
+.PHONY: help deps build ui ui-test test image unit bpf-test cluster-test store-test kubernetes-test newest-test kernel-test demo bench lint lint-format lint-layers lint-tidy format \
         sanitize tsan release install clean
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make build     compile into $(BUILD)      make release   optimised and stripped, into build/release"
 	@echo "make image     the container image, into build/axoneme-image.tar"
 	@echo "make unit bpf-test ui-test cluster-test store-test kubernetes-test   one kind of test (ARGS=… goes to the runner)"
+	@echo "make newest-test                          on the API machinery of the newest Kubernetes in Debian's unstable"
 	@echo "make kernel-test                          on Debian's 5.10, 6.1 and 6.12 kernels, in virtual machines"
 	@echo "make lint lint-tidy format sanitize tsan  checks and formatting"
 	@echo "make install   binaries into DESTDIR/PREFIX        make clean     remove build/"
@@ -42,6 +43,10 @@ test: build
 
 unit bpf-test ui-test cluster-test store-test kubernetes-test: build
 	@tools/run_tests.py --build $(BUILD) --only $(@:-test=) $(ARGS)
+
+# Not a part of `make test`: unstable moves, and the first run compiles for ten minutes (ARGS='--filter NAME'; ARGS=--all for every scenario).
+newest-test: build
+	@tests/cluster/run.py --build $(BUILD) --store kubernetes-newest $(if $(ARGS),$(filter-out --all,$(ARGS)),--every-store)
 
 # Debian's 5.10, 6.1 and 6.12, one after the other, in virtual machines: minutes each (ARGS='--kernel 6.1 --only bpf').
 kernel-test: build

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Cluster tests: scenarios on sandbox clusters, several at a time.
 
-Usage: tests/cluster/run.py --build BUILD_DIR [--store dir|kubernetes] [--every-store] [--filter TEXT] [--jobs N] [--list] [--report FILE] [--keep-logs DIR]
+Usage: tests/cluster/run.py --build BUILD_DIR [--store dir|kubernetes|kubernetes-newest] [--every-store] [--filter TEXT] [--jobs N] [--list] [--report FILE] [--keep-logs DIR]
 
-With --store kubernetes the objects of each cluster are kept by an etcd and a kube-apiserver of its own, which are built once (tests/kubernetes/build.py);
-where they cannot be had, nothing is run and the reason is printed. Scenarios that are about the files of `dir:` say so, and are left out.
+With --store kubernetes the objects of each cluster are kept by an etcd and a kube-apiserver of its own, which are built once (tests/kubernetes/build.py: 1.20);
+kubernetes-newest takes an API server of the newest Kubernetes that Debian has libraries of (tests/kubernetes/newest.py). Where they cannot be had, nothing is
+run and the reason is printed. Scenarios that are about the files of `dir:` say so, and are left out.
 """
 import argparse
 import concurrent.futures
@@ -25,18 +26,24 @@ def of_store(chosen, args):
     if args.every_store:
         chosen = [item for item in chosen if item.every_store]
     if args.store == "dir":
-        return Cluster, chosen, ""
-    from lib.api_server import ApiServerCluster, unavailable
+        return Cluster, [item for item in chosen if not item.api_only], ""
+    from lib.api_server import ApiServerCluster, NewestApiServerCluster
+    kind = ApiServerCluster if args.store == "kubernetes" else NewestApiServerCluster
+    reason = "" if args.list else kind.unavailable()
+    kept = []
     for item in chosen:
-        if item.dir_only:
-            print(f"left out: {item.name}: {item.dir_only}")
-    return ApiServerCluster, [item for item in chosen if not item.dir_only], "" if args.list else unavailable()
+        too_new = item.since and not args.list and not reason and not kind.has_since(item.since)
+        if item.dir_only or too_new:
+            print(f"left out: {item.name}: {item.dir_only or f'what it asks for came with Kubernetes {item.since}'}")
+        else:
+            kept.append(item)
+    return kind, kept, reason
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     runner.add_arguments(parser, HERE.parent.parent / "build/dev")
-    parser.add_argument("--store", choices=("dir", "kubernetes"), default="dir", help="where the clusters' objects are")
+    parser.add_argument("--store", choices=("dir", "kubernetes", "kubernetes-newest"), default="dir", help="where the clusters' objects are")
     parser.add_argument("--every-store", action="store_true", help="only the scenarios that `make test` runs on every store")
     parser.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 1))
     args = parser.parse_args()

@@ -10,7 +10,7 @@ SCHEMA_VERSION_LABEL = "io.cilium.k8s.crd.schema.version"
 SCHEMA_VERSION = "1.32.6"
 # Ours, for corrections between two schema versions: only what Axoneme wrote is replaced for it.
 REVISION_ANNOTATION = "axoneme.io/crd-revision"
-REVISION = 1
+REVISION = 2
 
 
 def node(kind, text="", **rules):
@@ -140,8 +140,9 @@ def conditions_status(text="What the operator found"):
                                           **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]})})
 
 
-def column(name, path, kind="string"):
-    return {"name": name, "type": kind, "jsonPath": path}
+def column(name, path, kind="string", wide=False):
+    """wide: shown by `kubectl get -o wide` alone."""
+    return {"name": name, "type": kind, "jsonPath": path, **({"priority": 1} if wide else {})}
 
 
 AGE = column("Age", ".metadata.creationTimestamp", "date")

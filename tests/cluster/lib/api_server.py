@@ -15,22 +15,23 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent.parent
 sys.path[:0] = [str(ROOT / "tests/kubernetes")]
 
 import build as programs  # noqa: E402
+import newest  # noqa: E402
 from bed import control_plane, netns  # noqa: E402
 from bed.api import Api, ApiError, path_of  # noqa: E402
 from bed.axoneme import AGENT_ACCOUNT, NAMESPACE, OPERATOR_ACCOUNT, rbac  # noqa: E402
 from bed.cluster import Running  # noqa: E402
 from bed.pki import Authority  # noqa: E402
 
-PROGRAMS = ("etcd", "kube-apiserver")
+PROGRAMS = ("etcd", "kube-apiserver", "kubectl")
 ADDRESSES = {"ipv4": "172.18.1.1", "ipv6": "fd00:18:1::1"}  # the underlay's on the nodes' first segment
-VERSION = (1, 20)
 # Of lib.services. The API server's own Service takes the first address, which is a scenario's: it gets another one.
 SERVICE_CIDRS = {"ipv4": "10.96.0.0/16", "ipv6": "fd00:96::/112"}
 KUBERNETES_IP = {"ipv4": "10.96.255.254", "ipv6": "fd00:96::fffe"}
-# Nobody makes service accounts; what stands behind Service kubernetes is a scenario's; the gates are alpha in 1.20, and plain Kubernetes since.
-FLAGS = ("--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none",
-         "--feature-gates=" + ",".join(f"{gate}=true" for gate in ("IPv6DualStack", "EndpointSliceTerminatingCondition", "EndpointSliceNodeName", "ServiceLBNodePortControl",
-                                                                    "MixedProtocolLBService", "ServiceTopology")))
+# Nobody makes service accounts; what stands behind Service kubernetes is a scenario's.
+FLAGS = ("--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none")
+# Alpha in 1.20, and plain Kubernetes since.
+GATES = "--feature-gates=" + ",".join(f"{gate}=true" for gate in ("IPv6DualStack", "EndpointSliceTerminatingCondition", "EndpointSliceNodeName", "ServiceLBNodePortControl",
+                                                                 "MixedProtocolLBService", "ServiceTopology"))
 # Families of a cluster's Services, the first one's first.
 FAMILIES = {"ipv4": ("ipv4", "ipv6"), "dual": ("ipv4", "ipv6"), "ipv6": ("ipv6",)}
 UP_SECONDS = 180  # on a machine that does much else
@@ -44,11 +45,6 @@ ANNOTATES = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["update"]}
 WITH_STATUS = ("Service", "Node", "Pod")
 
 
-def unavailable():
-    """Why there is no API server to be had here, empty when there is."""
-    return programs.unavailable(PROGRAMS)
-
-
 def beta_slice(slice_):
     """As 1.20 has it: a node's name and zone are topology, and there are no hints."""
     endpoints = []
@@ -58,13 +54,13 @@ def beta_slice(slice_):
     return dict(slice_, apiVersion="discovery.k8s.io/v1beta1", endpoints=endpoints)
 
 
-def prepared(manifest):
-    """The manifest as this API server takes it, and its status."""
+def prepared(manifest, version):
+    """The manifest as an API server of that version takes it, and its status."""
     metadata = {key: value for key, value in manifest["metadata"].items() if key not in DECIDED}
     if "/namespaces/" in path_of(manifest["apiVersion"], manifest["kind"], "x"):
         metadata.setdefault("namespace", "default")
     thing = dict(manifest, metadata=metadata)
-    if (thing["apiVersion"], thing["kind"]) == ("discovery.k8s.io/v1", "EndpointSlice"):
+    if version < (1, 21) and (thing["apiVersion"], thing["kind"]) == ("discovery.k8s.io/v1", "EndpointSlice"):
         thing = beta_slice(thing)
     status = thing.pop("status", {}) if thing["kind"] in WITH_STATUS else None
     return thing, status
@@ -84,8 +80,28 @@ def container_ports(text):
 
 
 class ApiServerCluster(Cluster):
+    """Kubernetes 1.20, built from Debian's source package."""
     prunes = True
     validates = True
+    more_flags = (control_plane.DUAL, GATES)
+
+    @staticmethod
+    def unavailable():
+        """Why there is no API server to be had here, empty when there is."""
+        return programs.unavailable(PROGRAMS)
+
+    @staticmethod
+    def programs():
+        return programs.binaries(PROGRAMS)
+
+    @staticmethod
+    def kubernetes():
+        """Its version."""
+        return 1, 20
+
+    @classmethod
+    def has_since(cls, version):
+        return tuple(int(part) for part in version.split(".")) <= cls.kubernetes()
 
     def __init__(self, build, name, **options):
         super().__init__(build, name, **options)
@@ -94,7 +110,7 @@ class ApiServerCluster(Cluster):
 
     # life
     def up(self):
-        paths = programs.binaries(PROGRAMS)
+        paths = self.programs()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"axoneme-{self.name}-"))
         self.folder.chmod(0o755)  # nodes read kubeconfigs there
         address = ADDRESSES["ipv6" if self.families == "ipv6" else "ipv4"]
@@ -126,7 +142,7 @@ class ApiServerCluster(Cluster):
         sandbox = pathlib.Path("/run/axoneme/sandbox") / self.name
         self.run_in_underlay("etcd", control_plane.etcd(paths["etcd"], sandbox / "etcd"))
         families = FAMILIES[self.families]
-        flags = [*FLAGS, "--service-cluster-ip-range=" + ",".join(SERVICE_CIDRS[family] for family in families), f"--advertise-address={ADDRESSES[families[0]]}"]
+        flags = [*FLAGS, *self.more_flags, "--service-cluster-ip-range=" + ",".join(SERVICE_CIDRS[family] for family in families), f"--advertise-address={ADDRESSES[families[0]]}"]
         self.run_in_underlay("kube-apiserver", control_plane.api_server(paths["kube-apiserver"], self.pki, ADDRESSES, self.folder / "audit.log", flags))
         pin = sandbox / "machines/underlay/net"
         self.api = Api("127.0.0.1", control_plane.PORT, self.pki.path("ca.crt"), self.pki.path("admin.crt"), self.pki.path("admin.key"),
@@ -243,16 +259,20 @@ class ApiServerCluster(Cluster):
             self.api.delete("v1", "Pod", namespace, name, grace=0)
         return done
 
+    def kubectl(self, *words, check=True, stdin=None):
+        """kubectl of the same Kubernetes, as an administrator."""
+        return self.exec("underlay", self.programs()["kubectl"], "--kubeconfig", self.pki.path("admin.kubeconfig"), *words, check=check, stdin=stdin)
+
     # objects
     def api_since(self, version):
-        return tuple(int(part) for part in version.split(".")) <= VERSION
+        return self.has_since(version)
 
     def way_to_objects(self):
         return [{"toCIDR": [f"{ADDRESSES['ipv4']}/32", f"{ADDRESSES['ipv6']}/128"]}]
 
     def put(self, manifest):
         """Creates it, or puts it in the place of what is there."""
-        thing, status = prepared(manifest)
+        thing, status = prepared(manifest, self.kubernetes())
         metadata = thing["metadata"]
         where = thing["apiVersion"], thing["kind"], metadata.get("namespace"), metadata["name"]
         try:
@@ -293,7 +313,7 @@ class ApiServerCluster(Cluster):
     def delete(self, text):
         for document in yaml.load_all(text, Loader=LOADER):
             if document:
-                thing, _ = prepared(document)
+                thing, _ = prepared(document, self.kubernetes())
                 self.refused(thing, lambda item: self.api.delete(item["apiVersion"], item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]))
 
     def refused(self, document, function):
@@ -321,3 +341,24 @@ class ApiServerCluster(Cluster):
 
     def give_pod_cidr(self, node, cidr):
         self.api.patch("v1", "Node", None, node, {"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}})
+
+
+class NewestApiServerCluster(ApiServerCluster):
+    """The newest Kubernetes that Debian has libraries of."""
+    more_flags = ()
+
+    @staticmethod
+    def kubernetes():
+        return newest.version()
+
+    @staticmethod
+    def unavailable():
+        try:
+            newest.binaries()
+        except programs.Unavailable as reason:
+            return str(reason)
+        return ""
+
+    @staticmethod
+    def programs():
+        return newest.binaries()

@@ -18,6 +18,8 @@ class Scenario:
     only_by_name: bool  # not in a run of everything
     dir_only: str = ""  # why it is of the `dir:` store alone; empty: it runs on every store
     every_store: bool = False  # `make test` runs it on Kubernetes' store, too
+    since: str = ""  # the first version of Kubernetes that has what it asks for
+    api_only: bool = False  # about an API server: not on the `dir:` store
 
 
 class Context:
@@ -47,8 +49,8 @@ class Context:
         return found
 
 
-def scenario(cost=20, alone=False, name=None, only_by_name=False, dir_only="", every_store=False):
+def scenario(cost=20, alone=False, name=None, only_by_name=False, dir_only="", every_store=False, since="", api_only=False):
     def register(function):
-        REGISTRY.append(Scenario(name or function.__name__.replace("_", "-"), function, cost, alone, only_by_name, dir_only, every_store))
+        REGISTRY.append(Scenario(name or function.__name__.replace("_", "-"), function, cost, alone, only_by_name, dir_only, every_store, since, api_only))
         return function
     return register

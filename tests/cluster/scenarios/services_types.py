@@ -239,7 +239,7 @@ def services_of_endpoints_objects(context):
     yield services.verdicts(cluster, "slices of v1beta1", rows("c1 c2 node1", "cluster", 2, "b1"))
 
 
-@scenario(cost=20, dir_only="topology hints came with Kubernetes 1.21, trafficDistribution with 1.30")
+@scenario(cost=20, since="1.30")
 def services_prefer_what_is_near(context):
     """Topology hints and trafficDistribution; all backends when there is nothing near."""
     cluster, known = place(context, flags=["--enable-service-topology=true"])

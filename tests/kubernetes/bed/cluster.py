@@ -140,7 +140,7 @@ class KubernetesCluster(Cluster):
 
     def start_api_server(self):
         return self.run_in(CONTROL, "kube-apiserver", control_plane.api_server(self.programs["kube-apiserver"], self.pki, self.machines[CONTROL],
-                                                                                        self.folder / "logs/audit.log"))
+                                                                                        self.folder / "logs/audit.log", [control_plane.DUAL]))
 
     def audit(self, since):
         """Requests of kube-system's service accounts after a point in time (seconds since the epoch)."""

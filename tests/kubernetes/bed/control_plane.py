@@ -22,7 +22,7 @@ def api_server(program, pki, addresses, audit_log, more=()):
             "--enable-admission-plugins=NodeRestriction", f"--kubelet-client-certificate={pki.path('kubelet-client.crt')}",
             f"--kubelet-client-key={pki.path('kubelet-client.key')}", "--service-cluster-ip-range=" + ",".join(SERVICE_CIDRS.values()),
             f"--audit-policy-file={audit_policy(pki)}", f"--audit-log-path={audit_log}", "--kubelet-preferred-address-types=InternalIP", "--allow-privileged=true",
-            "--endpoint-reconciler-type=lease", "--event-ttl=10m", "--profiling=false", DUAL, *more]
+            "--endpoint-reconciler-type=lease", "--event-ttl=10m", "--profiling=false", *more]
 
 
 def audit_policy(pki):
