@@ -107,7 +107,7 @@ public:
         given.identity = identity;
         given.remote4 = kOtherNode;
         given.option_len = static_cast<std::uint32_t>(option.size());
-        std::memcpy(given.option, option.data(), option.size());
+        if (!option.empty()) std::memcpy(given.option, option.data(), option.size());
         EXPECT_EQ(::bpf_map_update_elem(*object_.map_fd("axo_test_metadata"), &zero, &given, BPF_ANY), 0);
         TestRunContext context;
         context.ifindex = ifindex(device);

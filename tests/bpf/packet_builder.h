@@ -138,15 +138,15 @@ public:
         for (const Layer& layer : layers_) {
             const std::size_t rest = out.size() - layer.offset;
             if (layer.kind == Layer::kIpv4) {
-                auto* ip = reinterpret_cast<iphdr*>(out.data() + layer.offset);
-                ip->tot_len = swap16(static_cast<std::uint16_t>(rest));
-                ip->check = 0;
-                ip->check = checksum(out.data() + layer.offset, sizeof(iphdr));
+                std::byte* ip = out.data() + layer.offset;
+                put16(ip + offsetof(iphdr, tot_len), swap16(static_cast<std::uint16_t>(rest)));
+                put16(ip + offsetof(iphdr, check), 0);
+                put16(ip + offsetof(iphdr, check), checksum(ip, sizeof(iphdr)));
             } else if (layer.kind == Layer::kIpv6) {
-                reinterpret_cast<ipv6hdr*>(out.data() + layer.offset)->payload_len =
-                    swap16(static_cast<std::uint16_t>(rest - sizeof(ipv6hdr)));
+                put16(out.data() + layer.offset + offsetof(ipv6hdr, payload_len),
+                      swap16(static_cast<std::uint16_t>(rest - sizeof(ipv6hdr))));
             } else if (layer.kind == Layer::kUdp) {
-                reinterpret_cast<udphdr*>(out.data() + layer.offset)->len = swap16(static_cast<std::uint16_t>(rest));
+                put16(out.data() + layer.offset + offsetof(udphdr, len), swap16(static_cast<std::uint16_t>(rest)));
             }
         }
         return out;
@@ -166,6 +166,8 @@ public:
     }
 
 private:
+    // Headers behind an Ethernet header are not aligned.
+    static void put16(std::byte* at, std::uint16_t value) { std::memcpy(at, &value, sizeof(value)); }
     struct Layer {
         enum Kind { kIpv4, kIpv6, kTcp, kUdp } kind;
         std::size_t offset;

@@ -159,17 +159,20 @@ TEST_P(PodEgress, TunnelPushesOuterHeaders) {
         const auto out = datapath.run("cil_from_container", packet, "lxc1");
         ASSERT_EQ(out.return_value, kRedirect);
         ASSERT_EQ(out.packet_out.size(), packet.size() + 50);
-        const auto* ip_header = reinterpret_cast<const iphdr*>(out.packet_out.data() + ETH_HLEN);
+        struct {
+            iphdr ip;
+            udphdr udp;
+            std::array<std::uint8_t, 8> vxlan;
+        } outer{};
+        std::memcpy(&outer, out.packet_out.data() + ETH_HLEN, sizeof(outer));
         EXPECT_EQ(PacketBuilder::checksum(out.packet_out.data() + ETH_HLEN, sizeof(iphdr)), 0);
-        EXPECT_EQ(PacketBuilder::swap16(ip_header->tot_len), out.packet_out.size() - ETH_HLEN);
-        EXPECT_EQ(IpAddress::v4(ip_header->saddr).to_string(), "172.18.0.2");
-        EXPECT_EQ(IpAddress::v4(ip_header->daddr).to_string(), "172.18.0.3");
-        const auto* udp_header = reinterpret_cast<const udphdr*>(ip_header + 1);
-        EXPECT_EQ(PacketBuilder::swap16(udp_header->dest), 8472);
-        EXPECT_EQ(PacketBuilder::swap16(udp_header->len), out.packet_out.size() - ETH_HLEN - sizeof(iphdr));
-        EXPECT_GE(PacketBuilder::swap16(udp_header->source), 32768);
-        const auto* vxlan = reinterpret_cast<const std::uint8_t*>(udp_header + 1);
-        EXPECT_EQ((vxlan[4] << 16) | (vxlan[5] << 8) | vxlan[6], 2001);
+        EXPECT_EQ(PacketBuilder::swap16(outer.ip.tot_len), out.packet_out.size() - ETH_HLEN);
+        EXPECT_EQ(IpAddress::v4(outer.ip.saddr).to_string(), "172.18.0.2");
+        EXPECT_EQ(IpAddress::v4(outer.ip.daddr).to_string(), "172.18.0.3");
+        EXPECT_EQ(PacketBuilder::swap16(outer.udp.dest), 8472);
+        EXPECT_EQ(PacketBuilder::swap16(outer.udp.len), out.packet_out.size() - ETH_HLEN - sizeof(iphdr));
+        EXPECT_GE(PacketBuilder::swap16(outer.udp.source), 32768);
+        EXPECT_EQ((outer.vxlan[4] << 16) | (outer.vxlan[5] << 8) | outer.vxlan[6], 2001);
         // Behind the inner Ethernet header: the pod's packet, one hop less.
         EXPECT_EQ(static_cast<std::uint8_t>(out.packet_out[ETH_HLEN + 50 + (f.v6 ? 7 : 8)]), 63);
     }

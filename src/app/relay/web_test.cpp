@@ -199,7 +199,7 @@ TEST_F(WebTest, HistoryIsCountedOnce) {
     ASSERT_EQ(first["buckets"].size(), 10U);
     EXPECT_EQ(first["buckets"][0],
               (Json{{"time", to_text(start * kSecond)}, {"forwarded", 9}, {"dropped", 1}, {"audit", 1}, {"error", 0}}));
-    const auto& asked = nodes_[0]->requests().back();
+    const observer::GetFlowsRequest asked = nodes_[0]->requests().back();
     EXPECT_EQ(asked.since().seconds(), start);
     EXPECT_EQ(asked.field_mask().paths_size(), 2);
     (void)json(target);

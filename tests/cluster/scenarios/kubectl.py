@@ -1,8 +1,11 @@
 """The kinds of cilium.io as kubectl shows, explains, checks and changes them."""
 import json
+import pathlib
 
 from lib import checks
 from lib.scenario import scenario
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 POLICY = {"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy", "metadata": {"name": "from-client", "namespace": "default"},
           "spec": {"endpointSelector": {"matchLabels": {"app": "server"}},
@@ -26,6 +29,7 @@ def kubectl_and_our_kinds(context):
     yield from shown(cluster)
     yield from explained(cluster)
     yield from refused(cluster)
+    yield from taken(cluster)
     yield from applied(cluster)
 
 
@@ -33,6 +37,7 @@ def shown(cluster):
     for kind, words, columns in (
             ("nodes", ("ciliumnodes",), ["NAME", "CILIUMINTERNALIP", "INTERNALIP", "AGE"]),
             ("endpoints", ("cep",), ["NAME", "SECURITY IDENTITY", "ENDPOINT STATE", "IPV4", "IPV6"]),
+            ("endpoints to the full", ("cep", "-o", "wide"), ["NAME", "SECURITY IDENTITY", "INGRESS ENFORCEMENT", "EGRESS ENFORCEMENT", "ENDPOINT STATE", "IPV4", "IPV6"]),
             ("identities", ("ciliumid",), ["NAME", "NAMESPACE", "AGE"])):
         there = checks.wait_until(lambda w=words: cluster.kubectl("get", *w).stdout.count("\n") > 1, 10, 0.3)
         found = [word.strip() for word in header(cluster, *words)]
@@ -68,6 +73,13 @@ def refused(cluster):
     dry = cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(POLICY)).stdout
     gone = cluster.kubectl("get", "cnp", "from-client", check=False)
     yield checks.check("a dry run changes nothing", "server dry run" in dry and gone.returncode != 0, dry)
+
+
+def taken(cluster):
+    """What a cluster without Helm is given, by types and fields that this Kubernetes knows."""
+    done = cluster.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", ROOT / "deploy/kubernetes/axoneme.yaml", check=False)
+    yield checks.check("deploy/kubernetes/axoneme.yaml is taken to the field, without a warning", done.returncode == 0 and not done.stderr and "daemonset.apps/cilium" in done.stdout,
+                       done.stderr)
 
 
 def applied(cluster):
