@@ -94,8 +94,8 @@ protected:
             EXPECT_EQ(event.rule_cookie, cookie);
             EXPECT_TRUE(event.flags & EVENT_F_INGRESS);
             EXPECT_EQ(PacketBuilder::swap16(event.dport), port);
-            const auto address = IpAddress::parse(frontend)->bytes();
-            EXPECT_EQ(std::memcmp(&event.daddr, address.data(), address.size()), 0);
+            const IpAddress address = IpAddress::parse(frontend).value();
+            EXPECT_EQ(std::memcmp(&event.daddr, address.bytes().data(), address.bytes().size()), 0);
         }
     }
 };
