@@ -2,7 +2,7 @@
 Cilium's datapath does, an identity for a network identifier in either direction."""
 import json
 
-from lib import checks
+from lib import checks, services
 from lib.sandbox import PORT
 from lib.scenario import scenario
 
@@ -107,6 +107,7 @@ def mixed_with_a_node_of_cilium(context):
     cluster.serve(NODE, "local", "stranger")
     before = {name: cluster.find_object(*name) for name in foreign()}
     yield from talk(cluster)
+    yield from serve_together(cluster)
     yield from on_the_wire(cluster)
     yield from keep_policy(cluster, own)
     yield from are_seen(cluster)
@@ -134,6 +135,24 @@ def talk(cluster):
     kinds = {(item["type"], ":" in item["ip"]) for item in node["addresses"]}
     yield checks.check("our node's object has what Cilium routes by", {(kind, six) for kind in ("InternalIP", "CiliumInternalIP") for six in (False, True)} <= kinds
                        and len(node["ipam"]["podCIDRs"]) == 2 and node["health"].get("ipv4"), node)
+
+
+def serve_together(cluster):
+    """One Service of pods on both kinds of node."""
+    known = services.Services(cluster)
+    known.put("both", 1, ("stranger", {"addresses": REMOTE, "conditions": {"ready": True}, "node": NODE}))
+    for family, address in services.cluster_ip(1).items():
+        # A server says by which of its addresses it was reached.
+        targets = [{"to": address, "port": services.SERVICE_PORT, "kind": kind, "bytes": size, "timeout-ms": 1500, "label": kind} for kind, size in (("tcp", 0), ("udp", 64))] * 8
+        servers = {}
+
+        def all_answer(targets=targets, servers=servers):
+            done = cluster.probe("local", targets)
+            for answer in done:
+                servers.setdefault(answer["label"], set()).add(answer.get("server", ""))
+            return all(answer["ok"] for answer in done) and all(len(names - {""}) == 2 for names in servers.values())
+
+        yield checks.check(f"{checks.family_name(family)}: a Service's backends are pods of both", checks.wait_until(all_answer, 15, 0.2), servers)
 
 
 def on_the_wire(cluster):
