@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"reflect"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -32,14 +34,24 @@ import (
 type kind struct {
 	groupVersion     schema.GroupVersion
 	plural, singular string
-	name             string
 	short            []string
 	namespaced       bool
-	new, newList     func() runtime.Object
-	// Of objects with a subresource status: what a write keeps of the object that is there. Not for status itself, but for all of the rest.
-	keepStatus, keepSpec func(to, from runtime.Object)
-	// What an API server fills in.
-	defaults func(runtime.Object)
+	object, list     runtime.Object // empty ones
+	hasStatus        bool           // as a subresource: what writes it leaves spec as it is, and the other way around
+	defaults         func(runtime.Object)
+}
+
+func newOf(object runtime.Object) runtime.Object {
+	return reflect.New(reflect.TypeOf(object).Elem()).Interface().(runtime.Object)
+}
+
+func (k kind) name() string            { return reflect.TypeOf(k.object).Elem().Name() }
+func (k kind) new() runtime.Object     { return newOf(k.object) }
+func (k kind) newList() runtime.Object { return newOf(k.list) }
+
+// keep has a member of one object, Spec or Status, as it is in another one.
+func keep(member string, to, from runtime.Object) {
+	reflect.ValueOf(to).Elem().FieldByName(member).Set(reflect.ValueOf(from).Elem().FieldByName(member))
 }
 
 func (k kind) resource() schema.GroupResource {
@@ -53,60 +65,25 @@ var (
 )
 
 var kinds = []kind{
-	{corev1.SchemeGroupVersion, "namespaces", "namespace", "Namespace", []string{"ns"}, false,
-		func() runtime.Object { return &corev1.Namespace{} }, func() runtime.Object { return &corev1.NamespaceList{} },
-		func(to, from runtime.Object) { to.(*corev1.Namespace).Status = from.(*corev1.Namespace).Status },
-		func(to, from runtime.Object) { to.(*corev1.Namespace).Spec = from.(*corev1.Namespace).Spec }, defaultNamespace},
-	{corev1.SchemeGroupVersion, "nodes", "node", "Node", []string{"no"}, false,
-		func() runtime.Object { return &corev1.Node{} }, func() runtime.Object { return &corev1.NodeList{} },
-		func(to, from runtime.Object) { to.(*corev1.Node).Status = from.(*corev1.Node).Status },
-		func(to, from runtime.Object) { to.(*corev1.Node).Spec = from.(*corev1.Node).Spec }, nil},
-	{corev1.SchemeGroupVersion, "pods", "pod", "Pod", []string{"po"}, true,
-		func() runtime.Object { return &corev1.Pod{} }, func() runtime.Object { return &corev1.PodList{} },
-		func(to, from runtime.Object) { to.(*corev1.Pod).Status = from.(*corev1.Pod).Status },
-		func(to, from runtime.Object) { to.(*corev1.Pod).Spec = from.(*corev1.Pod).Spec }, defaultPod},
-	{corev1.SchemeGroupVersion, "services", "service", "Service", []string{"svc"}, true,
-		func() runtime.Object { return &corev1.Service{} }, func() runtime.Object { return &corev1.ServiceList{} },
-		func(to, from runtime.Object) { to.(*corev1.Service).Status = from.(*corev1.Service).Status },
-		func(to, from runtime.Object) { to.(*corev1.Service).Spec = from.(*corev1.Service).Spec }, defaultService},
-	plain(corev1.SchemeGroupVersion, "endpoints", "endpoints", "Endpoints", true,
-		func() runtime.Object { return &corev1.Endpoints{} }, func() runtime.Object { return &corev1.EndpointsList{} }),
-	plain(corev1.SchemeGroupVersion, "configmaps", "configmap", "ConfigMap", true,
-		func() runtime.Object { return &corev1.ConfigMap{} }, func() runtime.Object { return &corev1.ConfigMapList{} }),
-	plain(corev1.SchemeGroupVersion, "secrets", "secret", "Secret", true,
-		func() runtime.Object { return &corev1.Secret{} }, func() runtime.Object { return &corev1.SecretList{} }),
-	plain(corev1.SchemeGroupVersion, "serviceaccounts", "serviceaccount", "ServiceAccount", true,
-		func() runtime.Object { return &corev1.ServiceAccount{} }, func() runtime.Object { return &corev1.ServiceAccountList{} }),
-	plain(corev1.SchemeGroupVersion, "events", "event", "Event", true,
-		func() runtime.Object { return &corev1.Event{} }, func() runtime.Object { return &corev1.EventList{} }),
-	{appsv1.SchemeGroupVersion, "deployments", "deployment", "Deployment", []string{"deploy"}, true,
-		func() runtime.Object { return &appsv1.Deployment{} }, func() runtime.Object { return &appsv1.DeploymentList{} },
-		func(to, from runtime.Object) { to.(*appsv1.Deployment).Status = from.(*appsv1.Deployment).Status },
-		func(to, from runtime.Object) { to.(*appsv1.Deployment).Spec = from.(*appsv1.Deployment).Spec }, nil},
-	{appsv1.SchemeGroupVersion, "daemonsets", "daemonset", "DaemonSet", []string{"ds"}, true,
-		func() runtime.Object { return &appsv1.DaemonSet{} }, func() runtime.Object { return &appsv1.DaemonSetList{} },
-		func(to, from runtime.Object) { to.(*appsv1.DaemonSet).Status = from.(*appsv1.DaemonSet).Status },
-		func(to, from runtime.Object) { to.(*appsv1.DaemonSet).Spec = from.(*appsv1.DaemonSet).Spec }, nil},
-	plain(discoveryv1.SchemeGroupVersion, "endpointslices", "endpointslice", "EndpointSlice", true,
-		func() runtime.Object { return &discoveryv1.EndpointSlice{} }, func() runtime.Object { return &discoveryv1.EndpointSliceList{} }),
-	plain(coordinationv1.SchemeGroupVersion, "leases", "lease", "Lease", true,
-		func() runtime.Object { return &coordinationv1.Lease{} }, func() runtime.Object { return &coordinationv1.LeaseList{} }),
-	plain(networkingv1.SchemeGroupVersion, "networkpolicies", "networkpolicy", "NetworkPolicy", true,
-		func() runtime.Object { return &networkingv1.NetworkPolicy{} }, func() runtime.Object { return &networkingv1.NetworkPolicyList{} }),
-	plain(policyv1.SchemeGroupVersion, "poddisruptionbudgets", "poddisruptionbudget", "PodDisruptionBudget", true,
-		func() runtime.Object { return &policyv1.PodDisruptionBudget{} }, func() runtime.Object { return &policyv1.PodDisruptionBudgetList{} }),
-	plain(rbacv1.SchemeGroupVersion, "clusterroles", "clusterrole", "ClusterRole", false,
-		func() runtime.Object { return &rbacv1.ClusterRole{} }, func() runtime.Object { return &rbacv1.ClusterRoleList{} }),
-	plain(rbacv1.SchemeGroupVersion, "clusterrolebindings", "clusterrolebinding", "ClusterRoleBinding", false,
-		func() runtime.Object { return &rbacv1.ClusterRoleBinding{} }, func() runtime.Object { return &rbacv1.ClusterRoleBindingList{} }),
-	plain(rbacv1.SchemeGroupVersion, "roles", "role", "Role", true,
-		func() runtime.Object { return &rbacv1.Role{} }, func() runtime.Object { return &rbacv1.RoleList{} }),
-	plain(rbacv1.SchemeGroupVersion, "rolebindings", "rolebinding", "RoleBinding", true,
-		func() runtime.Object { return &rbacv1.RoleBinding{} }, func() runtime.Object { return &rbacv1.RoleBindingList{} }),
-}
-
-func plain(groupVersion schema.GroupVersion, plural, singular, name string, namespaced bool, new, newList func() runtime.Object) kind {
-	return kind{groupVersion: groupVersion, plural: plural, singular: singular, name: name, namespaced: namespaced, new: new, newList: newList}
+	{corev1.SchemeGroupVersion, "namespaces", "namespace", []string{"ns"}, false, &corev1.Namespace{}, &corev1.NamespaceList{}, true, defaultNamespace},
+	{corev1.SchemeGroupVersion, "nodes", "node", []string{"no"}, false, &corev1.Node{}, &corev1.NodeList{}, true, nil},
+	{corev1.SchemeGroupVersion, "pods", "pod", []string{"po"}, true, &corev1.Pod{}, &corev1.PodList{}, true, defaultPod},
+	{corev1.SchemeGroupVersion, "services", "service", []string{"svc"}, true, &corev1.Service{}, &corev1.ServiceList{}, true, defaultService},
+	{corev1.SchemeGroupVersion, "endpoints", "endpoints", nil, true, &corev1.Endpoints{}, &corev1.EndpointsList{}, false, nil},
+	{corev1.SchemeGroupVersion, "configmaps", "configmap", nil, true, &corev1.ConfigMap{}, &corev1.ConfigMapList{}, false, nil},
+	{corev1.SchemeGroupVersion, "secrets", "secret", nil, true, &corev1.Secret{}, &corev1.SecretList{}, false, nil},
+	{corev1.SchemeGroupVersion, "serviceaccounts", "serviceaccount", nil, true, &corev1.ServiceAccount{}, &corev1.ServiceAccountList{}, false, nil},
+	{corev1.SchemeGroupVersion, "events", "event", nil, true, &corev1.Event{}, &corev1.EventList{}, false, nil},
+	{appsv1.SchemeGroupVersion, "deployments", "deployment", []string{"deploy"}, true, &appsv1.Deployment{}, &appsv1.DeploymentList{}, true, nil},
+	{appsv1.SchemeGroupVersion, "daemonsets", "daemonset", []string{"ds"}, true, &appsv1.DaemonSet{}, &appsv1.DaemonSetList{}, true, nil},
+	{discoveryv1.SchemeGroupVersion, "endpointslices", "endpointslice", nil, true, &discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{}, false, nil},
+	{coordinationv1.SchemeGroupVersion, "leases", "lease", nil, true, &coordinationv1.Lease{}, &coordinationv1.LeaseList{}, false, nil},
+	{networkingv1.SchemeGroupVersion, "networkpolicies", "networkpolicy", nil, true, &networkingv1.NetworkPolicy{}, &networkingv1.NetworkPolicyList{}, false, nil},
+	{policyv1.SchemeGroupVersion, "poddisruptionbudgets", "poddisruptionbudget", nil, true, &policyv1.PodDisruptionBudget{}, &policyv1.PodDisruptionBudgetList{}, false, nil},
+	{rbacv1.SchemeGroupVersion, "clusterroles", "clusterrole", nil, false, &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleList{}, false, nil},
+	{rbacv1.SchemeGroupVersion, "clusterrolebindings", "clusterrolebinding", nil, false, &rbacv1.ClusterRoleBinding{}, &rbacv1.ClusterRoleBindingList{}, false, nil},
+	{rbacv1.SchemeGroupVersion, "roles", "role", nil, true, &rbacv1.Role{}, &rbacv1.RoleList{}, false, nil},
+	{rbacv1.SchemeGroupVersion, "rolebindings", "rolebinding", nil, true, &rbacv1.RoleBinding{}, &rbacv1.RoleBindingList{}, false, nil},
 }
 
 // The types of k8s.io/api serve as what they are on the wire and as what the server has in memory: no conversion in between.
@@ -117,15 +94,15 @@ func registerKinds() error {
 	metav1.AddToGroupVersion(ownScheme, schema.GroupVersion{Version: "v1"})
 	for _, each := range kinds {
 		internal := schema.GroupVersion{Group: each.groupVersion.Group, Version: runtime.APIVersionInternal}
-		ownScheme.AddKnownTypeWithName(internal.WithKind(each.name), each.new())
-		ownScheme.AddKnownTypeWithName(internal.WithKind(each.name+"List"), each.newList())
+		ownScheme.AddKnownTypeWithName(internal.WithKind(each.name()), each.new())
+		ownScheme.AddKnownTypeWithName(internal.WithKind(each.name()+"List"), each.newList())
 		if err := ownScheme.SetVersionPriority(each.groupVersion); err != nil {
 			return err
 		}
 		if each.defaults != nil {
 			ownScheme.AddTypeDefaultingFunc(each.new(), func(thing any) { each.defaults(thing.(runtime.Object)) })
 		}
-		err := ownScheme.AddFieldLabelConversionFunc(each.groupVersion.WithKind(each.name), func(label, value string) (string, string, error) {
+		err := ownScheme.AddFieldLabelConversionFunc(each.groupVersion.WithKind(each.name()), func(label, value string) (string, string, error) {
 			_, set, err := attributes(each.new())
 			if err == nil && !set.Has(label) {
 				err = fmt.Errorf("%q is not a known field selector", label)
@@ -176,7 +153,7 @@ type strategy struct {
 
 func (s strategy) NamespaceScoped() bool { return s.namespaced }
 func (s strategy) AllowCreateOnUpdate() bool {
-	return s.name == "Lease" || s.name == "Endpoints" || s.name == "EndpointSlice"
+	return slices.Contains([]string{"Lease", "Endpoints", "EndpointSlice"}, s.name())
 }
 func (s strategy) AllowUnconditionalUpdate() bool                            { return true }
 func (s strategy) Canonicalize(runtime.Object)                               {}
@@ -192,8 +169,8 @@ func (s strategy) ValidateUpdate(_ context.Context, object, old runtime.Object) 
 }
 
 func (s strategy) PrepareForCreate(_ context.Context, object runtime.Object) {
-	if s.keepStatus != nil {
-		s.keepStatus(object, s.new())
+	if s.hasStatus {
+		keep("Status", object, s.new())
 	}
 	if it, ok := object.(*corev1.Pod); ok {
 		it.Status.Phase = corev1.PodPending
@@ -212,9 +189,9 @@ func (s strategy) PrepareForCreate(_ context.Context, object runtime.Object) {
 func (s strategy) PrepareForUpdate(_ context.Context, object, old runtime.Object) {
 	switch {
 	case s.status:
-		s.keepSpec(object, old)
-	case s.keepStatus != nil:
-		s.keepStatus(object, old)
+		keep("Spec", object, old)
+	case s.hasStatus:
+		keep("Status", object, old)
 	}
 	if _, ok := object.(*corev1.Service); ok {
 		services.allocate(object, old)
@@ -222,9 +199,9 @@ func (s strategy) PrepareForUpdate(_ context.Context, object, old runtime.Object
 	about, _ := meta.Accessor(object)
 	before, _ := meta.Accessor(old)
 	generation := before.GetGeneration()
-	if s.keepStatus != nil && !s.status {
+	if s.hasStatus && !s.status {
 		probe := object.DeepCopyObject()
-		s.keepSpec(probe, old)
+		keep("Spec", probe, old)
 		if !apiequality.Semantic.DeepEqual(probe, object) {
 			generation++
 		}
@@ -277,14 +254,14 @@ func newStore(of kind, options generic.RESTOptionsGetter) (map[string]rest.Stora
 		SingularQualifiedResource: of.groupVersion.WithResource(of.singular).GroupResource(),
 		CreateStrategy:            how, UpdateStrategy: how, DeleteStrategy: how, TableConvertor: rest.NewDefaultTableConvertor(of.resource()),
 	}
-	if of.name == "Pod" {
+	if of.name() == "Pod" {
 		made.DeleteStrategy = podStrategy{how}
 	}
 	if err := made.CompleteWithOptions(&generic.StoreOptions{RESTOptions: options, AttrFunc: attributes}); err != nil {
 		return nil, err
 	}
 	all := map[string]rest.Storage{of.plural: store{made, of.short}}
-	if of.keepStatus != nil {
+	if of.hasStatus {
 		ofStatus := *made
 		ofStatus.UpdateStrategy = strategy{ownScheme, names.SimpleNameGenerator, of, true}
 		all[of.plural+"/status"] = statusStore{&ofStatus}

@@ -163,7 +163,7 @@ func (a *addresses) allocate(object, old runtime.Object) {
 		return
 	}
 	if old != nil {
-		keep(spec, old.(*corev1.Service).Spec)
+		keepAddresses(spec, old.(*corev1.Service).Spec)
 	}
 	a.addresses(spec)
 	if spec.Type == corev1.ServiceTypeNodePort || (outside(spec) && *spec.AllocateLoadBalancerNodePorts) {
@@ -178,7 +178,7 @@ func (a *addresses) allocate(object, old runtime.Object) {
 	}
 }
 
-func keep(spec *corev1.ServiceSpec, before corev1.ServiceSpec) {
+func keepAddresses(spec *corev1.ServiceSpec, before corev1.ServiceSpec) {
 	if spec.ClusterIP == "" && len(spec.ClusterIPs) == 0 {
 		spec.ClusterIP, spec.ClusterIPs = before.ClusterIP, before.ClusterIPs
 	}
